@@ -1,0 +1,192 @@
+# One makefile for the whole tree (no recursion), so make sees every dependency.
+#   make                build both programs
+#   make V=1            show the commands
+#   make SAN=address,undefined   any -fsanitize= list; uses a build folder of its own
+#   make help           the targets
+
+SAN   ?=
+V     ?= 0
+CLANG ?= clang
+Q     := $(if $(filter 1,$(V)),,@)
+comma := ,
+B     ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+
+VERSION := 0.1.0
+CFLAGS  ?= -O2 -g
+override CFLAGS += -std=gnu11 -pthread -Wall -Wextra -Wshadow -Wstrict-prototypes \
+            -Wmissing-prototypes -Wformat=2 -Wvla -Wundef -Werror
+override CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -MMD -MP
+override LDFLAGS += -pthread
+ifneq ($(SAN),)
+override CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
+override LDFLAGS += -fsanitize=$(SAN)
+endif
+
+say = @printf '  %-7s %s\n' $(1) $@
+
+# main.c of each program stays out of the libraries, so that tests can link all the rest.
+lib_obj = $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
+COMMON    := $(B)/libcommon.a
+PROTO     := $(B)/libproto.a
+PROBE     := $(B)/libprobe.a
+COLLECTOR := $(B)/libcollector.a
+
+COMMON_LIBS    := -linih -lsmartcols -lm
+PROTO_LIBS     := -lprotobuf-c
+PROBE_LIBS     := -lbpf -lelf -lz -lzmq
+COLLECTOR_LIBS := -lzmq -lsqlite3
+
+UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+BPFT  := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
+BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
+FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: all test test-unit test-bpf test-system test-san bench fuzz lint format deps check install uninstall clean help
+PROGRAMS := $(patsubst %/main.c,$(B)/weir-%,$(wildcard probe/main.c collector/main.c))
+all: $(PROGRAMS) ## build both programs (default)
+
+# --- generated -------------------------------------------------------------
+$(B)/gen/weir.pb-c.c $(B)/gen/weir.pb-c.h &: proto/weir.proto
+	$(call say,PROTO)
+	@mkdir -p $(@D)
+	$(Q)protoc-c --proto_path=proto --c_out=$(B)/gen $<
+
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -I. \
+              -idirafter /usr/include/$(shell $(CC) -print-multiarch) -MMD -MP
+$(B)/%.bpf.o: %.bpf.c
+	$(call say,BPF)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+$(B)/gen/weir.skel.h: $(B)/bpf/weir.bpf.o
+	$(call say,SKEL)
+	@mkdir -p $(@D)
+	$(Q)bpftool gen skeleton $< name weir_bpf > $@
+$(B)/gen/bench.skel.h: $(B)/tests/bench/bench.bpf.o
+	$(call say,SKEL)
+	@mkdir -p $(@D)
+	$(Q)bpftool gen skeleton $< name bench_bpf > $@
+
+# The schema lives only in sql/; the collector gets each file as one string.
+$(B)/gen/migrations.h: $(sort $(wildcard sql/*.sql))
+	$(call say,GEN)
+	@mkdir -p $(@D)
+	$(Q){ echo 'static const char *const migrations[] = {'; for f in $^; do \
+	  sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/"&\\n"/' $$f; echo ,; done; \
+	  echo '};'; } > $@
+
+# Generated headers exist before anything that may include them is compiled.
+GEN := $(B)/gen/weir.pb-c.h $(B)/gen/weir.skel.h $(B)/gen/migrations.h
+
+# --- objects, libraries, programs ------------------------------------------
+$(B)/%.o: %.c | $(GEN)
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+$(B)/gen/weir.pb-c.o: $(B)/gen/weir.pb-c.c
+	$(call say,CC)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+$(COMMON): $(call lib_obj,common)
+$(PROTO): $(call lib_obj,proto) $(B)/gen/weir.pb-c.o
+$(PROBE): $(call lib_obj,probe)
+$(COLLECTOR): $(call lib_obj,collector)
+$(B)/lib%.a:
+	$(call say,AR)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/weir-probe: $(B)/probe/main.o $(PROBE) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+
+# --- tests -------------------------------------------------------------------
+# Allocation wrappers: tests/unit/fail_alloc.c makes the n-th allocation fail.
+WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+$(UNIT): $(B)/%: $(B)/%.o $(B)/tests/unit/fail_alloc.o $(COLLECTOR) $(PROBE) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $(WRAP) $^ -lcmocka $(PROBE_LIBS) $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(BPFT): $(B)/%: $(B)/%.o $(B)/tests/bpf/craft.o $(PROBE) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ -lcmocka $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(BENCH): $(B)/%: $(B)/%.o $(B)/tests/bench/results.o $(PROBE) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(BENCH:%=%.o): $(B)/gen/bench.skel.h
+# The filter is fuzzed together with SQLite, which must take what it compiles to.
+$(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,db.c filter.c filter_help.c filter_lexer.c query.c sql_functions.c)
+$(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
+$(FUZZ): $(B)/%: %.c $(wildcard common/*.c proto/*.c) $(B)/gen/weir.pb-c.c | $(GEN)
+	$(call say,FUZZ)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(filter-out -MMD -MP,$(CPPFLAGS)) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=all $(filter %.c,$^) $(PROTO_LIBS) $(COMMON_LIBS) $(FUZZ_LIBS) -o $@
+
+run_each = fail=0; for t in $(1); do echo "== $$t"; $$t || fail=1; done; exit $$fail
+
+test: test-unit test-bpf ## unit and BPF tests
+test-unit: $(UNIT) ## no root, seconds
+	$(Q)$(call run_each,$(UNIT))
+test-bpf: $(BPFT) ## BPF programs on crafted packets; root
+	$(Q)$(call run_each,$(BPFT))
+test-system: all ## three hosts, a bridge, a collector in network namespaces; root
+	$(Q)B=$(B) tests/system/run
+test-san: ## the unit, BPF and system tests under ASan and UBSan
+	$(Q)$(MAKE) --no-print-directory SAN=address,undefined test test-system
+
+bench: $(BENCH) ## ns per packet beside XDP_PASS and a bare HASH update; root
+	$(Q)for b in $(BENCH); do $$b $(B)/results || exit 1; done
+FUZZ_SECONDS ?= 60
+fuzz: $(FUZZ) ## libFuzzer on every decoder, FUZZ_SECONDS each
+	$(Q)for f in $(FUZZ); do mkdir -p $(B)/corpus/$$(basename $$f); \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 $(B)/corpus/$$(basename $$f) \
+	  $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
+
+# --- static checks -----------------------------------------------------------
+OURS := $(wildcard common/*.[ch] proto/*.[ch] probe/*.[ch] collector/*.[ch] bpf/*.[ch] \
+        tests/*/*.[ch])
+SHELL_FILES := $(wildcard .ci/run deploy/*.sh tests/system/run tests/system/*.sh)
+
+lint: deps $(GEN) $(B)/gen/bench.skel.h ## clang-format, clang-tidy, cppcheck, shellcheck, include directions
+	$(Q)clang-format --dry-run -Werror $(OURS)
+	$(Q)printf '%s\n' $(filter-out bpf/% %.bpf.c tests/fuzz/%,$(filter %.c,$(OURS))) | \
+	  xargs -P 2 -I{} clang-tidy --quiet {} -- $(filter-out -MMD -MP,$(CPPFLAGS)) -std=gnu11 2>/dev/null
+	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+	  --suppress=missingIncludeSystem --suppress=memleak --suppress=arithOperationsOnVoidPointer \
+	  '-DLIBBPF_OPTS(t,n,...)=struct t n={0}' -I. $(filter-out bpf/% %.bpf.c,$(filter %.c,$(OURS)))
+	$(Q)shellcheck $(SHELL_FILES)
+	$(Q)sqlite3 -bail :memory: $(patsubst %,'.read %',$(sort $(wildcard sql/*.sql)))
+	$(Q)! grep -nE '^[[:space:]]*(repeated |optional )?(Hello|Welcome|Batch|Ack|Nack|Ping|Pong|Command|CommandResult) ' proto/weir.proto
+
+format: ## rewrite the layout of every source file
+	$(Q)clang-format -i $(OURS)
+
+deps: ## folders include each other only in the allowed direction
+	$(Q)! grep -nE '#include "(probe|collector|bpf|proto|tests)/' common/*.[ch]
+	$(Q)! grep -nE '#include "(probe|collector|bpf|common|tests)/' proto/*.[ch]
+	$(Q)! grep -nE '#include "(collector|tests)/' probe/*.[ch]
+	$(Q)! grep -nE '#include "bpf/' probe/*.[ch] | grep -v '"bpf/flow_abi.h"'
+	$(Q)! grep -nE '#include "(probe|bpf|tests)/' collector/*.[ch]
+	$(Q)! grep -nE '#include "(probe|collector|common|proto|tests)/' bpf/*.[ch]
+
+check: lint all test test-system ## everything that CI runs
+	$(Q)echo "check: all passed"
+
+# --- install -----------------------------------------------------------------
+PREFIX ?= /usr/local
+install: all ## programs and man-less docs into PREFIX (DESTDIR honoured)
+	install -D -m 755 $(B)/weir-probe $(DESTDIR)$(PREFIX)/sbin/weir-probe
+	install -D -m 755 $(B)/weir-collector $(DESTDIR)$(PREFIX)/bin/weir-collector
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/sbin/weir-probe $(DESTDIR)$(PREFIX)/bin/weir-collector
+
+clean: ## remove every build folder
+	rm -rf build build-*
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 16
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

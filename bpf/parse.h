@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * parse.h - from packet bytes to a flow key.
+ *
+ * No BPF helper and no map: the same header is compiled into the BPF programs
+ * and natively into unit tests and fuzzers. Nothing is guessed: a header that
+ * is cut off, impossible or too deep gives the reason instead of a key.
+ *
+ * Follows: Ethernet; up to PARSE_MAX_VLANS tags (802.1Q, 802.1ad); IPv4 with
+ * options; IPv6 with up to PARSE_MAX_EXT extension headers; TCP, UDP, UDP-Lite,
+ * SCTP, DCCP (ports), ICMP and ICMPv6; other protocols by number. A fragment
+ * after the first has no ports and is keyed by protocol and addresses.
+ *
+ * Stages, one after the other: parse_link(), parse_network(), for IPv6 with
+ * extension headers parse_extensions(), parse_transport(). What one finds for
+ * the next is in struct packet, by offset and not by pointer, so that a BPF
+ * program can put a stage into a function of its own: the verifier's work is
+ * then their sum, not their product.
+ */
+#ifndef WEIR_BPF_PARSE_H
+#define WEIR_BPF_PARSE_H
+
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+
+#include "bpf/flow_abi.h"
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+#define PARSE_MAX_VLANS	 2
+#define PARSE_MAX_EXT	 6
+#define PARSE_MAX_OFFSET 0x2fff /* of a header from the start: keeps the verifier's sums small */
+
+/* TCP header bits, host order of the 16 bits at offset 12 (RFC 9293 3.1). */
+#define TCP_FIN	       0x001
+#define TCP_SYN	       0x002
+#define TCP_RST	       0x004
+#define TCP_ACK	       0x010
+#define TCP_FLAGS_MASK 0x1ff
+
+enum parse_result {
+	PARSE_OK,
+	PARSE_NOT_IP,
+	PARSE_TRUNCATED,
+	PARSE_BAD_HEADER,
+	PARSE_TOO_DEEP,
+};
+
+struct packet {
+	/* Ends as the packet names them until parse_transport() has put them in order. */
+	struct flow_key key __attribute__((aligned(8)));
+	__u32 offset; /* of the next header; at last of the transport's payload */
+	__u32 rest;   /* bytes that the headers so far announce behind offset */
+	__be16 ethertype;
+	__u8 later_fragment; /* no transport header in it */
+	__u8 dir;	     /* 0: sent by end a of the key, 1: by end b */
+	__u8 query;	     /* ICMP queries: 1 request, 2 reply, which tells the initiator */
+	__u8 zero;
+	__u16 tcp_flags;
+	__u32 tcp_seq; /* host order */
+	__u32 tcp_ack;
+};
+
+/* The bytes of a frame that may be read, from its first header on. */
+struct parse_input {
+	const void *start;
+	const void *end;
+	__u32 wire_len; /* length of the frame, also of what may not be read */
+};
+
+struct parse_vlan {
+	__be16 tci;
+	__be16 proto;
+};
+
+struct parse_ports {
+	__be16 source, dest;
+};
+
+struct parse_tcp {
+	__be16 source, dest;
+	__be32 seq, ack;
+	__be16 offset_flags;
+	__be16 window;
+	__be16 check, urg;
+};
+
+struct parse_udp {
+	__be16 source, dest;
+	__be16 len, check;
+};
+
+struct parse_icmp {
+	__u8 type, code;
+	__be16 check;
+	__be16 id, seq;
+};
+
+/* IPv6 extension header; offset and id are a fragment header's (RFC 8200 4.2, 4.5). */
+struct parse_ext {
+	__u8 next, len;
+	__be16 offset;
+	__be32 id;
+};
+
+static __always_inline bool parse_is_vlan(__be16 proto)
+{
+	return proto == bpf_htons(ETH_P_8021Q) || proto == bpf_htons(ETH_P_8021AD) ||
+	       proto == bpf_htons(ETH_P_QINQ1);
+}
+
+/* Ethernet and VLAN tags. p is zero but for key.vlan, if the NIC took a tag off. */
+static __always_inline enum parse_result parse_link(const struct parse_input *in, struct packet *p)
+{
+	const struct ethhdr *eth = in->start;
+	const struct parse_vlan *tag = (const void *)(eth + 1);
+
+	if ((const void *)tag > in->end)
+		return PARSE_TRUNCATED;
+	p->ethertype = eth->h_proto;
+	p->offset = sizeof(*eth);
+
+#pragma unroll
+	for (int i = 0; i < PARSE_MAX_VLANS; i++) {
+		if (!parse_is_vlan(p->ethertype))
+			return PARSE_OK;
+		if ((const void *)(tag + 1) > in->end)
+			return PARSE_TRUNCATED;
+		if (!p->key.vlan)
+			p->key.vlan = bpf_ntohs(tag->tci) & 0xfff;
+		p->ethertype = tag->proto;
+		p->offset += sizeof(*tag);
+		tag++;
+	}
+	return parse_is_vlan(p->ethertype) ? PARSE_TOO_DEEP : PARSE_OK;
+}
+
+static __always_inline void parse_map_v4(__u8 dst[16], __be32 v4)
+{
+	__u32 *word = (__u32 *)dst; /* the key is 8-aligned */
+
+	word[0] = word[1] = 0;
+	word[2] = bpf_htonl(0xffff);
+	word[3] = v4;
+}
+
+static __always_inline enum parse_result parse_ipv4(const struct parse_input *in, const void *at,
+						    struct packet *p)
+{
+	const struct iphdr *ip = at;
+	__u32 header_len, total;
+
+	if ((const void *)(ip + 1) > in->end)
+		return PARSE_TRUNCATED;
+	header_len = ip->ihl * 4;
+	total = bpf_ntohs(ip->tot_len);
+	if (!total) /* BIG TCP, or left to the NIC by segmentation offload */
+		total = in->wire_len - p->offset;
+	if (ip->version != 4 || header_len < sizeof(*ip) || total < header_len)
+		return PARSE_BAD_HEADER;
+
+	p->key.proto = ip->protocol;
+	p->later_fragment = !!(ip->frag_off & bpf_htons(0x1fff));
+	p->offset += header_len;
+	p->rest = total - header_len;
+	parse_map_v4(p->key.addr_a, ip->saddr);
+	parse_map_v4(p->key.addr_b, ip->daddr);
+	return PARSE_OK;
+}
+
+/* Extension headers that stand before a transport (RFC 8200 4.1, RFC 4302), one bit each. */
+#define PARSE_EXT_BITS                                                                             \
+	(1ull << IPPROTO_HOPOPTS | 1ull << IPPROTO_ROUTING | 1ull << IPPROTO_FRAGMENT |            \
+	 1ull << IPPROTO_AH | 1ull << IPPROTO_DSTOPTS)
+
+static __always_inline bool parse_is_ext(__u8 next)
+{
+	return next < 64 && PARSE_EXT_BITS >> next & 1;
+}
+
+/* Whether parse_extensions() has to come before parse_transport(). */
+static __always_inline bool parse_has_extensions(const struct packet *p)
+{
+	return p->ethertype == bpf_htons(ETH_P_IPV6) && parse_is_ext(p->key.proto);
+}
+
+static __always_inline enum parse_result parse_extensions(const struct parse_input *in,
+							  struct packet *p)
+{
+	const void *at = in->start + p->offset;
+
+	if (p->offset > PARSE_MAX_OFFSET)
+		return PARSE_TOO_DEEP;
+	for (int i = 0; i < PARSE_MAX_EXT; i++) {
+		const struct parse_ext *ext = at; /* 8 bytes: the least that each has */
+		__u32 ext_len;
+
+		if (p->later_fragment || !parse_is_ext(p->key.proto))
+			return PARSE_OK;
+		if ((const void *)(ext + 1) > in->end)
+			return PARSE_TRUNCATED;
+		ext_len = (ext->len + 1) * 8;
+		if (p->key.proto == IPPROTO_AH) {
+			ext_len = (ext->len + 2) * 4; /* RFC 4302 2.2 */
+		} else if (p->key.proto == IPPROTO_FRAGMENT) {
+			ext_len = sizeof(*ext);
+			p->later_fragment = !!(ext->offset & bpf_htons(0xfff8));
+		}
+		if (ext_len > p->rest)
+			return PARSE_BAD_HEADER;
+		p->key.proto = ext->next;
+		p->rest -= ext_len;
+		p->offset += ext_len;
+		at += ext_len;
+	}
+	return p->later_fragment || !parse_is_ext(p->key.proto) ? PARSE_OK : PARSE_TOO_DEEP;
+}
+
+static __always_inline enum parse_result parse_ipv6(const struct parse_input *in, const void *at,
+						    struct packet *p)
+{
+	const struct ipv6hdr *ip = at;
+
+	if ((const void *)(ip + 1) > in->end)
+		return PARSE_TRUNCATED;
+	if (ip->version != 6)
+		return PARSE_BAD_HEADER;
+	p->key.proto = ip->nexthdr;
+	p->offset += sizeof(*ip);
+	p->rest = bpf_ntohs(ip->payload_len);
+	if (!p->rest && in->wire_len > p->offset) /* jumbogram (RFC 2675), BIG TCP */
+		p->rest = in->wire_len - p->offset;
+	__builtin_memcpy(p->key.addr_a, &ip->saddr, 16);
+	__builtin_memcpy(p->key.addr_b, &ip->daddr, 16);
+	return PARSE_OK;
+}
+
+/* The IP header at p->offset, as p->ethertype announces it. */
+static __always_inline enum parse_result parse_network(const struct parse_input *in,
+						       struct packet *p)
+{
+	const void *at = in->start + p->offset;
+
+	if (p->offset > PARSE_MAX_OFFSET)
+		return PARSE_TOO_DEEP;
+	if (p->ethertype == bpf_htons(ETH_P_IP))
+		return parse_ipv4(in, at, p);
+	if (p->ethertype == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(in, at, p);
+	return PARSE_NOT_IP;
+}
+
+/* Queries and their replies share a flow, known by the identifier (RFC 792, RFC 4443). */
+static __always_inline void parse_icmp_key(const struct parse_icmp *icmp, struct packet *p)
+{
+	bool v6 = p->key.proto == IPPROTO_ICMPV6;
+	__u8 type = icmp->type;
+
+	if (v6 && (type == 128 || type == 129))
+		p->query = type - 127;
+	else if (!v6 && (type == 8 || type == 0))
+		p->query = type ? 1 : 2;
+	else if (!v6 && type >= 13 && type <= 18)
+		p->query = type & 1 ? 1 : 2;
+
+	if (p->query) {
+		p->key.icmp_type = p->query == 1 ? type : v6 || type ? type - 1 : 8;
+		p->key.port_a = p->key.port_b = icmp->id;
+	} else {
+		p->key.icmp_type = type;
+		p->key.port_a = p->key.port_b = bpf_htons(icmp->code);
+	}
+	p->offset += sizeof(*icmp);
+}
+
+static __always_inline enum parse_result parse_tcp(const struct parse_input *in,
+						   const struct parse_tcp *tcp, struct packet *p)
+{
+	__u32 header_len;
+	__u16 offset_flags;
+
+	if ((const void *)(tcp + 1) > in->end)
+		return PARSE_TRUNCATED;
+	offset_flags = bpf_ntohs(tcp->offset_flags);
+	header_len = (offset_flags >> 12) * 4;
+	if (header_len < sizeof(*tcp) || header_len > p->rest)
+		return PARSE_BAD_HEADER;
+
+	p->key.port_a = tcp->source;
+	p->key.port_b = tcp->dest;
+	p->tcp_flags = offset_flags & TCP_FLAGS_MASK;
+	p->tcp_seq = bpf_ntohl(tcp->seq);
+	p->tcp_ack = bpf_ntohl(tcp->ack);
+	p->offset += header_len;
+	p->rest -= header_len;
+	return PARSE_OK;
+}
+
+static __always_inline enum parse_result
+parse_ports_of(const struct parse_input *in, const struct parse_ports *ports, struct packet *p)
+{
+	if ((const void *)(ports + 1) > in->end)
+		return PARSE_TRUNCATED;
+	p->key.port_a = ports->source;
+	p->key.port_b = ports->dest;
+	if (p->key.proto == IPPROTO_UDP)
+		p->offset += sizeof(struct parse_udp);
+	return PARSE_OK;
+}
+
+static __always_inline bool parse_is_v4(const struct flow_key *key)
+{
+	const __u32 *word = (const __u32 *)key->addr_a;
+
+	return !(word[0] | word[1]) && word[2] == bpf_htonl(0xffff);
+}
+
+static __always_inline enum parse_result parse_l4(const struct parse_input *in, const void *at,
+						  struct packet *p)
+{
+	const struct parse_icmp *icmp = at;
+
+	switch (p->key.proto) {
+	case IPPROTO_TCP:
+		return parse_tcp(in, at, p);
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
+	case IPPROTO_DCCP:
+		return parse_ports_of(in, at, p);
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		if (parse_is_v4(&p->key) != (p->key.proto == IPPROTO_ICMP))
+			return PARSE_OK; /* the other family's ICMP is just a number here */
+		if ((const void *)(icmp + 1) > in->end)
+			return PARSE_TRUNCATED;
+		parse_icmp_key(icmp, p);
+		return PARSE_OK;
+	default:
+		return PARSE_OK;
+	}
+}
+
+/* Big-endian halves of an address compare as numbers. */
+static __always_inline int parse_compare(const __u64 *a, const __u64 *b)
+{
+	__u64 x = bpf_be64_to_cpu(a[0]), y = bpf_be64_to_cpu(b[0]);
+
+	if (x == y) {
+		x = bpf_be64_to_cpu(a[1]);
+		y = bpf_be64_to_cpu(b[1]);
+	}
+	return x == y ? 0 : x > y ? 1 : -1;
+}
+
+/* Puts the ends in order; the packet's direction follows. */
+static __always_inline void parse_sort(struct packet *p)
+{
+	__u64 *a = (__u64 *)p->key.addr_a, *b = (__u64 *)p->key.addr_b;
+	__u16 sport = bpf_ntohs(p->key.port_a), dport = bpf_ntohs(p->key.port_b);
+	int order = parse_compare(a, b);
+
+	if (order)
+		p->dir = order > 0;
+	else if (sport != dport)
+		p->dir = sport > dport;
+	else
+		p->dir = p->query == 2; /* a host that talks to itself */
+	if (!p->dir)
+		return;
+	for (int i = 0; i < 2; i++) {
+		__u64 word = a[i];
+
+		a[i] = b[i];
+		b[i] = word;
+	}
+	p->key.port_a = bpf_htons(dport);
+	p->key.port_b = bpf_htons(sport);
+}
+
+/* The transport header at p->offset; completes the key. */
+static __always_inline enum parse_result parse_transport(const struct parse_input *in,
+							 struct packet *p)
+{
+	enum parse_result res = PARSE_OK;
+
+	if (p->offset > PARSE_MAX_OFFSET)
+		return PARSE_TOO_DEEP;
+	if (!p->later_fragment)
+		res = parse_l4(in, in->start + p->offset, p);
+	if (!res)
+		parse_sort(p);
+	return res;
+}
+
+#endif /* WEIR_BPF_PARSE_H */

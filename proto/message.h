@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * message.h - the messages of weir.proto as C structs, packed and checked.
+ *
+ * Packing gives one whole frame (proto/frame.h) in a malloc()ed buffer that
+ * the caller owns. Unpacking takes a frame's body from an untrusted peer: it
+ * bounds the memory (MESSAGE_MAX_ALLOC for one call), checks that all columns
+ * have n_rows entries, that every value is within its range and every text is
+ * valid UTF-8 without NUL, and refuses the whole message otherwise.
+ *
+ * Errors: -ENOMEM; -EBADMSG for a body that is not a valid message, with the
+ * reason as a constant text in *ret_why (which may be NULL); -E2BIG when a
+ * packed frame would pass FRAME_MAX_BYTES.
+ * Threads: no state; any.
+ */
+#ifndef WEIR_PROTO_MESSAGE_H
+#define WEIR_PROTO_MESSAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/flow_record.h"
+
+#define PROBE_ID_BYTES	    16
+#define BOOT_ID_BYTES	    16
+#define HOST_NAME_MAX_BYTES 255
+#define BATCH_MAX_ROWS	    4096 /* a batch of this many rows always fits a frame */
+#define BATCH_MAX_COUNTERS  64
+#define COUNTER_NAME_MAX    48 /* with its NUL; [a-z0-9_] only */
+#define HELLO_MAX_IFACES    256
+#define MESSAGE_MAX_ALLOC   (8u << 20)
+
+struct hello_iface {
+	uint32_t index;
+	char name[IFACE_NAME_MAX];
+	char hooks[16];
+};
+
+struct hello {
+	uint32_t version_major, version_minor;
+	uint8_t probe_id[PROBE_ID_BYTES];
+	uint64_t epoch, oldest_seq;
+	char host_name[HOST_NAME_MAX_BYTES + 1];
+	char build[64], kernel[96];
+	uint8_t boot_id[BOOT_ID_BYTES];
+	uint64_t real_ns, mono_ns;
+	uint64_t backlog_batches, backlog_bytes;
+	size_t n_ifaces;
+	struct hello_iface ifaces[HELLO_MAX_IFACES];
+};
+
+struct welcome {
+	uint32_t version_major, version_minor;
+	uint64_t epoch, last_seq, credit_bytes;
+	uint32_t max_batch_bytes, heartbeat_ms;
+	uint64_t real_ns;
+};
+
+enum batch_kind { BATCH_FLOWS, BATCH_TOMBSTONE };
+
+struct counter_value {
+	char name[COUNTER_NAME_MAX];
+	uint64_t value;
+};
+
+struct batch {
+	uint8_t probe_id[PROBE_ID_BYTES];
+	uint64_t epoch, first_seq, seq;
+	enum batch_kind kind;
+	size_t n_counters;
+	struct counter_value counters[BATCH_MAX_COUNTERS];
+	uint64_t dropped_rows, dropped_packets, dropped_bytes; /* BATCH_TOMBSTONE */
+	size_t n_rows;
+	struct flow_record *rows; /* n_rows of them */
+};
+
+struct ack {
+	uint64_t epoch, up_to_seq, credit_bytes;
+};
+
+/* Same numbers as NackCode in weir.proto. */
+enum nack_code {
+	NACK_UNSPECIFIED,
+	NACK_MALFORMED,
+	NACK_TOO_BIG,
+	NACK_UNSUPPORTED,
+	NACK_GAP,
+	NACK_NO_HELLO,
+	NACK_OVERLOADED,
+	NACK_STORAGE,
+};
+
+struct nack {
+	uint64_t epoch, seq, last_seq;
+	enum nack_code code;
+	uint32_t retry_after_ms;
+	char text[256];
+};
+
+/* A sealed frame, owned by the caller: free(frame->data). */
+struct packed {
+	uint8_t *data;
+	size_t len;
+};
+
+int hello_pack(const struct hello *h, struct packed *ret);
+int hello_unpack(const uint8_t *body, size_t len, struct hello *ret, const char **ret_why);
+
+int welcome_pack(const struct welcome *w, struct packed *ret);
+int welcome_unpack(const uint8_t *body, size_t len, struct welcome *ret, const char **ret_why);
+
+/* Reads b only; rows need not outlive the call. */
+int batch_pack(const struct batch *b, struct packed *ret);
+/* On success the caller owns *ret: release with batch_free(). */
+int batch_unpack(const uint8_t *body, size_t len, struct batch **ret, const char **ret_why);
+/* Releases a batch of batch_unpack(). NULL is a no-op. */
+void batch_free(struct batch *b);
+
+int ack_pack(const struct ack *a, struct packed *ret);
+int ack_unpack(const uint8_t *body, size_t len, struct ack *ret, const char **ret_why);
+
+int nack_pack(const struct nack *n, struct packed *ret);
+int nack_unpack(const uint8_t *body, size_t len, struct nack *ret, const char **ret_why);
+
+/* PING and PONG carry one nonce. type is FRAME_PING or FRAME_PONG. */
+int ping_pack(int type, uint64_t nonce, struct packed *ret);
+int ping_unpack(const uint8_t *body, size_t len, uint64_t *ret_nonce, const char **ret_why);
+
+#endif /* WEIR_PROTO_MESSAGE_H */
