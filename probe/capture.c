@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "probe/capture.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/exit_code.h"
+#include "common/log.h"
+#include "probe/datapath.h"
+#include "probe/hooks.h"
+#include "probe/iface.h"
+#include "probe/settings.h"
+
+#define WARN_PERIOD_MS 30000
+
+struct capture {
+	struct iface_list ifaces;
+	struct datapath *datapath;
+	struct hooks *hooks; /* NULL after capture_finish() */
+	struct drain *drain;
+	uint64_t counters[FLOW_CNT_MAX];
+	uint64_t warn_state;
+};
+
+DEFINE_CLEANUP(struct capture *, capture_close)
+
+static int fail(const char *what, int err)
+{
+	log_error("%s: %s", what, strerror(-err));
+	return err == -EPERM || err == -EACCES ? EXIT_PERMISSION : EXIT_RUNTIME;
+}
+
+static int check_kernel(void)
+{
+	int err = datapath_check();
+
+	if (err == -EPERM) {
+		log_error("no permission to load BPF programs: run as root, or with CAP_BPF, "
+			  "CAP_PERFMON and CAP_NET_ADMIN");
+		return EXIT_PERMISSION;
+	}
+	if (err == -ENOENT) {
+		log_error("this kernel has no BTF: /sys/kernel/btf/vmlinux is missing "
+			  "(CONFIG_DEBUG_INFO_BTF)");
+		return EXIT_NO_BTF;
+	}
+	return err ? fail("cannot check this process's capabilities", err) : EXIT_OK;
+}
+
+static int select_ifaces(struct capture *c, const struct settings *s)
+{
+	cleanup(iface_list_free) struct iface_list all = {0};
+	const char *bad;
+	int err;
+
+	err = iface_list_all(&all);
+	if (err)
+		return fail("cannot list the network interfaces", err);
+	err = iface_select(&all, &s->ifaces, &c->ifaces, &bad);
+	if (err == -ENODEV) {
+		log_error("no such network interface: %s", bad);
+		return EXIT_NO_IFACE;
+	}
+	if (err == -EPROTONOSUPPORT) {
+		log_error("%s: neither Ethernet nor IP packets on this kind of interface", bad);
+		return EXIT_NO_IFACE;
+	}
+	if (err)
+		return fail("cannot select the network interfaces", err);
+	if (c->ifaces.n == 0) {
+		log_error("no network interface is up");
+		return EXIT_NO_IFACE;
+	}
+	return EXIT_OK;
+}
+
+/* Whether the user asked for this interface by its name. */
+static bool is_named(const struct settings *s, const char *name)
+{
+	for (size_t i = 0; i < s->ifaces.n; i++)
+		if (strcmp(s->ifaces.items[i], name) == 0)
+			return true;
+	return false;
+}
+
+static int attach(struct capture *c, const struct settings *s)
+{
+	size_t attached = 0;
+
+	for (size_t i = 0; i < c->ifaces.n; i++) {
+		const struct iface *iface = &c->ifaces.items[i];
+		int err = hooks_attach(c->hooks, iface);
+
+		if (!err) {
+			attached++;
+			continue;
+		}
+		if (err == -EPERM || err == -EACCES || is_named(s, iface->name)) {
+			log_error("%s: cannot attach: %s", iface->name, strerror(-err));
+			return err == -ENODEV			 ? EXIT_NO_IFACE
+			       : err == -EPERM || err == -EACCES ? EXIT_PERMISSION
+								 : EXIT_RUNTIME;
+		}
+		log_warn("%s: cannot attach: %s, going on without it", iface->name, strerror(-err));
+	}
+	if (attached == 0) {
+		log_error("could not attach to any interface");
+		return EXIT_RUNTIME;
+	}
+	return EXIT_OK;
+}
+
+static int start(struct capture *c, const struct settings *s, uint64_t epoch, drain_emit_fn emit,
+		 void *arg)
+{
+	const struct flow_table_config config = {
+		.max_flows = s->max_flows,
+		.active_ns = s->active_ms * NS_PER_MS,
+		.idle_ns = s->idle_ms * NS_PER_MS,
+		.tcp_idle_ns = s->tcp_idle_ms * NS_PER_MS,
+		.epoch = epoch,
+		.ifaces = &c->ifaces,
+	};
+	int err, code;
+
+	code = check_kernel();
+	if (!code)
+		code = select_ifaces(c, s);
+	if (code)
+		return code;
+	err = datapath_open((uint32_t)s->max_flows, &c->datapath);
+	if (err)
+		return fail("cannot load the BPF programs", err);
+	err = drain_new(c->datapath, &config, emit, arg, &c->drain);
+	if (!err)
+		err = hooks_open(c->datapath, (enum hooks_mode)s->hook, &c->hooks);
+	if (err)
+		return fail("cannot set up the flow table", err);
+	return attach(c, s);
+}
+
+int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, void *arg,
+		 struct capture **ret)
+{
+	cleanup(capture_close_p) struct capture *c = calloc(1, sizeof(*c));
+	int code;
+
+	if (!c)
+		return fail("cannot start", -ENOMEM);
+	code = start(c, s, epoch, emit, arg);
+	if (code)
+		return code;
+	*ret = take_ptr(c);
+	return EXIT_OK;
+}
+
+void capture_close(struct capture *c)
+{
+	if (!c)
+		return;
+	hooks_close(c->hooks);
+	drain_free(c->drain);
+	datapath_close(c->datapath);
+	iface_list_free(&c->ifaces);
+	free(c);
+}
+
+void capture_drain(struct capture *c, enum drain_scope scope)
+{
+	int err = drain_run(c->drain, scope);
+
+	if (err && log_due(&c->warn_state, WARN_PERIOD_MS))
+		log_warn("cannot read the flow table: %s, trying again", strerror(-err));
+	if (c->hooks)
+		hooks_check(c->hooks);
+}
+
+void capture_finish(struct capture *c)
+{
+	hooks_close(take_ptr(c->hooks));
+	capture_drain(c, DRAIN_FINAL);
+}
+
+const uint64_t *capture_counters(struct capture *c)
+{
+	if (datapath_counters(c->datapath, c->counters) != 0)
+		log_debug("cannot read the counters, keeping the last ones");
+	return c->counters;
+}
+
+const struct drain_stats *capture_stats(const struct capture *c)
+{
+	return drain_stats(c->drain);
+}
+
+const struct hooks *capture_hooks(const struct capture *c)
+{
+	return c->hooks;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * capture.h - everything that run and show share: the datapath, its hooks and
+ * the drain, opened and closed in the one order that loses nothing.
+ *
+ * Threads: one at a time; capture_open() before any thread is started
+ * (probe/hooks.h).
+ */
+#ifndef WEIR_PROBE_CAPTURE_H
+#define WEIR_PROBE_CAPTURE_H
+
+#include "bpf/flow_abi.h"
+#include "probe/drain.h"
+
+struct capture;
+struct hooks;
+struct settings;
+
+/*
+ * Loads, attaches to the interfaces of s and is ready for capture_drain().
+ * Returns EXIT_OK, or another enum exit_code after logging why. emit gets the
+ * records of the drains, with arg.
+ */
+int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, void *arg,
+		 struct capture **ret);
+
+/* Detaches if capture_finish() has not. NULL is a no-op. */
+void capture_close(struct capture *c);
+
+/* One pass over the flow table; failures are logged and counted, not returned. */
+void capture_drain(struct capture *c, enum drain_scope scope);
+
+/* Detaches the hooks, then drains with DRAIN_FINAL: the counters are final as well. */
+void capture_finish(struct capture *c);
+
+/* The kernel's counters; what could not be read keeps the value of the last call. */
+const uint64_t *capture_counters(struct capture *c);
+
+const struct drain_stats *capture_stats(const struct capture *c);
+
+/* The hooks, until capture_finish(). */
+const struct hooks *capture_hooks(const struct capture *c);
+
+#endif /* WEIR_PROBE_CAPTURE_H */

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "probe/datapath.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "weir.skel.h"
+
+#define BTF_PATH "/sys/kernel/btf/vmlinux"
+
+#ifndef CAP_BPF /* Linux 5.8 */
+#define CAP_PERFMON 38
+#define CAP_BPF	    39
+#endif
+
+struct datapath {
+	struct weir_bpf *skel;
+	int n_cpus;
+	int prog_fds[DATAPATH_PROG_MAX];
+};
+
+/* libbpf's warnings explain an error that we log ourselves: one level lower. */
+static int log_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	enum log_level ours = level == LIBBPF_WARN ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+	cleanup(free_p) char *text = NULL;
+	char *rest, *line;
+
+	if (level == LIBBPF_DEBUG || !log_enabled(ours))
+		return 0;
+	if (vasprintf(&text, fmt, ap) < 0) {
+		text = NULL; /* unspecified after a failure */
+		return 0;
+	}
+	rest = text;
+	while ((line = strsep(&rest, "\n")))
+		if (*line)
+			log_write(ours, "%s", line);
+	return 0;
+}
+
+static int effective_capabilities(uint64_t *ret)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	if (syscall(SYS_capget, &header, data) != 0)
+		return -errno;
+	*ret = (uint64_t)data[1].effective << 32 | data[0].effective;
+	return 0;
+}
+
+int datapath_check(void)
+{
+	uint64_t have = 0, net = 1ull << CAP_NET_ADMIN, admin = 1ull << CAP_SYS_ADMIN;
+	uint64_t bpf = 1ull << CAP_BPF | 1ull << CAP_PERFMON;
+	int err;
+
+	err = effective_capabilities(&have);
+	if (err)
+		return err;
+	if (!(have & net) || (!(have & admin) && (have & bpf) != bpf))
+		return -EPERM;
+	return access(BTF_PATH, R_OK) == 0 ? 0 : -ENOENT;
+}
+
+/* Maps count against this limit before Linux 5.11; a load error will tell if it was needed. */
+static void raise_memlock(void)
+{
+	struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+
+	if (setrlimit(RLIMIT_MEMLOCK, &unlimited) != 0)
+		log_debug("cannot raise RLIMIT_MEMLOCK: %s", strerror(errno));
+}
+
+static int load(uint32_t max_flows, bool with_frags, struct weir_bpf **ret)
+{
+	struct weir_bpf *skel = weir_bpf__open();
+	int err = -errno;
+
+	if (!skel)
+		return err ? err : -ENOMEM;
+	err = bpf_map__set_max_entries(skel->maps.flows, max_flows);
+	if (!err)
+		err = bpf_program__set_autoload(skel->progs.weir_xdp_frags, with_frags);
+	if (!err)
+		err = weir_bpf__load(skel);
+	if (err) {
+		weir_bpf__destroy(skel);
+		return err;
+	}
+	*ret = skel;
+	return 0;
+}
+
+static void note_programs(struct datapath *d)
+{
+	const struct bpf_program *progs[DATAPATH_PROG_MAX] = {
+		[DATAPATH_XDP_FRAGS] = d->skel->progs.weir_xdp_frags,
+		[DATAPATH_XDP] = d->skel->progs.weir_xdp,
+		[DATAPATH_TC_INGRESS] = d->skel->progs.weir_tc_ingress,
+		[DATAPATH_TC_EGRESS] = d->skel->progs.weir_tc_egress,
+		[DATAPATH_TC_INGRESS_L3] = d->skel->progs.weir_tc_ingress_l3,
+		[DATAPATH_TC_EGRESS_L3] = d->skel->progs.weir_tc_egress_l3,
+		[DATAPATH_REAP] = d->skel->progs.weir_reap,
+	};
+
+	for (int i = 0; i < DATAPATH_PROG_MAX; i++) {
+		int fd = bpf_program__fd(progs[i]);
+
+		d->prog_fds[i] = fd < 0 ? -1 : fd;
+	}
+}
+
+int datapath_open(uint32_t max_flows, struct datapath **ret)
+{
+	struct datapath *d;
+	int err;
+
+	(void)libbpf_set_print(log_libbpf); /* the print function before is of no use to us */
+	raise_memlock();
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->n_cpus = libbpf_num_possible_cpus();
+	err = d->n_cpus < 0 ? d->n_cpus : load(max_flows, true, &d->skel);
+	if (err == -EINVAL) { /* xdp.frags is new in Linux 5.18 */
+		log_debug("loading again without the program for XDP fragments");
+		err = load(max_flows, false, &d->skel);
+	}
+	if (err) {
+		datapath_close(d);
+		return err;
+	}
+	note_programs(d);
+	*ret = d;
+	return 0;
+}
+
+void datapath_close(struct datapath *d)
+{
+	if (!d)
+		return;
+	weir_bpf__destroy(d->skel);
+	free(d);
+}
+
+int datapath_prog_fd(const struct datapath *d, enum datapath_prog prog)
+{
+	return d->prog_fds[prog];
+}
+
+int datapath_flows_fd(const struct datapath *d)
+{
+	return bpf_map__fd(d->skel->maps.flows);
+}
+
+int datapath_counters(const struct datapath *d, uint64_t ret[FLOW_CNT_MAX])
+{
+	cleanup(free_p) struct flow_counters *per_cpu = calloc((size_t)d->n_cpus, sizeof(*per_cpu));
+	struct flow_counters sums = {0};
+	uint32_t zero = 0;
+	int err;
+
+	if (!per_cpu)
+		return -ENOMEM;
+	err = bpf_map_lookup_elem(bpf_map__fd(d->skel->maps.counters), &zero, per_cpu);
+	if (err)
+		return err;
+	for (int cpu = 0; cpu < d->n_cpus; cpu++)
+		for (size_t i = 0; i < FLOW_CNT_MAX; i++)
+			sums.n[i] += per_cpu[cpu].n[i];
+	memcpy(ret, sums.n, sizeof(sums.n));
+	return 0;
+}
+
+int datapath_catch_all(const struct datapath *d, struct flow_totals ret[FLOW_HOOK_MAX])
+{
+	cleanup(free_p) struct flow_totals *per_cpu = calloc((size_t)d->n_cpus, sizeof(*per_cpu));
+	struct flow_totals sums[FLOW_HOOK_MAX] = {0};
+
+	if (!per_cpu)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < FLOW_HOOK_MAX; i++) {
+		int err = bpf_map_lookup_elem(bpf_map__fd(d->skel->maps.catch_all), &i, per_cpu);
+
+		if (err)
+			return err;
+		for (int cpu = 0; cpu < d->n_cpus; cpu++) {
+			sums[i].packets += per_cpu[cpu].packets;
+			sums[i].bytes += per_cpu[cpu].bytes;
+			if (per_cpu[cpu].last_ns > sums[i].last_ns)
+				sums[i].last_ns = per_cpu[cpu].last_ns;
+		}
+	}
+	memcpy(ret, sums, sizeof(sums));
+	return 0;
+}
+
+int datapath_reap(const struct datapath *d, struct flow_reap *reap)
+{
+	struct flow_reap out = {0};
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = reap, .data_size_in = sizeof(*reap),
+		    .data_out = &out, .data_size_out = sizeof(out), .repeat = 1);
+	int err;
+
+	err = bpf_prog_test_run_opts(datapath_prog_fd(d, DATAPATH_REAP), &opts);
+	if (err)
+		return err;
+	if (opts.data_size_out != sizeof(out))
+		return -EIO;
+	*reap = out;
+	return 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * datapath.h - the loaded BPF programs and maps of bpf/weir.bpf.c.
+ *
+ * Loading attaches nothing: see probe/hooks.h. All of it goes away with the
+ * process, or with datapath_close().
+ *
+ * Threads: one at a time. Errors: -errno; what libbpf has to say about them is
+ * logged one level below ours.
+ */
+#ifndef WEIR_PROBE_DATAPATH_H
+#define WEIR_PROBE_DATAPATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bpf/flow_abi.h"
+
+struct datapath;
+
+enum datapath_prog {
+	DATAPATH_XDP_FRAGS, /* absent (-1) before Linux 5.18 */
+	DATAPATH_XDP,
+	DATAPATH_TC_INGRESS,
+	DATAPATH_TC_EGRESS,
+	DATAPATH_TC_INGRESS_L3,
+	DATAPATH_TC_EGRESS_L3,
+	DATAPATH_REAP,
+	DATAPATH_PROG_MAX,
+};
+
+/*
+ * What is missing to load the programs here: 0 if nothing, -EPERM without
+ * CAP_NET_ADMIN, CAP_BPF and CAP_PERFMON (the programs subtract pointers to
+ * learn lengths; CAP_SYS_ADMIN stands for both), -ENOENT if the kernel has no BTF.
+ */
+int datapath_check(void);
+
+/* Loads everything, with a table for max_flows flows. */
+int datapath_open(uint32_t max_flows, struct datapath **ret);
+
+/* NULL is a no-op. */
+void datapath_close(struct datapath *d);
+
+/* File descriptors, owned by d. */
+int datapath_prog_fd(const struct datapath *d, enum datapath_prog prog);
+int datapath_flows_fd(const struct datapath *d);
+
+/* Sums over all CPUs, since datapath_open(). ret is written on success only. */
+int datapath_counters(const struct datapath *d, uint64_t ret[FLOW_CNT_MAX]);
+int datapath_catch_all(const struct datapath *d, struct flow_totals ret[FLOW_HOOK_MAX]);
+
+/*
+ * Freezes the flows in reap that have been silent as it says, and sets their
+ * reaped field: see struct flow_reap.
+ */
+int datapath_reap(const struct datapath *d, struct flow_reap *reap);
+
+#endif /* WEIR_PROBE_DATAPATH_H */

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * drain.h - from the kernel's maps to flow records.
+ *
+ * drain_run() reads the whole flow table, has the flows that are due reported,
+ * and takes those that have ended out of it: weir_reap freezes a flow first,
+ * so no packet falls between the last record and the delete. What the full
+ * table refused comes as one record per hook: no addresses, protocol 0,
+ * FLOW_END_NO_RESOURCES.
+ *
+ * Threads: one drain belongs to one thread. Memory: one batch of flows.
+ */
+#ifndef WEIR_PROBE_DRAIN_H
+#define WEIR_PROBE_DRAIN_H
+
+#include <stdint.h>
+
+#include "probe/flow_table.h"
+
+struct datapath;
+struct drain;
+struct flow_entry;
+
+/* entry: for what a record does not carry; NULL for the catch-all. Both borrowed. */
+typedef void (*drain_emit_fn)(const struct flow_record *record, const struct flow_entry *entry,
+			      void *arg);
+
+enum drain_scope {
+	DRAIN_DUE,   /* flows that are due */
+	DRAIN_EVERY, /* those, and the ones that go on with or without news */
+	DRAIN_FINAL, /* the hooks are detached: every flow, as its last record */
+};
+
+struct drain_stats {
+	uint64_t records;
+	uint64_t flows;	     /* seen in the last run */
+	uint64_t errors;     /* calls that failed; their flows come with a later run */
+	uint64_t table_full; /* records put off because flow_table was full */
+};
+
+/* d is borrowed until drain_free(). Returns -EINVAL, -ENOMEM. */
+int drain_new(const struct datapath *d, const struct flow_table_config *config, drain_emit_fn emit,
+	      void *arg, struct drain **ret);
+
+/* NULL is a no-op. */
+void drain_free(struct drain *d);
+
+/* One pass. Returns -errno if the table could not be read to its end. */
+int drain_run(struct drain *d, enum drain_scope scope);
+
+const struct drain_stats *drain_stats(const struct drain *d);
+
+#endif /* WEIR_PROBE_DRAIN_H */

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "probe/export.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "probe/outbox.h"
+
+#define WARN_PERIOD_MS 30000
+
+struct export
+{
+	struct outbox *outbox;
+	struct batch batch;	 /* being filled; its counters are the current ones */
+	struct outbox_load load; /* of its rows */
+	struct outbox_load lost; /* not even noted in the outbox yet: no memory */
+	uint64_t next_seq;
+	uint64_t records;
+	uint64_t flushed_ns;
+	uint64_t warn_state;
+};
+
+int export_new(const uint8_t probe_id[PROBE_ID_BYTES], uint64_t epoch, struct outbox *outbox,
+	       struct export **ret)
+{
+	struct export *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return -ENOMEM;
+	x->batch.rows = calloc(BATCH_MAX_ROWS, sizeof(*x->batch.rows));
+	if (!x->batch.rows) {
+		free(x);
+		return -ENOMEM;
+	}
+	memcpy(x->batch.probe_id, probe_id, sizeof(x->batch.probe_id));
+	x->batch.epoch = epoch;
+	x->batch.kind = BATCH_FLOWS;
+	x->outbox = outbox;
+	x->next_seq = 1;
+	*ret = x;
+	return 0;
+}
+
+void export_free(struct export *x)
+{
+	if (!x)
+		return;
+	free(x->batch.rows);
+	free(x);
+}
+
+uint64_t export_records(const struct export *x)
+{
+	return x->records;
+}
+
+int export_set_counter(struct export *x, const char *name, uint64_t value)
+{
+	struct batch *b = &x->batch;
+	size_t len = strlen(name), i;
+
+	for (i = 0; i < b->n_counters; i++)
+		if (strcmp(b->counters[i].name, name) == 0)
+			break;
+	if (i == b->n_counters) {
+		if (i == BATCH_MAX_COUNTERS)
+			return -ENOSPC;
+		if (len == 0 || len >= COUNTER_NAME_MAX)
+			return -EINVAL;
+		memcpy(b->counters[i].name, name, len + 1);
+		b->n_counters++;
+	}
+	b->counters[i].value = value;
+	return 0;
+}
+
+static void warn(struct export *x, const char *what, int err)
+{
+	if (log_due(&x->warn_state, WARN_PERIOD_MS))
+		log_warn("%s: %s, counting its records as lost", what, strerror(-err));
+}
+
+/* Hands frame (without data: a loss) with that load to the outbox, under the next number. */
+static void push(struct export *x, struct packed *frame, const struct outbox_load *load)
+{
+	int err = outbox_push(x->outbox, x->next_seq, frame, load);
+
+	if (!err) {
+		x->next_seq++;
+		return;
+	}
+	warn(x, "cannot keep a batch", err);
+	x->lost.rows += load->rows;
+	x->lost.packets += load->packets;
+	x->lost.bytes += load->bytes;
+}
+
+static void send_batch(struct export *x)
+{
+	struct packed frame = {0};
+	struct outbox_load load;
+	int err;
+
+	if (x->lost.rows) {
+		load = x->lost;
+		x->lost = (struct outbox_load){0};
+		push(x, &frame, &load);
+	}
+	x->batch.first_seq = x->batch.seq = x->next_seq;
+	err = batch_pack(&x->batch, &frame);
+	if (err) {
+		warn(x, "cannot pack a batch", err);
+		frame = (struct packed){0};
+	}
+	load = x->load;
+	x->load = (struct outbox_load){0};
+	x->batch.n_rows = 0;
+	push(x, &frame, &load);
+}
+
+void export_record(struct export *x, const struct flow_record *r)
+{
+	x->batch.rows[x->batch.n_rows++] = *r;
+	x->load.rows++;
+	x->load.packets += r->packets + r->rev_packets;
+	x->load.bytes += r->bytes + r->rev_bytes;
+	x->records++;
+	if (x->batch.n_rows == BATCH_MAX_ROWS)
+		send_batch(x);
+}
+
+void export_flush(struct export *x, uint64_t now_ns, bool always)
+{
+	if (x->batch.n_rows == 0 && !always && now_ns - x->flushed_ns < EXPORT_QUIET_NS)
+		return;
+	send_batch(x);
+	x->flushed_ns = now_ns;
+}

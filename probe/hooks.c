@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "probe/hooks.h"
+
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "probe/datapath.h"
+#include "probe/guard.h"
+#include "probe/iface.h"
+
+/* <linux/bpf.h> of Linux 6.6; Debian 12 has the header of 6.1. */
+#define TCX_INGRESS  ((enum bpf_attach_type)46)
+#define TCX_EGRESS   ((enum bpf_attach_type)47)
+#define MPROG_BEFORE (1u << 3) /* BPF_F_BEFORE: without a reference, the head of the chain */
+
+enum side { INGRESS, EGRESS, SIDES };
+
+struct place {
+	struct iface iface;
+	int links[SIDES]; /* -1: a filter that the guard keeps */
+	char how[16];	  /* "xdp+tcx" */
+	bool gone;
+};
+
+struct hooks {
+	const struct datapath *datapath;
+	enum hooks_mode mode;
+	bool no_tcx; /* the kernel does not know it */
+	struct guard *guard;
+	struct place *places;
+	size_t n;
+};
+
+int hooks_open(const struct datapath *d, enum hooks_mode mode, struct hooks **ret)
+{
+	struct hooks *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return -ENOMEM;
+	h->datapath = d;
+	h->mode = mode;
+	*ret = h;
+	return 0;
+}
+
+static enum datapath_prog tc_prog(const struct iface *iface, enum side side)
+{
+	if (iface->framing == IFACE_IP)
+		return side == EGRESS ? DATAPATH_TC_EGRESS_L3 : DATAPATH_TC_INGRESS_L3;
+	return side == EGRESS ? DATAPATH_TC_EGRESS : DATAPATH_TC_INGRESS;
+}
+
+/* A link fd, or -errno. */
+static int link_xdp(const struct hooks *h, const struct iface *iface)
+{
+	static const enum datapath_prog progs[] = {DATAPATH_XDP_FRAGS, DATAPATH_XDP};
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_DRV_MODE);
+	int link = -EOPNOTSUPP;
+
+	for (size_t i = 0; i < 2 && link < 0 && link != -EBUSY; i++) {
+		int prog = datapath_prog_fd(h->datapath, progs[i]);
+
+		if (prog >= 0)
+			link = bpf_link_create(prog, (int)iface->index, BPF_XDP, &opts);
+	}
+	return link;
+}
+
+static const char *xdp_refusal(int err)
+{
+	switch (err) {
+	case -EBUSY:
+	case -EEXIST:
+		return "another XDP program is there";
+	case -EOPNOTSUPP:
+		return "the driver has no native XDP";
+	case -ERANGE:
+		return "its MTU is too large for XDP";
+	default:
+		return strerror(-err);
+	}
+}
+
+static bool wants_xdp(const struct hooks *h, const struct iface *iface)
+{
+	if (h->mode == HOOKS_XDP && iface->framing != IFACE_ETHERNET)
+		log_info("%s: no Ethernet header, which XDP needs; using TC", iface->name);
+	if (iface->framing != IFACE_ETHERNET)
+		return false;
+	return h->mode == HOOKS_XDP || (h->mode == HOOKS_AUTO && iface->hardware);
+}
+
+static int attach_xdp(const struct hooks *h, struct place *p)
+{
+	int link = link_xdp(h, &p->iface);
+
+	if (link < 0) {
+		if (link != -EPERM && link != -ENODEV)
+			log_info("%s: no XDP (%s); using TC for ingress", p->iface.name,
+				 xdp_refusal(link));
+		return link;
+	}
+	p->links[INGRESS] = link;
+	return 0;
+}
+
+static int attach_tcx(struct hooks *h, struct place *p, enum side side)
+{
+	int prog = datapath_prog_fd(h->datapath, tc_prog(&p->iface, side));
+	LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = MPROG_BEFORE);
+	int link;
+
+	if (h->mode == HOOKS_TC || h->no_tcx)
+		return -EOPNOTSUPP;
+	link = bpf_link_create(prog, (int)p->iface.index, side == EGRESS ? TCX_EGRESS : TCX_INGRESS,
+			       &opts);
+	if (link == -EINVAL) { /* an attach type that the kernel does not know */
+		log_info("no TCX in this kernel (Linux 6.6 has it); using clsact filters");
+		h->no_tcx = true;
+		return -EOPNOTSUPP;
+	}
+	if (link < 0)
+		return link;
+	p->links[side] = link;
+	return 0;
+}
+
+static int attach_filter(struct hooks *h, const struct place *p, enum side side)
+{
+	int err = h->guard ? 0 : guard_open(&h->guard);
+
+	if (err)
+		return err;
+	return guard_attach(h->guard, p->iface.index, side == EGRESS,
+			    datapath_prog_fd(h->datapath, tc_prog(&p->iface, side)));
+}
+
+static int attach_side(struct hooks *h, struct place *p, enum side side, const char **ret_how)
+{
+	int err;
+
+	if (side == INGRESS && wants_xdp(h, &p->iface)) {
+		err = attach_xdp(h, p);
+		*ret_how = "xdp";
+		if (!err || err == -EPERM || err == -ENODEV)
+			return err;
+	}
+	err = attach_tcx(h, p, side);
+	*ret_how = "tcx";
+	if (err == -EOPNOTSUPP) {
+		err = attach_filter(h, p, side);
+		*ret_how = "tc";
+	}
+	return err;
+}
+
+static void unlink_place(const struct place *p)
+{
+	for (int side = 0; side < SIDES; side++)
+		if (p->links[side] >= 0)
+			close(p->links[side]);
+}
+
+int hooks_attach(struct hooks *h, const struct iface *iface)
+{
+	struct place p = {.iface = *iface, .links = {-1, -1}};
+	const char *how[SIDES];
+	struct place *places;
+	int err;
+
+	places = realloc(h->places, (h->n + 1) * sizeof(*places));
+	if (!places)
+		return -ENOMEM;
+	h->places = places;
+
+	err = attach_side(h, &p, INGRESS, &how[INGRESS]);
+	if (!err)
+		err = attach_side(h, &p, EGRESS, &how[EGRESS]);
+	if (err) {
+		unlink_place(&p); /* a filter of the guard's goes with the process, at the latest */
+		return err;
+	}
+	(void)snprintf(p.how, sizeof(p.how), "%s+%s", how[INGRESS], how[EGRESS]);
+	log_debug("%s: attached, %s", iface->name, p.how);
+	h->places[h->n++] = p;
+	return 0;
+}
+
+void hooks_check(struct hooks *h)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		struct place *p = &h->places[i];
+
+		if (p->gone || iface_exists(p->iface.index))
+			continue;
+		p->gone = true;
+		log_info("%s: the interface has been deleted, counting the others on",
+			 p->iface.name);
+	}
+}
+
+const char *hooks_describe(const struct hooks *h, size_t i, const struct iface **ret_iface)
+{
+	if (i >= h->n)
+		return NULL;
+	*ret_iface = &h->places[i].iface;
+	return h->places[i].how;
+}
+
+void hooks_close(struct hooks *h)
+{
+	if (!h)
+		return;
+	for (size_t i = 0; i < h->n; i++)
+		unlink_place(&h->places[i]);
+	guard_close(h->guard);
+	/*
+	 * A CPU may still be inside a program that is no longer attached. This
+	 * waits for an RCU grace period, after which none is. Kernels with
+	 * nohz_full refuse it; a packet does not take 100 ms.
+	 */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+		(void)usleep(100000); /* a signal cannot hurry it: they are blocked */
+	free(h->places);
+	free(h);
+}

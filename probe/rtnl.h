@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * rtnl.h - one rtnetlink dump, message by message.
+ *
+ * Netlink answers for the network namespace of the caller; /sys may show
+ * another one. Threads: no state; any.
+ */
+#ifndef WEIR_PROBE_RTNL_H
+#define WEIR_PROBE_RTNL_H
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stddef.h>
+
+/* msg is borrowed until the call returns. A non-zero return ends the dump. */
+typedef int (*rtnl_visit_fn)(const struct nlmsghdr *msg, void *arg);
+
+/*
+ * Sends a dump request of the given type with body after the header, and
+ * visits each answer. Returns 0, -errno, or what visit returned.
+ */
+int rtnl_dump(int type, const void *body, size_t body_len, rtnl_visit_fn visit, void *arg);
+
+/* The attribute of that type among those in [first, first + len), or NULL. */
+const struct rtattr *rtnl_attr(const struct rtattr *first, int len, int type);
+
+#endif /* WEIR_PROBE_RTNL_H */

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "probe/run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/exit_code.h"
+#include "common/log.h"
+#include "probe/capture.h"
+#include "probe/export.h"
+#include "probe/hooks.h"
+#include "probe/iface.h"
+#include "probe/identity.h"
+#include "probe/outbox.h"
+#include "probe/sender.h"
+#include "probe/settings.h"
+#include "proto/frame.h"
+
+#define WARN_PERIOD_MS 30000
+
+struct run {
+	struct settings settings;
+	struct identity id;
+	struct hello hello;
+	struct capture *capture;
+	struct outbox *outbox;
+	struct export *export;
+	struct sender *sender;
+	uint64_t refused, dropped; /* packets, as last warned about */
+	uint64_t warn_refused, warn_dropped;
+};
+
+static void on_record(const struct flow_record *record, const struct flow_entry *entry, void *arg)
+{
+	struct run *run = arg;
+
+	(void)entry; /* the record has all that travels */
+	export_record(run->export, record);
+}
+
+/* --- counters ------------------------------------------------------------------- */
+
+static void set_counter(struct run *run, const char *name, uint64_t value)
+{
+	int err = export_set_counter(run->export, name, value);
+
+	if (err)
+		log_debug("counter %s: %s", name, strerror(-err));
+}
+
+/* What is lost shall be seen here as well, not only at the collector. */
+static void warn_losses(struct run *run, uint64_t refused, uint64_t dropped)
+{
+	if (refused > run->refused && log_due(&run->warn_refused, WARN_PERIOD_MS)) {
+		log_warn("the flow table is full: %" PRIu64 " packets counted without their flow; "
+			 "--max-flows is %" PRIu64,
+			 refused - run->refused, run->settings.max_flows);
+		run->refused = refused;
+	}
+	if (dropped > run->dropped && log_due(&run->warn_dropped, WARN_PERIOD_MS)) {
+		log_warn("the outbox is full: records of %" PRIu64
+			 " packets dropped; --outbox-bytes is %" PRIu64,
+			 dropped - run->dropped, run->settings.outbox_bytes);
+		run->dropped = dropped;
+	}
+}
+
+static void set_counters(struct run *run)
+{
+	static const char *const names[FLOW_CNT_MAX] = FLOW_COUNTER_NAMES;
+	const uint64_t *kernel = capture_counters(run->capture);
+	const struct drain_stats *drain = capture_stats(run->capture);
+	struct outbox_stats outbox;
+	struct sender_stats sender;
+
+	outbox_stats(run->outbox, &outbox);
+	sender_stats(run->sender, &sender);
+	const struct {
+		const char *name;
+		uint64_t value;
+	} ours[] = {
+		{"records_emitted", export_records(run->export)},
+		{"drain_errors", drain->errors},
+		{"flow_table_full", drain->table_full},
+		{"outbox_batches", outbox.batches},
+		{"outbox_bytes", outbox.bytes},
+		{"outbox_dropped_batches", outbox.dropped_batches},
+		{"outbox_dropped_rows", outbox.dropped.rows},
+		{"outbox_dropped_packets", outbox.dropped.packets},
+		{"outbox_dropped_bytes", outbox.dropped.bytes},
+		{"batches_sent", outbox.batches_sent},
+		{"batches_resent", outbox.batches_resent},
+		{"batches_refused", outbox.refused_batches},
+		{"batches_refused_rows", outbox.refused.rows},
+		{"batches_refused_packets", outbox.refused.packets},
+		{"batches_refused_bytes", outbox.refused.bytes},
+		{"collector_connects", sender.connects},
+		{"collector_bad_frames", sender.bad_frames},
+	};
+
+	for (size_t i = 0; i < FLOW_CNT_MAX; i++)
+		set_counter(run, names[i], kernel[i]);
+	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
+		set_counter(run, ours[i].name, ours[i].value);
+	warn_losses(run, kernel[FLOW_CNT_CATCH_ALL], outbox.dropped.packets);
+}
+
+/* --- start, loop, end --------------------------------------------------------------- */
+
+static void describe_ifaces(struct run *run)
+{
+	const struct hooks *hooks = capture_hooks(run->capture);
+	const struct iface *iface;
+	const char *how;
+
+	for (size_t i = 0; (how = hooks_describe(hooks, i, &iface)); i++) {
+		struct hello_iface *told;
+
+		log_info("%s: attached, %s", iface->name, how);
+		if (run->hello.n_ifaces == HELLO_MAX_IFACES)
+			continue; /* counted all the same; only the list in HELLO is bounded */
+		told = &run->hello.ifaces[run->hello.n_ifaces++];
+		told->index = iface->index;
+		memcpy(told->name, iface->name, sizeof(told->name));
+		memcpy(told->hooks, how, strlen(how));
+	}
+}
+
+static void make_hello(struct run *run)
+{
+	struct hello *h = &run->hello;
+
+	h->version_major = PROTO_VERSION_MAJOR;
+	h->version_minor = PROTO_VERSION_MINOR;
+	h->epoch = run->id.epoch;
+	memcpy(h->probe_id, run->id.probe_id, sizeof(h->probe_id));
+	memcpy(h->boot_id, run->id.boot_id, sizeof(h->boot_id));
+	memcpy(h->host_name, run->id.host_name, sizeof(h->host_name));
+	memcpy(h->kernel, run->id.kernel, sizeof(h->kernel));
+	memcpy(h->build, WEIR_VERSION, sizeof(WEIR_VERSION));
+	describe_ifaces(run);
+}
+
+static int start(struct run *run)
+{
+	const struct settings *s = &run->settings;
+	int code, err;
+
+	err = identity_make(s->name, &run->id);
+	if (!err)
+		err = outbox_new(run->id.probe_id, run->id.epoch, s->outbox_bytes, &run->outbox);
+	if (!err)
+		err = export_new(run->id.probe_id, run->id.epoch, run->outbox, &run->export);
+	if (err) {
+		log_error("cannot start: %s", strerror(-err));
+		return EXIT_RUNTIME;
+	}
+	code = capture_open(s, run->id.epoch, on_record, run, &run->capture);
+	if (code)
+		return code;
+	make_hello(run);
+	err = sender_start(s->collector, &run->hello, run->outbox, &run->sender);
+	if (err) {
+		log_error("cannot start the sender: %s", strerror(-err));
+		return EXIT_RUNTIME;
+	}
+	log_info("sending to %s as \"%s\"", s->collector, run->id.host_name);
+	return EXIT_OK;
+}
+
+static bool wait_until(int stop_fd, uint64_t when_ns)
+{
+	struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
+	uint64_t now_ns = clock_mono_ns();
+	int left_ms = when_ns > now_ns ? (int)((when_ns - now_ns) / NS_PER_MS) + 1 : 0;
+
+	return poll(&stop, 1, left_ms) == 0;
+}
+
+/* A pass that takes longer than the interval delays the next: never two at once. */
+static void loop(struct run *run, int stop_fd)
+{
+	uint64_t interval_ns = run->settings.drain_ms * NS_PER_MS;
+	uint64_t next_ns = clock_mono_ns() + interval_ns;
+
+	while (wait_until(stop_fd, next_ns)) {
+		capture_drain(run->capture, DRAIN_DUE);
+		set_counters(run);
+		export_flush(run->export, clock_mono_ns(), false);
+		next_ns += interval_ns;
+		if (next_ns < clock_mono_ns())
+			next_ns = clock_mono_ns();
+	}
+}
+
+static void finish(struct run *run)
+{
+	struct outbox_stats left;
+
+	log_info("stopping: detaching and reporting every flow");
+	capture_finish(run->capture);
+	set_counters(run);
+	export_flush(run->export, clock_mono_ns(), true);
+	sender_stop(take_ptr(run->sender), RUN_GOODBYE_MS);
+	outbox_stats(run->outbox, &left);
+	if (left.batches)
+		log_warn("%" PRIu64 " batches stay unsent, their records are lost", left.batches);
+	else
+		log_info("the collector has everything");
+}
+
+static void run_free(struct run *run)
+{
+	sender_stop(run->sender, 0);
+	capture_close(run->capture);
+	export_free(run->export);
+	outbox_free(run->outbox);
+	settings_free(&run_command, &run->settings);
+	free(run);
+}
+
+DEFINE_CLEANUP(struct run *, run_free)
+
+int run_main(int argc, char **argv, int stop_fd)
+{
+	cleanup(run_free_p) struct run *run = calloc(1, sizeof(*run));
+	int code;
+
+	if (!run) {
+		log_error("out of memory");
+		return EXIT_RUNTIME;
+	}
+	code = settings_parse(&run_command, argc, argv, &run->settings);
+	if (code)
+		return code > 0 ? EXIT_OK : EXIT_USAGE;
+	if (run->settings.check_config) {
+		log_info("the settings are valid");
+		return EXIT_OK;
+	}
+	code = start(run);
+	if (code)
+		return code;
+	loop(run, stop_fd);
+	finish(run);
+	return EXIT_OK;
+}

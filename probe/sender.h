@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * sender.h - the thread that brings the outbox to the collector.
+ *
+ * It alone touches the socket. It says HELLO, sends batches in order within
+ * the collector's credit, releases what is acknowledged, and sends again from
+ * the oldest batch after a refusal or a new connection. A collector that does
+ * not answer for SENDER_SILENCE_NS gets a new connection, after a pause that
+ * grows from 100 ms to 10 s; meanwhile the outbox keeps the batches.
+ *
+ * Threads: start and stop from one thread; sender_stats() from any. The
+ * thread inherits the signal mask: block what it shall not take before.
+ */
+#ifndef WEIR_PROBE_SENDER_H
+#define WEIR_PROBE_SENDER_H
+
+#include <stdint.h>
+
+struct hello;
+struct outbox;
+struct sender;
+
+#define SENDER_SILENCE_NS 3000000000ull
+
+struct sender_stats {
+	uint64_t connects;   /* WELCOMEs */
+	uint64_t bad_frames; /* from the collector, that we could not read */
+};
+
+/*
+ * url: see link_check_url(). hello: what stays the same of it; oldest_seq,
+ * clocks and backlog are filled in when it is sent. All borrowed until
+ * sender_stop(). Returns -errno.
+ */
+int sender_start(const char *url, const struct hello *hello, struct outbox *outbox,
+		 struct sender **ret);
+
+void sender_stats(const struct sender *s, struct sender_stats *ret);
+
+/*
+ * Waits until all batches are acknowledged, at most wait_ms, and ends the
+ * thread. What is left stays in the outbox. NULL is a no-op.
+ */
+void sender_stop(struct sender *s, uint64_t wait_ms);
+
+#endif /* WEIR_PROBE_SENDER_H */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * settings.h - the options of weir-probe, on the command line and in its
+ * configuration file (common/options.h).
+ */
+#ifndef WEIR_PROBE_SETTINGS_H
+#define WEIR_PROBE_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/options.h"
+
+struct settings {
+	/* what is captured: run and show */
+	struct option_list ifaces; /* never empty */
+	int hook;		   /* enum hooks_mode */
+	uint64_t max_flows;
+	uint64_t active_ms, idle_ms, tcp_idle_ms;
+	int log_level; /* enum log_level */
+
+	/* run */
+	char *collector; /* NULL: not given */
+	char *name;	 /* NULL: the host's */
+	uint64_t drain_ms;
+	uint64_t outbox_bytes;
+	char *config;
+	bool check_config;
+
+	/* show */
+	bool once;
+	uint64_t interval_ms;
+	uint64_t rows; /* 0: as many as there are, or fit */
+	int format;    /* enum output_format */
+};
+
+extern const struct command run_command, show_command;
+
+/*
+ * As options_parse(), with what a table cannot check: the collector's address,
+ * the host name, no arguments left. Sets the log level.
+ */
+int settings_parse(const struct command *cmd, int argc, char **argv, struct settings *ret);
+
+void settings_free(const struct command *cmd, struct settings *s);
+
+#endif /* WEIR_PROBE_SETTINGS_H */

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/log.h"
+#include "probe/export.h"
+#include "probe/outbox.h"
+#include "proto/frame.h"
+#include "tests/unit/fail_alloc.h"
+
+#define EPOCH	 99u
+#define NO_LIMIT UINT64_MAX
+
+static const uint8_t probe_id[PROBE_ID_BYTES] = "sixteen bytes...";
+
+struct fixture {
+	struct outbox *outbox;
+	struct export *export;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+
+	log_set_level(LOG_LEVEL_ERROR); /* losses are on purpose here */
+	if (outbox_new(probe_id, EPOCH, 1 << 24, &f.outbox) != 0)
+		return -1;
+	if (export_new(probe_id, EPOCH, f.outbox, &f.export) != 0)
+		return -1;
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	export_free(f->export);
+	outbox_free(f->outbox);
+	return 0;
+}
+
+/* 3 packets and 4 back, 300 and 400 bytes. */
+static void record(struct fixture *f, uint64_t flow_id)
+{
+	struct flow_record r = {.flow_id = flow_id,
+				.start_ns = 1000,
+				.end_ns = 2000,
+				.proto = 6,
+				.iface = "eth0",
+				.end_reason = FLOW_END_IDLE,
+				.packets = 3,
+				.bytes = 300,
+				.rev_packets = 4,
+				.rev_bytes = 400};
+
+	export_record(f->export, &r);
+}
+
+/* The next batch in the outbox, NULL if there is none; the caller frees it. */
+static struct batch *next(struct fixture *f)
+{
+	struct outbox_frame out;
+	struct frame frame;
+	struct batch *b;
+
+	if (outbox_next(f->outbox, NO_LIMIT, &out) != 0)
+		return NULL;
+	assert_int_equal(frame_open(out.data, out.len, &frame), FRAME_OK);
+	assert_int_equal(frame.type, FRAME_BATCH);
+	assert_int_equal(batch_unpack(frame.body, frame.body_len, &b, NULL), 0);
+	assert_int_equal(b->first_seq, out.first_seq);
+	assert_int_equal(b->seq, out.seq);
+	return b;
+}
+
+static void expect(struct fixture *f, uint64_t seq, size_t rows)
+{
+	struct batch *b = next(f);
+
+	assert_non_null(b);
+	assert_int_equal(b->seq, seq);
+	assert_int_equal(b->kind, BATCH_FLOWS);
+	assert_int_equal(b->epoch, EPOCH);
+	assert_memory_equal(b->probe_id, probe_id, PROBE_ID_BYTES);
+	assert_int_equal(b->n_rows, rows);
+	batch_free(b);
+}
+
+static void a_flush_makes_one_batch(void **state)
+{
+	struct fixture *f = *state;
+	struct batch *b;
+
+	record(f, 11);
+	record(f, 12);
+	assert_null(next(f)); /* not before the flush */
+	export_flush(f->export, 1, false);
+	b = next(f);
+	assert_non_null(b);
+	assert_int_equal(b->seq, 1);
+	assert_int_equal(b->n_rows, 2);
+	assert_int_equal(b->rows[1].flow_id, 12);
+	assert_int_equal(b->rows[1].rev_bytes, 400);
+	assert_string_equal(b->rows[1].iface, "eth0");
+	batch_free(b);
+	record(f, 13);
+	export_flush(f->export, 2, false);
+	expect(f, 2, 1);
+	assert_int_equal(export_records(f->export), 3);
+}
+
+static void a_full_batch_goes_by_itself(void **state)
+{
+	struct fixture *f = *state;
+
+	for (uint64_t i = 1; i <= BATCH_MAX_ROWS + 1; i++)
+		record(f, i);
+	expect(f, 1, BATCH_MAX_ROWS);
+	assert_null(next(f));
+	export_flush(f->export, 1, false);
+	expect(f, 2, 1);
+}
+
+static void counters_travel_alone_when_it_is_quiet(void **state)
+{
+	struct fixture *f = *state;
+
+	record(f, 1);
+	export_flush(f->export, 50, false);
+	expect(f, 1, 1);
+	export_flush(f->export, 50 + EXPORT_QUIET_NS - 1, false);
+	assert_null(next(f));
+	export_flush(f->export, 50 + EXPORT_QUIET_NS, false);
+	expect(f, 2, 0);
+	export_flush(f->export, 51 + EXPORT_QUIET_NS, false);
+	assert_null(next(f));
+	export_flush(f->export, 51 + EXPORT_QUIET_NS, true); /* the last one */
+	expect(f, 3, 0);
+}
+
+static void counters_keep_their_name_and_last_value(void **state)
+{
+	struct fixture *f = *state;
+	struct batch *b;
+
+	assert_int_equal(export_set_counter(f->export, "packets_seen", 5), 0);
+	assert_int_equal(export_set_counter(f->export, "flows_refused", 1), 0);
+	assert_int_equal(export_set_counter(f->export, "packets_seen", 7), 0);
+	export_flush(f->export, 1, true);
+	b = next(f);
+	assert_non_null(b);
+	assert_int_equal(b->n_counters, 2);
+	assert_string_equal(b->counters[0].name, "packets_seen");
+	assert_int_equal(b->counters[0].value, 7);
+	assert_string_equal(b->counters[1].name, "flows_refused");
+	batch_free(b);
+}
+
+static void counters_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	char name[COUNTER_NAME_MAX + 1];
+
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	assert_int_equal(export_set_counter(f->export, name, 1), -EINVAL);
+	assert_int_equal(export_set_counter(f->export, "", 1), -EINVAL);
+	for (int i = 0; i < BATCH_MAX_COUNTERS; i++) {
+		(void)snprintf(name, sizeof(name), "c%d", i);
+		assert_int_equal(export_set_counter(f->export, name, 1), 0);
+	}
+	assert_int_equal(export_set_counter(f->export, "one_more", 1), -ENOSPC);
+	assert_int_equal(export_set_counter(f->export, "c7", 2), 0);
+}
+
+/* Whatever allocation fails: delivered and lost packets are those that were recorded. */
+static void no_memory_never_loses_silently(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t delivered = 0, lost = 0, last_seq = 0;
+	unsigned recorded = 0;
+	struct batch *b;
+	bool failed;
+
+	for (unsigned n = 1;; n++) {
+		record(f, n);
+		recorded++;
+		fail_alloc_at(n);
+		export_flush(f->export, n, false);
+		failed = fail_alloc_at(0);
+		if (!failed)
+			break;
+	}
+	assert_true(recorded > 3);
+	while ((b = next(f))) {
+		assert_int_equal(b->first_seq, last_seq + 1);
+		last_seq = b->seq;
+		lost += b->dropped_packets;
+		for (size_t i = 0; i < b->n_rows; i++)
+			delivered += b->rows[i].packets + b->rows[i].rev_packets;
+		batch_free(b);
+	}
+	assert_true(lost > 0);
+	assert_int_equal(delivered + lost, recorded * 7);
+}
+
+static void new_may_fail(void **state)
+{
+	struct export *x = NULL;
+	unsigned n;
+
+	(void)state;
+	for (n = 1;; n++) {
+		int err;
+
+		fail_alloc_at(n);
+		err = export_new(probe_id, EPOCH, NULL, &x);
+		if (!fail_alloc_at(0))
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_null(x);
+	}
+	assert_int_equal(n, 3);
+	export_free(x);
+	export_free(NULL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_flush_makes_one_batch),
+		TEST(a_full_batch_goes_by_itself),
+		TEST(counters_travel_alone_when_it_is_quiet),
+		TEST(counters_keep_their_name_and_last_value),
+		TEST(counters_are_bounded),
+		TEST(no_memory_never_loses_silently),
+		cmocka_unit_test(new_may_fail),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
