@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * filter.h - the filter language: words in the manner of tcpdump and nfdump,
+ * compiled to a condition over the columns of the view flows.
+ *
+ *	filter     = or
+ *	or         = and { ("or" | "||") and }
+ *	and        = not { ("and" | "&&") not }
+ *	not        = [ "not" | "!" ] not | "(" or ")" | term
+ *	term       = [side] ("host" | "ip") value      address; host also takes the
+ *	                                               name of a reporting host
+ *	           | [side] "net" value                CIDR
+ *	           | [side] "port" ( value | A-B | op N )
+ *	           | [side] "flags" LETTERS            all of FSRPAUECN are set
+ *	           | "proto" value                     name or number
+ *	           | "tcp" | "udp" | "icmp" | "icmp6" | "ip" | "ip6"
+ *	           | text-column value                 iface, role, direction, end_reason
+ *	           | number-column [op] N              any other column of flows
+ *	side       = "src" | "dst"
+ *	value      = WORD | "in" "[" WORD { [","] WORD } "]"
+ *	op         = ">" | ">=" | "<" | "<=" | "=" | "==" | "!="
+ *
+ * Keywords ignore case. "quoted words" may hold anything. N takes k, M, G, T
+ * (powers of 1000) and, for times, us, ms, s, m, h. Without a side, host, net
+ * and port mean either end; flags and the plain columns mean src to dst. A
+ * comparison with something that was not measured does not hold, so that "not"
+ * always gives exactly the other records.
+ */
+#ifndef WEIR_COLLECTOR_FILTER_H
+#define WEIR_COLLECTOR_FILTER_H
+
+#include <stddef.h>
+#include <stdio.h>
+
+struct query;
+
+/* Above these a filter is refused; the last two also keep SQLite within its own limits. */
+#define FILTER_MAX_BYTES 8192
+#define FILTER_MAX_TERMS 400
+#define FILTER_MAX_DEPTH 12 /* parentheses and negations within each other */
+
+struct filter_error {
+	size_t at; /* byte of the filter where it stops making sense */
+	char text[160];
+};
+
+/*
+ * Appends the condition for text to q; an empty filter is always true. Returns
+ * -EINVAL with *ret_error set for a filter that is not right; q is then only
+ * good for query_done().
+ */
+int filter_compile(const char *text, struct query *q, struct filter_error *ret_error);
+
+/* Prints the error with the filter and a caret under the place. */
+void filter_print_error(FILE *out, const char *text, const struct filter_error *error);
+
+/* The page of `weir-collector help filter`. */
+void filter_print_help(FILE *out);
+
+#endif /* WEIR_COLLECTOR_FILTER_H */

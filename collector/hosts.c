@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/hosts.h"
+
+#include "collector/coverage.h"
+#include "collector/db.h"
+#include "collector/query.h"
+#include "common/cleanup.h"
+#include "common/clock.h"
+#include "common/exit_code.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+DEFINE_CLEANUP(sqlite3 *, db_close)
+
+/* lost_packets: of the newest start of its probe, whatever the window. */
+static const char columns_sql[] =
+	" SELECT h.name AS host,"
+	"   CASE WHEN NOT EXISTS (SELECT 1 FROM epoch e WHERE e.host_id = h.id AND e.batches > 0)"
+	"        THEN 'never' WHEN h.last_seen_ms < ?1 - " COVERAGE_SILENT_MS
+	"        THEN 'silent' ELSE 'ok' END AS state,"
+	"   h.last_seen_ms, ifnull(w.flows, 0) AS flows,"
+	"   ifnull(w.packets, 0) AS packets, ifnull(w.bytes, 0) AS bytes,"
+	"   w.rtt_p95_us, w.retrans_pct,"
+	"   (SELECT ifnull(sum(c.value), 0) FROM probe_counter c"
+	"     WHERE c.host_id = h.id AND c.name IN (" COVERAGE_LOST_PACKETS ")"
+	"       AND c.epoch = (SELECT epoch FROM epoch e WHERE e.host_id = h.id"
+	"                       ORDER BY started_ms DESC LIMIT 1)) AS lost_packets,"
+	"   h.kernel, h.ifaces"
+	"  FROM host h LEFT JOIN w ON w.host_id = h.id ORDER BY h.name, h.id";
+
+static const enum output_unit units[] = {
+	UNIT_NONE, UNIT_NONE,	 UNIT_TIME_MS, UNIT_COUNT, UNIT_COUNT, UNIT_BYTES,
+	UNIT_US,   UNIT_PERCENT, UNIT_COUNT,   UNIT_NONE,  UNIT_NONE,
+};
+
+static void build(const struct cli_settings *s, struct query *q)
+{
+	int64_t now_ms = (int64_t)(clock_real_ns() / NS_PER_MS);
+
+	(void)query_bind_int(q, now_ms); /* ?1 */
+	query_add(q, "WITH w AS (SELECT host_id, count(DISTINCT flow_id) AS flows,"
+		     " sum(packets + rev_packets) AS packets, sum(bytes + rev_bytes) AS bytes,"
+		     " quantile(rtt_us, 0.95) AS rtt_p95_us,"
+		     " 100.0 * sum(retrans_pkts + rev_retrans_pkts)"
+		     " / sum(iif(proto = 6, packets + rev_packets, NULL)) AS retrans_pct"
+		     " FROM flows WHERE 1");
+	cli_add_window(q, s);
+	query_add(q, " GROUP BY host_id)%s", columns_sql);
+	cli_add_limit(q, s);
+}
+
+static int run(const void *settings, int argc, char **argv)
+{
+	const struct cli_settings *s = settings;
+	cleanup(query_done) struct query q;
+	cleanup(db_close_p) sqlite3 *db = NULL;
+	int code;
+
+	(void)argc; /* takes no arguments */
+	(void)argv;
+	query_init(&q);
+	build(s, &q);
+	code = cli_open(s, &db);
+	if (!code)
+		code = cli_answer(s, db, &q, units);
+	return code;
+}
+
+static const struct option_row rows[] = {
+	CLI_SINCE_ROW("5m"),
+	CLI_UNTIL_ROW,
+	CLI_LIMIT_ROW("0"),
+};
+
+const struct cli_command hosts_command = {
+	.command =
+		{
+			.name = "hosts",
+			.summary =
+				"every host: is it heard, its traffic in the window, what it lost",
+			.examples = "state: ok; silent: not heard of for 15 s; never: no batch has "
+				    "come yet\n"
+				    "lost_packets: since its probe started, in no record at all\n",
+			.tables = {{rows, ARRAY_SIZE(rows)}, {cli_rows, CLI_N_ROWS}},
+		},
+	.settings_size = sizeof(struct cli_settings),
+	.run = run,
+};

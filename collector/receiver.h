@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * receiver.h - the thread that owns the socket: speaks proto/weir.proto with
+ * the probes and checks everything that they say.
+ *
+ * HELLOs and batches that are right go to the writer as jobs; what comes back
+ * becomes WELCOME, ACK or NACK. A message that is not right is refused: counted
+ * by peer and reason (table refusal), named in a rate-limited warning, and
+ * answered with a NACK. Limits: sessions, messages in the queue to the writer,
+ * unacknowledged bytes of one peer; above them batches are refused for now.
+ * Messages above FRAME_MAX_BYTES never come here: ZeroMQ cuts the connection.
+ */
+#ifndef WEIR_COLLECTOR_RECEIVER_H
+#define WEIR_COLLECTOR_RECEIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct queue;
+struct receiver;
+
+#define RECEIVER_CREDIT_BYTES (4u << 20) /* that one peer may have unacknowledged */
+
+struct receiver_settings {
+	const char *endpoint; /* "tcp://ADDR:PORT"; a port of * is any free one */
+	size_t max_peers;
+	uint64_t silent_ms; /* a peer that says nothing for so long has gone */
+};
+
+/*
+ * Binds the socket. settings and its text are copied; the queues are borrowed.
+ * Returns -errno as zmq_bind(3) gives it, for zmq_strerror(); -ENOMEM.
+ */
+int receiver_new(const struct receiver_settings *settings, struct queue *jobs,
+		 struct queue *replies, struct receiver **ret);
+
+/* NULL is a no-op. Waits a moment for answers that are still on their way. */
+void receiver_free(struct receiver *r);
+
+/* The address that it listens on, with the real port. Owned by r. */
+const char *receiver_endpoint(const struct receiver *r);
+
+/*
+ * Works until stop_fd (an eventfd) is readable, then closes jobs and answers
+ * what is left of them until the writer has closed replies. Returns 0 or
+ * -errno. The thread that calls it is the only one that uses r.
+ */
+int receiver_run(struct receiver *r, int stop_fd);
+
+#endif /* WEIR_COLLECTOR_RECEIVER_H */

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/router.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+#include "common/cleanup.h"
+#include "proto/frame.h"
+#include "proto/message.h"
+
+#define ENDPOINT_MAX 256
+
+struct router {
+	void *ctx, *socket;
+	zmq_msg_t message; /* the last one received */
+	char endpoint[ENDPOINT_MAX];
+};
+
+DEFINE_CLEANUP(struct router *, router_close)
+
+static const struct {
+	int option, value;
+} options[] = {
+	{ZMQ_RCVHWM, 16}, /* per peer: the rest waits at the peer */
+	{ZMQ_SNDHWM, 256},
+	{ZMQ_LINGER, 500},
+	{ZMQ_ROUTER_MANDATORY, 1}, /* tells when a peer has gone */
+	{ZMQ_ROUTER_HANDOVER, 0},  /* nobody takes the id of another */
+	/* The default of 30 s lets idle connections lock everybody out. */
+	{ZMQ_HANDSHAKE_IVL, 2000},
+	/* ZMTP's own ping finds dead connections below our sessions. */
+	{ZMQ_HEARTBEAT_IVL, 5000},
+	{ZMQ_HEARTBEAT_TIMEOUT, 15000},
+};
+
+/* IPv6 sockets take IPv4, too, but one bound to an IPv4 address shows it as ::ffff:a.b.c.d. */
+static int wants_ipv6(const char *endpoint)
+{
+	const char *host = strstr(endpoint, "://");
+
+	host = host ? host + 3 : endpoint;
+	return host[strspn(host, "0123456789.")] != ':';
+}
+
+static int set_options(void *socket, const char *endpoint)
+{
+	const int64_t max_bytes = FRAME_MAX_BYTES;
+	const int ipv6 = wants_ipv6(endpoint);
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		if (zmq_setsockopt(socket, options[i].option, &options[i].value, sizeof(int)) != 0)
+			return -zmq_errno();
+	}
+	if (zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof(ipv6)) != 0 ||
+	    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof(max_bytes)) != 0)
+		return -zmq_errno();
+	return 0;
+}
+
+int router_open(const char *endpoint, struct router **ret)
+{
+	cleanup(router_close_p) struct router *r = calloc(1, sizeof(*r));
+	size_t len = sizeof(r->endpoint);
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	(void)zmq_msg_init(&r->message); /* always 0 */
+	r->ctx = zmq_ctx_new();
+	if (r->ctx)
+		r->socket = zmq_socket(r->ctx, ZMQ_ROUTER);
+	if (!r->socket)
+		return -zmq_errno();
+	err = set_options(r->socket, endpoint);
+	if (err)
+		return err;
+	if (zmq_bind(r->socket, endpoint) != 0 ||
+	    zmq_getsockopt(r->socket, ZMQ_LAST_ENDPOINT, r->endpoint, &len) != 0)
+		return -zmq_errno();
+	*ret = take_ptr(r);
+	return 0;
+}
+
+void router_close(struct router *r)
+{
+	if (!r)
+		return;
+	(void)zmq_msg_close(&r->message); /* fails on a bad message only */
+	if (r->socket)
+		(void)zmq_close(r->socket);
+	if (r->ctx)
+		(void)zmq_ctx_term(r->ctx); /* signals are blocked, so it is not interrupted */
+	free(r);
+}
+
+const char *router_endpoint(const struct router *r)
+{
+	return r->endpoint;
+}
+
+void *router_socket(struct router *r)
+{
+	return r->socket;
+}
+
+/* IPv4 peers of an IPv6 socket come as ::ffff:a.b.c.d; an address with a scope stays as it is. */
+static void get_address(zmq_msg_t *message, char ret[ADDR_TEXT_MAX])
+{
+	const char *text = zmq_msg_gets(message, "Peer-Address");
+	uint8_t addr[16];
+
+	if (text && addr_parse(text, addr) == 0)
+		(void)addr_format(addr, ret);
+	else
+		(void)snprintf(ret, ADDR_TEXT_MAX, "%s", text ? text : "");
+}
+
+/* Drops the parts that follow. ZeroMQ delivers a message whole, so there is no waiting. */
+static int drop_rest(void *socket)
+{
+	zmq_msg_t part;
+	int more;
+
+	do {
+		(void)zmq_msg_init(&part); /* always 0 */
+		if (zmq_msg_recv(&part, socket, ZMQ_DONTWAIT) < 0)
+			return -zmq_errno();
+		more = zmq_msg_more(&part);
+		(void)zmq_msg_close(&part); /* fails on a bad message only */
+	} while (more);
+	return 0;
+}
+
+int router_receive(struct router *r, struct router_message *ret)
+{
+	struct router_message m = {0};
+	int len;
+
+	len = zmq_recv(r->socket, m.peer.bytes, sizeof(m.peer.bytes), ZMQ_DONTWAIT);
+	if (len < 0 || zmq_msg_recv(&r->message, r->socket, ZMQ_DONTWAIT) < 0)
+		return -zmq_errno();
+	m.peer.len = (uint8_t)len;
+	m.data = zmq_msg_data(&r->message);
+	m.len = zmq_msg_size(&r->message);
+	m.many_parts = zmq_msg_more(&r->message);
+	get_address(&r->message, m.address);
+	*ret = m;
+	return m.many_parts ? drop_rest(r->socket) : 0;
+}
+
+static void free_data(void *data, void *hint)
+{
+	(void)hint;
+	free(data);
+}
+
+int router_send(struct router *r, const struct peer_id *peer, struct packed *frame)
+{
+	zmq_msg_t message;
+
+	if (zmq_msg_init_data(&message, frame->data, frame->len, free_data, NULL) != 0) {
+		free(frame->data);
+		return -ENOMEM;
+	}
+	if (zmq_send(r->socket, peer->bytes, peer->len, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0 ||
+	    zmq_msg_send(&message, r->socket, ZMQ_DONTWAIT) < 0) {
+		int err = -zmq_errno();
+
+		(void)zmq_msg_close(&message); /* frees the data */
+		return err;
+	}
+	return 0;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * router.h - the ZeroMQ ROUTER socket: messages in from peers, frames out to
+ * a peer. Knows nothing of what they mean.
+ *
+ * Threads: one at a time; after router_open() the thread that receives.
+ * Errors: -errno as ZeroMQ gives it, for zmq_strerror().
+ */
+#ifndef WEIR_COLLECTOR_ROUTER_H
+#define WEIR_COLLECTOR_ROUTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/job.h"
+#include "common/addr.h"
+
+struct packed;
+struct router;
+
+struct router_message {
+	struct peer_id peer;
+	char address[ADDR_TEXT_MAX]; /* of the peer; "" if ZeroMQ does not say */
+	const uint8_t *data;	     /* owned by the router until the next receive */
+	size_t len;
+	bool many_parts; /* more than one: data is the first */
+};
+
+/* Binds "tcp://ADDR:PORT". Release with router_close(). */
+int router_open(const char *endpoint, struct router **ret);
+/* NULL is a no-op. Gives what was sent a moment to leave. */
+void router_close(struct router *r);
+
+/* The address bound, with the real port. Owned by r. */
+const char *router_endpoint(const struct router *r);
+
+/* The socket, for zmq_poll(). */
+void *router_socket(struct router *r);
+
+/* Does not wait: -EAGAIN when there is no message. */
+int router_receive(struct router *r, struct router_message *ret);
+
+/*
+ * Does not wait. -EHOSTUNREACH: the peer has gone; -EAGAIN: it does not read.
+ * Takes frame->data in every case.
+ */
+int router_send(struct router *r, const struct peer_id *peer, struct packed *frame);
+
+#endif /* WEIR_COLLECTOR_ROUTER_H */

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * sessions.h - the probes that are connected: one session for each, from its
+ * HELLO until it has been silent for too long.
+ *
+ * Bounded: sessions_add() refuses above the maximum.
+ * Threads: the receiver's only.
+ */
+#ifndef WEIR_COLLECTOR_SESSIONS_H
+#define WEIR_COLLECTOR_SESSIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collector/job.h"
+#include "common/addr.h"
+
+struct session {
+	struct peer_id peer;
+	uint8_t probe_id[PROBE_ID_BYTES];
+	uint64_t epoch;
+	char name[PEER_NAME_MAX]; /* a claim */
+	char address[ADDR_TEXT_MAX];
+	bool welcomed;
+	bool heard;	      /* since the last sessions_seen() */
+	uint64_t heard_ns;    /* CLOCK_MONOTONIC */
+	uint64_t last_seq;    /* last committed that we know of */
+	size_t queued_bytes;  /* of batches that are with the writer */
+	struct session *next; /* sessions.c's own */
+};
+
+struct sessions;
+
+/* Returns -ENOMEM. */
+int sessions_new(size_t max, struct sessions **ret);
+/* NULL is a no-op. */
+void sessions_free(struct sessions *t);
+
+/* Found sessions belong to t and live until they are removed. NULL: none. */
+struct session *sessions_find(struct sessions *t, const struct peer_id *peer);
+struct session *sessions_find_probe(struct sessions *t, const uint8_t *probe_id);
+
+/* *ret: zero but for its peer. Returns -ENOSPC at the maximum, -ENOMEM. */
+int sessions_add(struct sessions *t, const struct peer_id *peer, struct session **ret);
+void sessions_remove(struct sessions *t, struct session *s);
+
+/* Removes a session that was last heard of before before_ns; give() sees it first. */
+void sessions_expire(struct sessions *t, uint64_t before_ns, void (*give)(const struct session *));
+
+/*
+ * The sessions heard of since the last call, stamped at_ms, as an array that
+ * the caller frees. Returns how many (0: no array), or -ENOMEM.
+ */
+int sessions_seen(struct sessions *t, int64_t at_ms, struct seen_host **ret);
+
+#endif /* WEIR_COLLECTOR_SESSIONS_H */

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* sample_db.h - a database with weir's schema, and rows for it, for the tests of the query side. */
+#ifndef WEIR_TESTS_UNIT_SAMPLE_DB_H
+#define WEIR_TESTS_UNIT_SAMPLE_DB_H
+
+#include <sqlite3.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "collector/db.h"
+#include "migrations.h" /* generated */
+
+/* What the tests vary of a record; the rest has fixed values. */
+struct sample_flow {
+	int host_id;
+	int64_t flow_id, start_ms, end_ms;
+	const char *src_addr, *dst_addr;
+	int src_port, dst_port, proto;
+	int direction, role, end_reason; /* as in proto/flow_record.h */
+	int64_t packets, bytes, rev_packets, rev_bytes;
+	int rtt_us, retrans_pkts; /* -1: NULL */
+	int vlan, tcp_flags;	  /* -1: NULL */
+};
+
+static inline void sample_exec(sqlite3 *db, const char *sql)
+{
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+/* A new database at path, with every migration and no rows. */
+static inline sqlite3 *sample_open(const char *path)
+{
+	char sql[100];
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	for (size_t i = 0; i < sizeof(migrations) / sizeof(migrations[0]); i++)
+		sample_exec(db, migrations[i]);
+	(void)snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %zu",
+		       DB_APPLICATION_ID, sizeof(migrations) / sizeof(migrations[0]));
+	sample_exec(db, sql);
+	return db;
+}
+
+static inline void sample_add_host(sqlite3 *db, int id, const char *name, int64_t last_seen_ms,
+				   int64_t skew_ms)
+{
+	char *sql = sqlite3_mprintf(
+		"INSERT INTO host VALUES (%d, CAST(printf('%%016d', %d) AS BLOB), %Q, '6.1.0',"
+		" '0.1.0', x'00', 'eth0 xdp+tcx', 1000, %lld, %lld);"
+		"INSERT INTO epoch VALUES (%d, %d, 1, 1000, 1)",
+		id, id, name, last_seen_ms, skew_ms, id, 100 + id);
+
+	sample_exec(db, sql);
+	sqlite3_free(sql);
+}
+
+static inline void sample_bind(sqlite3_stmt *st, int n, int64_t value)
+{
+	if (value >= 0)
+		sqlite3_bind_int64(st, n, value);
+}
+
+static inline void sample_add(sqlite3 *db, const struct sample_flow *f)
+{
+	static const char sql[] =
+		"INSERT INTO flow (host_id, flow_id, start_ms, end_ms, duration_us, src_addr,"
+		" dst_addr, src_port, dst_port, proto, direction, role, end_reason, packets, bytes,"
+		" rev_packets, rev_bytes, total_packets, total_bytes, rev_total_packets,"
+		" rev_total_bytes, rtt_us, retrans_pkts, rev_retrans_pkts, vlan, tcp_flags,"
+		" rev_tcp_flags, iface) VALUES (?1, ?2, ?3, ?4, (?4 - ?3) * 1000, ?5, ?6, ?7, ?8, "
+		"?9,"
+		" ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?13, ?14, ?15, ?16, ?17, ?18, ?18, ?19, ?20,"
+		" ?20, 'eth0')";
+	const int64_t before[] = {f->host_id, f->flow_id, f->start_ms, f->end_ms};
+	const int64_t after[] = {f->src_port,	 f->dst_port,	f->proto,   f->direction,
+				 f->role,	 f->end_reason, f->packets, f->bytes,
+				 f->rev_packets, f->rev_bytes,	f->rtt_us,  f->retrans_pkts,
+				 f->vlan,	 f->tcp_flags};
+	sqlite3_stmt *st;
+
+	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+	for (int i = 0; i < 4; i++)
+		sqlite3_bind_int64(st, i + 1, before[i]);
+	sqlite3_bind_text(st, 5, f->src_addr, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 6, f->dst_addr, -1, SQLITE_STATIC);
+	for (int i = 0; i < 14; i++)
+		sample_bind(st, i + 7, after[i]);
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	sqlite3_finalize(st);
+}
+
+/* The one number that sql gives. */
+static inline int64_t sample_number(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *st;
+	int64_t n;
+
+	if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return n;
+}
+
+/* n records of 3 hosts, drawn from small sets so that filters find some. */
+static inline void sample_fill(sqlite3 *db, int n, unsigned seed)
+{
+	static const char *const addrs[] = {"10.0.0.1",	   "10.0.0.2",	  "10.1.0.1", "192.168.7.9",
+					    "2001:db8::1", "2001:db8::2", "fe80::1",  "::1"};
+	static const int ports[] = {0, 22, 53, 80, 443, 8080, 8443, 65535};
+	static const int protos[] = {1, 6, 6, 6, 17, 17, 58, 132};
+
+	srand(seed);
+	sample_add_host(db, 1, "web1", 1000, 0);
+	sample_add_host(db, 2, "web2", 1000, 0);
+	sample_add_host(db, 3, "db-1.example", 1000, 0);
+	for (int i = 0; i < n; i++) {
+		int proto = protos[rand() % 8], tcp = proto == 6;
+		struct sample_flow f = {
+			.host_id = 1 + rand() % 3,
+			.flow_id = i + 1,
+			.start_ms = 1000 + rand() % 1000,
+			.end_ms = 2000 + rand() % 3000,
+			.src_addr = addrs[rand() % 8],
+			.dst_addr = addrs[rand() % 8],
+			.src_port = ports[rand() % 8],
+			.dst_port = ports[rand() % 8],
+			.proto = proto,
+			.direction = rand() % 3,
+			.role = rand() % 3,
+			.end_reason = 1 + rand() % 5,
+			.packets = rand() % 100,
+			.bytes = rand() % 3000000,
+			.rev_packets = rand() % 100,
+			.rev_bytes = rand() % 3000000,
+			.rtt_us = tcp && rand() % 2 ? rand() % 100000 : -1,
+			.retrans_pkts = tcp ? rand() % 3 : -1,
+			.vlan = rand() % 3 ? -1 : rand() % 4,
+			.tcp_flags = tcp ? rand() % 512 : -1,
+		};
+
+		sample_add(db, &f);
+	}
+}
+
+#endif /* WEIR_TESTS_UNIT_SAMPLE_DB_H */

@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Real sockets on loopback, a real store behind the writer. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/eventfd.h>
+
+#include "collector/receiver.h"
+#include "collector/writer.h"
+#include "common/queue.h"
+#include "tests/unit/dealer.h"
+#include "tests/unit/sample_jobs.h"
+
+#define MAX_PEERS 3
+#define MAX_JOBS  4
+
+struct fixture {
+	struct sample_dir dir;
+	struct queue *jobs, *replies;
+	struct store *store;
+	struct receiver *receiver;
+	int stop_fd, receiver_err;
+	bool writing, stopped;
+	pthread_t receiver_thread, writer_thread;
+	sqlite3 *outside;
+	struct dealer dealer; /* one that is connected */
+};
+
+static const struct writer_settings writer_settings = {.commit_interval_ms = 5};
+
+static void *run_receiver(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->receiver_err = receiver_run(f->receiver, f->stop_fd);
+	return NULL;
+}
+
+static void *run_writer(void *arg)
+{
+	struct fixture *f = arg;
+
+	writer_run(f->store, &writer_settings, f->jobs, f->replies);
+	return NULL;
+}
+
+static void start_writer(struct fixture *f)
+{
+	assert_int_equal(pthread_create(&f->writer_thread, NULL, run_writer, f), 0);
+	f->writing = true;
+}
+
+/* Everything but the writer. */
+static int setup_idle(void **state)
+{
+	const struct receiver_settings settings = {
+		.endpoint = "tcp://127.0.0.1:*",
+		.max_peers = MAX_PEERS,
+		.silent_ms = 1500,
+	};
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *why = NULL;
+
+	assert_non_null(f);
+	*state = f;
+	sample_dir_make(&f->dir);
+	f->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_true(f->stop_fd >= 0);
+	assert_int_equal(queue_new(MAX_JOBS, SIZE_MAX, job_free, &f->jobs), 0);
+	assert_int_equal(queue_new(64, SIZE_MAX, job_free, &f->replies), 0);
+	assert_int_equal(store_open(f->dir.path, &f->store, &why), 0);
+	assert_int_equal(receiver_new(&settings, f->jobs, f->replies, &f->receiver), 0);
+	assert_int_equal(pthread_create(&f->receiver_thread, NULL, run_receiver, f), 0);
+	assert_int_equal(sqlite3_open(f->dir.path, &f->outside), SQLITE_OK);
+	dealer_open(&f->dealer, receiver_endpoint(f->receiver));
+	return 0;
+}
+
+static int setup(void **state)
+{
+	(void)setup_idle(state);
+	start_writer(*state);
+	return 0;
+}
+
+static void stop(struct fixture *f)
+{
+	if (f->stopped)
+		return;
+	f->stopped = true;
+	if (!f->writing)
+		queue_close(f->replies);
+	assert_int_equal(eventfd_write(f->stop_fd, 1), 0);
+	assert_int_equal(pthread_join(f->receiver_thread, NULL), 0);
+	if (f->writing)
+		assert_int_equal(pthread_join(f->writer_thread, NULL), 0);
+	assert_int_equal(f->receiver_err, 0);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	stop(f);
+	dealer_close(&f->dealer);
+	receiver_free(f->receiver);
+	sqlite3_close(f->outside);
+	store_close(f->store);
+	queue_free(f->jobs);
+	queue_free(f->replies);
+	close(f->stop_fd);
+	sample_dir_remove(&f->dir);
+	free(f);
+	return 0;
+}
+
+static struct batch *batch_of(uint8_t host, uint64_t seq)
+{
+	const struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+
+	return sample_batch(host, seq, &r, 3);
+}
+
+static int64_t count_flows(struct fixture *f)
+{
+	return sample_int(f->outside, "SELECT count(*) FROM flow");
+}
+
+/* How many messages of peer were refused for reason, once the receiver has stopped. */
+static int64_t refused(struct fixture *f, const char *peer, const char *reason)
+{
+	char *sql = sqlite3_mprintf("SELECT coalesce(sum(count), 0) FROM refusal WHERE peer = %Q"
+				    " AND reason LIKE %Q",
+				    peer, reason);
+	int64_t n;
+
+	stop(f);
+	n = sample_int(f->outside, sql);
+	sqlite3_free(sql);
+	return n;
+}
+
+static void test_batches_are_acknowledged_and_stored(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(dealer_greet(&f->dealer, 1, 1), 0);
+	for (uint64_t seq = 1; seq <= 3; seq++) {
+		dealer_send_batch(&f->dealer, batch_of(1, seq));
+		dealer_expect_ack(&f->dealer, seq);
+		assert_int_equal(count_flows(f), 3 * seq);
+	}
+}
+
+static void test_welcome_carries_the_limits(void **state)
+{
+	const struct hello h = sample_hello(1, 5);
+	struct fixture *f = *state;
+	struct welcome w;
+
+	dealer_send_hello(&f->dealer, &h);
+	w = dealer_expect_welcome(&f->dealer);
+	assert_int_equal(w.version_major, PROTO_VERSION_MAJOR);
+	assert_int_equal(w.epoch, SAMPLE_EPOCH);
+	assert_int_equal(w.last_seq, 4);
+	assert_int_equal(w.credit_bytes, RECEIVER_CREDIT_BYTES);
+	assert_int_equal(w.max_batch_bytes, FRAME_MAX_BYTES);
+	assert_in_range(w.heartbeat_ms, 100, 10000);
+}
+
+static void test_repeated_batch_is_acknowledged_without_rows(void **state)
+{
+	struct fixture *f = *state;
+
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_ack(&f->dealer, 1);
+	dealer_send_batch(&f->dealer, batch_of(1, 2));
+	dealer_expect_ack(&f->dealer, 2);
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_ack(&f->dealer, 2);
+	assert_int_equal(count_flows(f), 6);
+}
+
+static void test_gap_names_what_is_missing(void **state)
+{
+	struct fixture *f = *state;
+	struct nack n;
+
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_ack(&f->dealer, 1);
+	dealer_send_batch(&f->dealer, batch_of(1, 4));
+	n = dealer_expect_nack(&f->dealer, NACK_GAP);
+	assert_int_equal(n.last_seq, 1);
+	assert_int_equal(n.seq, 4);
+	assert_int_equal(count_flows(f), 3);
+}
+
+static void test_ping_is_answered(void **state)
+{
+	struct fixture *f = *state;
+	struct packed frame = {0};
+	uint64_t nonce = 0;
+	uint8_t buf[4096];
+	struct frame answer = {0};
+	int err;
+
+	err = ping_pack(FRAME_PING, 4711, &frame);
+	dealer_send_packed(&f->dealer, err, &frame);
+	dealer_expect_nack(&f->dealer, NACK_NO_HELLO); /* after a restart of the collector */
+	dealer_greet(&f->dealer, 1, 1);
+	err = ping_pack(FRAME_PING, 4711, &frame);
+	dealer_send_packed(&f->dealer, err, &frame);
+	assert_int_equal(dealer_receive(&f->dealer, buf, &answer), FRAME_PONG);
+	assert_int_equal(ping_unpack(answer.body, answer.body_len, &nonce, NULL), 0);
+	assert_int_equal(nonce, 4711);
+	assert_int_equal(refused(f, "127.0.0.1", "%"), 0);
+}
+
+static void test_batch_without_hello(void **state)
+{
+	struct fixture *f = *state;
+
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_nack(&f->dealer, NACK_NO_HELLO);
+	assert_int_equal(refused(f, "127.0.0.1", "batch without a HELLO"), 1);
+}
+
+static void test_batch_of_another_probe_or_epoch(void **state)
+{
+	struct fixture *f = *state;
+	struct batch *other = batch_of(1, 1);
+
+	other->epoch = 5;
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send_batch(&f->dealer, batch_of(2, 1));
+	assert_int_equal(dealer_expect_nack(&f->dealer, NACK_MALFORMED).seq, 1);
+	dealer_send_batch(&f->dealer, other);
+	assert_int_equal(dealer_expect_nack(&f->dealer, NACK_NO_HELLO).epoch, 5);
+	dealer_send_batch(&f->dealer, batch_of(1, 1)); /* its own is welcome still */
+	dealer_expect_ack(&f->dealer, 1);
+	assert_int_equal(refused(f, "host1", "batch of another%"), 2);
+	assert_int_equal(count_flows(f), 3);
+}
+
+/* One byte wrong, at each place of the header in turn, and then in the body. */
+static void test_every_broken_header_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct batch *b = batch_of(1, 1);
+	struct packed frame = {0};
+
+	assert_int_equal(batch_pack(b, &frame), 0);
+	batch_free(b);
+	dealer_greet(&f->dealer, 1, 1);
+	for (size_t i = 0; i <= FRAME_HEADER_BYTES; i++) {
+		frame.data[i] ^= 0x40;
+		dealer_send(&f->dealer, frame.data, frame.len);
+		dealer_expect_nack(&f->dealer, i == 2 ? NACK_UNSUPPORTED : NACK_MALFORMED);
+		frame.data[i] ^= 0x40;
+	}
+	dealer_send(&f->dealer, frame.data, frame.len);
+	dealer_expect_ack(&f->dealer, 1);
+	free(frame.data);
+	assert_int_equal(refused(f, "host1", "%"), FRAME_HEADER_BYTES + 1);
+}
+
+static void test_messages_that_are_no_frames(void **state)
+{
+	static const uint8_t http[] = "GET / HTTP/1.0";
+	uint8_t junk[FRAME_HEADER_BYTES + 64];
+	struct fixture *f = *state;
+
+	dealer_send(&f->dealer, "", 0);
+	dealer_expect_nack(&f->dealer, NACK_MALFORMED);
+	dealer_send(&f->dealer, http, sizeof(http));
+	dealer_expect_nack(&f->dealer, NACK_MALFORMED);
+	memset(junk, 0xff, sizeof(junk));
+	for (int type = FRAME_HELLO; type <= FRAME_COMMAND_RESULT; type++) {
+		frame_seal(junk, type, sizeof(junk) - FRAME_HEADER_BYTES);
+		dealer_send(&f->dealer, junk, sizeof(junk));
+		dealer_expect_nack(&f->dealer,
+				   type == FRAME_BATCH ? NACK_NO_HELLO : NACK_MALFORMED);
+	}
+	assert_int_equal(zmq_send(f->dealer.socket, http, 3, ZMQ_SNDMORE), 3);
+	dealer_send(&f->dealer, http, 3);
+	dealer_expect_nack(&f->dealer, NACK_MALFORMED);
+	assert_int_equal(refused(f, "127.0.0.1", "more than one part"), 1);
+	assert_int_equal(refused(f, "127.0.0.1", "%"), 3 + FRAME_COMMAND_RESULT);
+}
+
+static void test_body_that_is_no_batch(void **state)
+{
+	uint8_t junk[FRAME_HEADER_BYTES + 64];
+	struct fixture *f = *state;
+
+	memset(junk, 0xff, sizeof(junk));
+	frame_seal(junk, FRAME_BATCH, sizeof(junk) - FRAME_HEADER_BYTES);
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send(&f->dealer, junk, sizeof(junk));
+	dealer_expect_nack(&f->dealer, NACK_MALFORMED);
+	assert_int_equal(refused(f, "host1", "%"), 1);
+}
+
+static void test_another_major_version(void **state)
+{
+	struct hello h = sample_hello(1, 1);
+	struct fixture *f = *state;
+
+	h.version_major = 2;
+	dealer_send_hello(&f->dealer, &h);
+	dealer_expect_nack(&f->dealer, NACK_UNSUPPORTED);
+	assert_int_equal(refused(f, "127.0.0.1", "another version%"), 1);
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM host"), 0);
+}
+
+/* ZeroMQ cuts the connection of who sends too much; the others notice nothing. */
+static void test_oversize_message_hurts_only_its_sender(void **state)
+{
+	struct fixture *f = *state;
+	struct dealer good;
+	uint8_t *big = calloc(1, FRAME_MAX_BYTES + 1);
+
+	assert_non_null(big);
+	frame_seal(big, FRAME_BATCH, FRAME_MAX_BYTES + 1 - FRAME_HEADER_BYTES);
+	dealer_open(&good, receiver_endpoint(f->receiver));
+	dealer_greet(&good, 2, 1);
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send(&f->dealer, big, FRAME_MAX_BYTES + 1);
+	free(big);
+	dealer_send_batch(&good, batch_of(2, 1));
+	dealer_expect_ack(&good, 1);
+	/* It connects anew by itself, and the collector does not know it any more. */
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_nack(&f->dealer, NACK_NO_HELLO);
+	assert_int_equal(count_flows(f), 3);
+	dealer_close(&good);
+}
+
+static void test_largest_batch_is_taken(void **state)
+{
+	const struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send_batch(&f->dealer, sample_batch(1, 1, &r, BATCH_MAX_ROWS));
+	dealer_expect_ack(&f->dealer, 1);
+	assert_int_equal(count_flows(f), BATCH_MAX_ROWS);
+}
+
+static void test_one_peer_too_many(void **state)
+{
+	struct fixture *f = *state;
+	struct dealer more[MAX_PEERS];
+	const struct hello h = sample_hello(100, 1);
+
+	dealer_greet(&f->dealer, 1, 1);
+	for (uint8_t i = 0; i < MAX_PEERS; i++) {
+		dealer_open(&more[i], receiver_endpoint(f->receiver));
+		if (i < MAX_PEERS - 1)
+			dealer_greet(&more[i], 10 + i, 1);
+	}
+	dealer_send_hello(&more[MAX_PEERS - 1], &h);
+	dealer_expect_nack(&more[MAX_PEERS - 1], NACK_OVERLOADED);
+	dealer_greet(&f->dealer, 1, 1); /* who is here stays */
+	for (size_t i = 0; i < MAX_PEERS; i++)
+		dealer_close(&more[i]);
+	assert_int_equal(refused(f, "127.0.0.1", "too many peers"), 1);
+}
+
+static void test_probe_that_connects_anew_takes_its_session_along(void **state)
+{
+	struct fixture *f = *state;
+	struct dealer again[MAX_PEERS + 1];
+
+	dealer_greet(&f->dealer, 1, 1);
+	for (size_t i = 0; i <= MAX_PEERS; i++) {
+		dealer_open(&again[i], receiver_endpoint(f->receiver));
+		assert_int_equal(dealer_greet(&again[i], 1, 1), i);
+		dealer_send_batch(&again[i], batch_of(1, i + 1));
+		dealer_expect_ack(&again[i], i + 1);
+	}
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_nack(&f->dealer, NACK_NO_HELLO); /* the old connection has none */
+	for (size_t i = 0; i <= MAX_PEERS; i++)
+		dealer_close(&again[i]);
+}
+
+static void test_silent_peer_makes_room(void **state)
+{
+	struct fixture *f = *state;
+
+	dealer_greet(&f->dealer, 1, 1);
+	usleep(3000000); /* silent_ms, and two ticks */
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_nack(&f->dealer, NACK_NO_HELLO);
+	assert_int_equal(dealer_greet(&f->dealer, 1, 1), 0);
+}
+
+static void test_last_seen_is_kept_fresh(void **state)
+{
+	struct fixture *f = *state;
+	struct packed frame = {0};
+	int64_t before;
+	int err;
+
+	dealer_greet(&f->dealer, 1, 1);
+	before = sample_int(f->outside, "SELECT last_seen_ms FROM host");
+	for (int i = 0; i < 50; i++) {
+		err = ping_pack(FRAME_PING, 1, &frame);
+		dealer_send_packed(&f->dealer, err, &frame);
+		usleep(50000);
+		if (sample_int(f->outside, "SELECT last_seen_ms FROM host") > before)
+			return;
+	}
+	fail_msg("last_seen_ms has not moved in 2.5 s");
+}
+
+/* No writer takes jobs away: the queue fills. */
+static void test_full_queue_refuses_for_now(void **state)
+{
+	struct fixture *f = *state;
+	const struct hello h = sample_hello(1, 1);
+	struct nack n;
+
+	dealer_send_hello(&f->dealer, &h);
+	for (uint64_t seq = 1; seq <= MAX_JOBS; seq++)
+		dealer_send_batch(&f->dealer, batch_of(1, seq));
+	n = dealer_expect_nack(&f->dealer, NACK_OVERLOADED);
+	assert_int_equal(n.seq, MAX_JOBS);
+	assert_true(n.retry_after_ms > 0);
+	start_writer(f);
+	assert_int_equal(dealer_expect_welcome(&f->dealer).last_seq, 0);
+	for (uint64_t seq = 1; seq < MAX_JOBS; seq++)
+		dealer_expect_ack(&f->dealer, seq);
+	dealer_send_batch(&f->dealer, batch_of(1, MAX_JOBS));
+	dealer_expect_ack(&f->dealer, MAX_JOBS);
+	assert_int_equal(refused(f, "host1", "%overloaded"), 1);
+	assert_int_equal(count_flows(f), 3 * MAX_JOBS);
+}
+
+static void test_credit_bounds_one_peer(void **state)
+{
+	const uint32_t padding = 900000;
+	struct fixture *f = *state;
+	const struct hello h = sample_hello(1, 1);
+	uint8_t *data = calloc(1, FRAME_MAX_BYTES);
+	struct batch *b;
+	struct packed frame = {0};
+	size_t len;
+
+	assert_non_null(data);
+	b = sample_batch(1, 1, NULL, 0);
+	assert_int_equal(batch_pack(b, &frame), 0);
+	batch_free(b);
+	/* An unknown field (15, bytes) makes it long; readers skip it. */
+	memcpy(data, frame.data, frame.len);
+	len = frame.len;
+	free(frame.data);
+	data[len++] = 15 << 3 | 2;
+	for (uint32_t v = padding; v; v >>= 7)
+		data[len++] = (uint8_t)((v & 0x7f) | (v > 0x7f ? 0x80 : 0));
+	len += padding;
+	frame_seal(data, FRAME_BATCH, len - FRAME_HEADER_BYTES);
+	dealer_send_hello(&f->dealer, &h);
+	/* The queue holds HELLO and 3 of them: raise its room by not writing, but taking. */
+	for (size_t sent = 0; sent + len <= RECEIVER_CREDIT_BYTES; sent += len) {
+		dealer_send(&f->dealer, data, len);
+		job_free(queue_pop(f->jobs, DEALER_WAIT_MS));
+	}
+	dealer_send(&f->dealer, data, len);
+	(void)dealer_expect_nack(&f->dealer, NACK_OVERLOADED);
+	free(data);
+	start_writer(f);
+	assert_int_equal(refused(f, "host1", "more bytes than its credit"), 1);
+}
+
+static void test_storage_that_fails_and_comes_back(void **state)
+{
+	const struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+	struct nack n;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_ack(&f->dealer, 1);
+	sample_limit_files(1 << 17);
+	for (int i = 0; i < 2; i++) {
+		dealer_send_batch(&f->dealer, sample_batch(1, 2, &r, BATCH_MAX_ROWS));
+		n = dealer_expect_nack(&f->dealer, NACK_STORAGE);
+		assert_int_equal(n.seq, 2);
+		assert_int_equal(n.last_seq, 1);
+		assert_true(n.retry_after_ms > 0);
+	}
+	sample_limit_files(RLIM_INFINITY);
+	dealer_send_batch(&f->dealer, sample_batch(1, 2, &r, BATCH_MAX_ROWS));
+	dealer_expect_ack(&f->dealer, 2);
+	assert_int_equal(count_flows(f), 3 + BATCH_MAX_ROWS);
+}
+
+/* What has arrived is committed and answered before the end. */
+static void test_stop_answers_what_was_taken(void **state)
+{
+	struct fixture *f = *state;
+	const struct hello h = sample_hello(1, 1);
+
+	dealer_send_hello(&f->dealer, &h);
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_send_batch(&f->dealer, batch_of(1, 2));
+	while (queue_length(f->jobs) < 3)
+		usleep(1000);
+	assert_int_equal(eventfd_write(f->stop_fd, 1), 0);
+	while (!queue_closed(f->jobs))
+		usleep(1000);
+	start_writer(f);
+	stop(f);
+	(void)dealer_expect_welcome(&f->dealer);
+	dealer_expect_ack(&f->dealer, 1);
+	dealer_expect_ack(&f->dealer, 2);
+	assert_int_equal(count_flows(f), 6);
+}
+
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST_IDLE(name) cmocka_unit_test_setup_teardown(name, setup_idle, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_batches_are_acknowledged_and_stored),
+		TEST(test_welcome_carries_the_limits),
+		TEST(test_repeated_batch_is_acknowledged_without_rows),
+		TEST(test_gap_names_what_is_missing),
+		TEST(test_ping_is_answered),
+		TEST(test_batch_without_hello),
+		TEST(test_batch_of_another_probe_or_epoch),
+		TEST(test_every_broken_header_is_refused),
+		TEST(test_messages_that_are_no_frames),
+		TEST(test_body_that_is_no_batch),
+		TEST(test_another_major_version),
+		TEST(test_oversize_message_hurts_only_its_sender),
+		TEST(test_largest_batch_is_taken),
+		TEST(test_one_peer_too_many),
+		TEST(test_probe_that_connects_anew_takes_its_session_along),
+		TEST(test_silent_peer_makes_room),
+		TEST(test_last_seen_is_kept_fresh),
+		TEST(test_storage_that_fails_and_comes_back),
+		TEST_IDLE(test_full_queue_refuses_for_now),
+		TEST_IDLE(test_credit_bounds_one_peer),
+		TEST_IDLE(test_stop_answers_what_was_taken),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "collector/cli.h"
+#include "collector/flows.h"
+#include "collector/hosts.h"
+#include "collector/incidents.h"
+#include "collector/report.h"
+#include "collector/sql_functions.h"
+#include "collector/traffic.h"
+#include "common/clock.h"
+#include "common/exit_code.h"
+#include "tests/unit/capture.h"
+#include "tests/unit/sample_db.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+enum { IN = 1, OUT = 2 };	    /* direction */
+enum { END = 3, NO_RESOURCES = 5 }; /* end_reason */
+
+#define TCP_FLOW(host, id, from, to, src, sport, dst, dport, way)                                  \
+	{                                                                                          \
+		.host_id = (host), .flow_id = (id), .start_ms = (from), .end_ms = (to),            \
+		.src_addr = (src), .dst_addr = (dst), .src_port = (sport), .dst_port = (dport),    \
+		.proto = 6, .direction = (way), .role = 1, .end_reason = END, .packets = 10,       \
+		.bytes = 1000, .rev_packets = 5, .rev_bytes = 500, .rtt_us = 1000,                 \
+		.retrans_pkts = 0, .vlan = -1, .tcp_flags = 27                                     \
+	}
+#define A "10.0.0.1"
+#define B "10.0.0.2"
+
+/* --- each conversation once -------------------------------------------------- */
+
+static sqlite3 *open_hosts(void)
+{
+	sqlite3 *db = sample_open(":memory:");
+
+	assert_int_equal(sql_functions_register(db), 0);
+	sample_add_host(db, 1, "one", 1000, 0);
+	sample_add_host(db, 2, "two", 1000, 0);
+	sample_add_host(db, 3, "three", 1000, 0);
+	sample_add_host(db, 4, "ahead", 1000, 60000);
+	return db;
+}
+
+/* Builds traffic; returns how many records were set aside. */
+static uint64_t build(sqlite3 *db, char *filter)
+{
+	const struct cli_settings s = {.since_ms = INT64_MIN, .until_ms = INT64_MIN};
+	uint64_t copies = 0;
+
+	assert_int_equal(traffic_build(&s, db, filter ? 1 : 0, &filter, &copies), EXIT_OK);
+	return copies;
+}
+
+/* kept: sum of the flow_id that remain; ids are powers of two. */
+static const struct scene {
+	const char *name;
+	char *filter;
+	struct sample_flow flows[5];
+	int64_t kept;
+} scenes[] = {
+	{"the sender's record counts",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, IN),
+	  TCP_FLOW(2, 2, 1001, 2001, A, 50000, B, 80, OUT)},
+	 2},
+	{"sender, router, receiver",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, IN),
+	  TCP_FLOW(2, 2, 1000, 2000, A, 50000, B, 80, IN),
+	  TCP_FLOW(3, 4, 1000, 2000, A, 50000, B, 80, OUT)},
+	 4},
+	{"nobody sent it: the first host counts",
+	 NULL,
+	 {TCP_FLOW(3, 1, 1000, 2000, A, 50000, B, 80, IN),
+	  TCP_FLOW(2, 2, 1000, 2000, A, 50000, B, 80, IN)},
+	 2},
+	{"the ends disagree on who began",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 2, 1000, 2000, B, 80, A, 50000, OUT)},
+	 1},
+	{"every record of a long flow",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(1, 2, 1000, 9000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 4, 1000, 4000, A, 50000, B, 80, IN),
+	  TCP_FLOW(2, 8, 1000, 9001, A, 50000, B, 80, IN)},
+	 3},
+	{"one end stops reporting: the other takes over, but for the record at the edge",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 11000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 16, 1000, 6000, A, 50000, B, 80, IN),
+	  TCP_FLOW(2, 16, 1000, 16000, A, 50000, B, 80, IN),
+	  TCP_FLOW(2, 16, 1000, 26000, A, 50000, B, 80, IN),
+	  TCP_FLOW(2, 16, 1000, 36000, A, 50000, B, 80, IN)},
+	 1 + 16 + 16},
+	{"the port is used again later",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 2, 9000, 9500, A, 50000, B, 80, IN)},
+	 3},
+	{"times within the slack",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 1000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 2, 1000 + TRAFFIC_SLACK_MS, 9500, A, 50000, B, 80, IN)},
+	 1},
+	{"times just past the slack",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 1000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 2, 1001 + TRAFFIC_SLACK_MS, 9500, A, 50000, B, 80, IN)},
+	 3},
+	{"the receiver's record is of before, just past the slack",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1001 + TRAFFIC_SLACK_MS, 9500, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 2, 1000, 1000, A, 50000, B, 80, IN)},
+	 3},
+	{"two records of one host that disagree on who began",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(1, 2, 1500, 2000, B, 80, A, 50000, IN)},
+	 3},
+	{"a clock that is a minute ahead",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(4, 2, 61000, 62000, A, 50000, B, 80, IN)},
+	 1},
+	{"loopback is each host's own",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, "127.0.0.1", 50000, "127.0.0.1", 80, OUT),
+	  TCP_FLOW(2, 2, 1000, 2000, "127.0.0.1", 50000, "127.0.0.1", 80, OUT),
+	  TCP_FLOW(1, 4, 1000, 2000, "::1", 50000, "::1", 80, OUT),
+	  TCP_FLOW(2, 8, 1000, 2000, "::1", 50000, "::1", 80, IN)},
+	 15},
+	{"other ports are other conversations",
+	 NULL,
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 2, 1000, 2000, A, 50000, B, 81, IN),
+	  TCP_FLOW(2, 4, 1000, 2000, B, 50000, A, 80, IN)},
+	 7},
+	{"only what the filter lets through is compared",
+	 "direction ingress",
+	 {TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, OUT),
+	  TCP_FLOW(2, 2, 1000, 2000, A, 50000, B, 80, IN)},
+	 2},
+};
+
+static void test_conversations_count_once(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(scenes); i++) {
+		const struct scene *scene = &scenes[i];
+		sqlite3 *db = open_hosts();
+		int64_t kept;
+
+		for (size_t j = 0; j < ARRAY_SIZE(scene->flows) && scene->flows[j].host_id; j++)
+			sample_add(db, &scene->flows[j]);
+		build(db, scene->filter);
+		kept = sample_number(db, "SELECT sum(flow_id) FROM traffic");
+		if (kept != scene->kept)
+			fail_msg("%s: kept %ld, not %ld", scene->name, kept, scene->kept);
+		sqlite3_close(db);
+	}
+}
+
+static void test_catch_all_always_counts(void **state)
+{
+	struct sample_flow flow = TCP_FLOW(1, 1, 1000, 2000, "::", 0, "::", 0, OUT);
+	sqlite3 *db = open_hosts();
+
+	(void)state;
+	flow.proto = 0;
+	flow.end_reason = NO_RESOURCES;
+	sample_add(db, &flow);
+	flow.host_id = 2;
+	flow.direction = IN;
+	sample_add(db, &flow);
+	assert_int_equal(build(db, NULL), 0);
+	sqlite3_close(db);
+}
+
+/* One random conversation, reported by its ends and maybe a router, in pieces of each one's own. */
+static int64_t talk(sqlite3 *db, int n)
+{
+	static const char *const addrs[] = {A, B, "10.0.0.3"};
+	int from = rand() % 3, to = (from + 1 + rand() % 2) % 3;
+	int64_t start_ms = rand() % 100000, lasts_ms = rand() % 90000;
+	int64_t bytes = 1 + rand() % 100000;
+	bool swapped =
+		rand() % 4 == 0; /* the receiver came late and took the answer for the start */
+
+	for (int host = 0; host < 3; host++) {
+		int pieces = 1 + rand() % 3;
+		bool receiver = host == to;
+		struct sample_flow f =
+			TCP_FLOW(host + 1, n * 10 + host, start_ms + host, start_ms + host,
+				 addrs[from], 10000 + n, addrs[to], 443, host == from ? OUT : IN);
+		int64_t left = bytes;
+
+		if (host != from && rand() % 3 == 0)
+			continue; /* no probe there */
+		if (receiver && swapped) {
+			struct sample_flow g = f;
+
+			f.src_addr = g.dst_addr;
+			f.src_port = g.dst_port;
+			f.dst_addr = g.src_addr;
+			f.dst_port = g.src_port;
+			f.direction = OUT;
+		}
+		for (int i = 1; i <= pieces; i++) {
+			int64_t part = i == pieces ? left : left / 2;
+
+			left -= part;
+			f.end_ms = start_ms + host + lasts_ms * i / pieces;
+			f.bytes = receiver && swapped ? 0 : part;
+			f.rev_bytes = receiver && swapped ? part : 0;
+			sample_add(db, &f);
+		}
+	}
+	return bytes;
+}
+
+static void test_totals_are_the_truth(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed <= 20; seed++) {
+		sqlite3 *db = open_hosts();
+		int64_t truth = 0;
+
+		srand(seed);
+		for (int n = 1; n <= 200; n++)
+			truth += talk(db, n);
+		build(db, NULL);
+		assert_int_equal(sample_number(db, "SELECT sum(bytes + rev_bytes) FROM traffic"),
+				 truth);
+		sqlite3_close(db);
+	}
+}
+
+/* Two hosts that poll each other from the same ports for days: not compared all with all. */
+static void test_long_conversations_are_quick(void **state)
+{
+	struct sample_flow flow = TCP_FLOW(1, 1, 0, 0, A, 123, B, 123, OUT);
+	sqlite3 *db = open_hosts();
+	uint64_t start_ns;
+
+	(void)state;
+	sample_exec(db, "BEGIN");
+	for (int i = 0; i < 20000; i++) {
+		flow.flow_id = i;
+		flow.start_ms = flow.end_ms = 64000 * (int64_t)i;
+		flow.host_id = 1;
+		flow.direction = OUT;
+		sample_add(db, &flow);
+		flow.host_id = 2;
+		flow.direction = IN;
+		sample_add(db, &flow);
+	}
+	sample_exec(db, "COMMIT");
+	start_ns = clock_mono_ns();
+	assert_int_equal(build(db, NULL), 20000);
+	assert_true(clock_mono_ns() - start_ns < 10 * NS_PER_SEC); /* some 0.1 s; all with all 60 */
+	sqlite3_close(db);
+}
+
+/* --- commands ---------------------------------------------------------------- */
+
+struct lab {
+	char folder[32], path[64];
+	struct capture capture;
+};
+
+static int open_lab(void **state)
+{
+	static const struct sample_flow flows[] = {
+		TCP_FLOW(1, 1, 1000, 2000, A, 50000, B, 80, OUT),
+		TCP_FLOW(2, 2, 1000, 2001, A, 50000, B, 80, IN), /* its copy */
+		TCP_FLOW(1, 3, 1000, 3000, A, 50001, B, 80, OUT),
+		TCP_FLOW(2, 4, 1000, 4000, "2001:db8::1", 50002, A, 22, OUT),
+	};
+	static struct lab lab;
+	struct sample_flow udp = TCP_FLOW(2, 5, 1000, 5000, B, 53, "8.8.8.8", 53, OUT);
+	int64_t soon_ms = (int64_t)(clock_real_ns() / NS_PER_MS) + 3600000; /* stays "ok" */
+	sqlite3 *db;
+
+	strcpy(lab.folder, "/tmp/weir-report-XXXXXX");
+	assert_non_null(mkdtemp(lab.folder));
+	(void)snprintf(lab.path, sizeof(lab.path), "%s/w.db", lab.folder);
+	db = sample_open(lab.path);
+	sample_add_host(db, 1, "web1", soon_ms, 0);
+	sample_add_host(db, 2, "we\x1b[31mb2", 4000, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(flows); i++)
+		sample_add(db, &flows[i]);
+	udp.proto = 17;
+	udp.rtt_us = udp.retrans_pkts = udp.tcp_flags = -1;
+	sample_add(db, &udp);
+	sample_exec(db,
+		    "UPDATE flow SET retrans_pkts = 2 WHERE flow_id = 3;"
+		    "UPDATE flow SET rtt_us = 9000 WHERE flow_id = 3;"
+		    "INSERT INTO loss VALUES (1, 1, 101, 2, 3, 12, 340, 5600, 3000);"
+		    "INSERT INTO probe_counter VALUES (1, 101, 'packets_truncated', 7, 1),"
+		    " (1, 99, 'packets_truncated', 1000, 1), (1, 101, 'packets_seen', 50, 1),"
+		    " (1, 101, 'outbox_dropped_packets', 340, 1);"
+		    "INSERT INTO incident VALUES (1, 'port_scan', 'warn', 1000, 2000, '10.0.0.1',"
+		    " NULL, NULL, 6, 'web1', 120, NULL, 100, 'ports', 1, 'many ports',"
+		    " 'SELECT flow_id FROM flows WHERE dst_port = 22'),"
+		    " (2, 'syn_flood', 'crit', 1000, 3000, NULL, '10.0.0.2', 80, 6, 'web1', 5,"
+		    " 1.5, 4, 'packets', 1, 'half-open', 'DROP TABLE flow')");
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	*state = &lab;
+	return 0;
+}
+
+static int close_lab(void **state)
+{
+	struct lab *lab = *state;
+
+	assert_int_equal(unlink(lab->path), 0);
+	return rmdir(lab->folder);
+}
+
+/* Runs a command line of words on the database. */
+static int run(struct lab *lab, const struct cli_command *command, const char *line)
+{
+	char copy[512], *argv[32], *save = NULL;
+	int argc = 0, code;
+
+	(void)snprintf(copy, sizeof(copy), "%s --since 1970-01-01 --db %s", line, lab->path);
+	for (char *w = strtok_r(copy, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		argv[argc++] = w;
+	argv[argc] = NULL;
+	capture_start(&lab->capture);
+	code = cli_run(command, argc, argv);
+	capture_stop(&lab->capture);
+	return code;
+}
+
+static void test_reports(void **state)
+{
+	static const struct {
+		const char *line, *out;
+	} cases[] = {
+		{"report top -o csv", "src_addr,bytes,packets,flows,share_pct\r\n"
+				      "10.0.0.1,3000,30,2,50\r\n"
+				      "10.0.0.2,1500,15,1,25\r\n"
+				      "2001:db8::1,1500,15,1,25\r\n"
+				      "(total),6000,60,4,100\r\n"},
+		{"report top -n 1 --by dst_addr,dst_port -o csv",
+		 "dst_addr,dst_port,bytes,packets,flows,share_pct\r\n"
+		 "10.0.0.2,80,3000,30,2,50\r\n"
+		 "(other),,3000,30,2,50\r\n"
+		 "(total),,6000,60,4,100\r\n"},
+		{"report top -o csv udp", "src_addr,bytes,packets,flows,share_pct\r\n"
+					  "10.0.0.2,1500,15,1,100\r\n"
+					  "(total),1500,15,1,100\r\n"},
+		{"report top -o ndjson port 9999", ""},
+		{"report latency -o csv",
+		 "src_addr,dst_addr,dst_port,handshakes,rtt_p50_us,rtt_p95_us,rtt_p99_us,"
+		 "rtt_max_us\r\n"
+		 "10.0.0.1,10.0.0.2,80,2,1000,9000,9000,9000\r\n"
+		 "2001:db8::1,10.0.0.1,22,1,1000,1000,1000,1000\r\n"},
+		{"report retrans -n 1 -o csv",
+		 "src_addr,dst_addr,packets,retrans_pkts,retrans_pct,rev_packets,"
+		 "rev_retrans_pkts,rev_retrans_pct\r\n"
+		 "10.0.0.1,10.0.0.2,20,2,10,10,0,0\r\n"},
+		{"report protocols -o csv",
+		 "proto_name,ip_version,bytes,packets,flows,share_pct\r\n"
+		 "tcp,4,3000,30,2,50\r\n"
+		 "tcp,6,1500,15,1,25\r\n"
+		 "udp,4,1500,15,1,25\r\n"},
+		{"report matrix -n 3 -o csv", "src,dst,bytes,packets,flows\r\n"
+					      "10.0.0.1,10.0.0.2,2000,20,2\r\n"
+					      "10.0.0.2,10.0.0.1,1000,10,2\r\n"
+					      "10.0.0.2,8.8.8.8,1000,10,1\r\n"},
+	};
+	struct lab *lab = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(run(lab, &report_command, cases[i].line), EXIT_OK);
+		assert_string_equal(lab->capture.out, cases[i].out);
+	}
+}
+
+static void test_notes_tell_what_is_missing(void **state)
+{
+	struct lab *lab = *state;
+
+	assert_int_equal(run(lab, &report_command, "report top -o csv"), EXIT_OK);
+	assert_non_null(
+		strstr(lab->capture.err, "window: 1970-01-01 00:00:00 to now UTC, 2 hosts"));
+	assert_non_null(
+		strstr(lab->capture.err, "silent: we\\x1b[31mb2 since 1970-01-01 00:00:04"));
+	assert_non_null(strstr(lab->capture.err, "web1 12 records with 340 packets, 5600 bytes"));
+	assert_non_null(strstr(lab->capture.err, "web1 packets_truncated 7 since"));
+	assert_non_null(strstr(lab->capture.err, "counted once: 1 records set aside"));
+	assert_int_equal(run(lab, &report_command, "report top -q"), EXIT_OK);
+	assert_string_equal(lab->capture.err, "");
+}
+
+static void test_hosts(void **state)
+{
+	struct lab *lab = *state;
+
+	assert_int_equal(run(lab, &hosts_command, "hosts -o ndjson"), EXIT_OK);
+	assert_non_null(strstr(lab->capture.out,
+			       "{\"host\":\"we\\u001b[31mb2\",\"state\":\"silent\","
+			       "\"last_seen_ms\":4000,\"flows\":3,"));
+	assert_non_null(strstr(lab->capture.out, "{\"host\":\"web1\",\"state\":\"ok\""));
+	assert_non_null(strstr(lab->capture.out, "\"flows\":2,\"packets\":30,\"bytes\":3000,"
+						 "\"rtt_p95_us\":9000,"));
+	assert_non_null(strstr(lab->capture.out, "\"lost_packets\":347,")); /* 7 and 340 */
+}
+
+static void test_flows(void **state)
+{
+	struct lab *lab = *state;
+
+	assert_int_equal(run(lab, &flows_command, "flows -o csv -n 2"), EXIT_OK);
+	assert_non_null(strstr(lab->capture.out, "host,host_id,start_ms,end_ms,"));
+	assert_non_null(strstr(lab->capture.out, ",1000,5000,"));
+	assert_non_null(strstr(lab->capture.out, ",1000,4000,"));
+	assert_null(strstr(lab->capture.out, ",1000,3000,"));
+	assert_int_equal(run(lab, &flows_command, "flows tcp and dst port 22"), EXIT_OK);
+	assert_non_null(strstr(lab->capture.out, "[2001:db8::1]:50002"));
+	assert_non_null(strstr(lab->capture.out, "FSPA"));
+	assert_int_equal(run(lab, &flows_command, "flows --until 1970-01-01 -o ndjson"), EXIT_OK);
+	assert_string_equal(lab->capture.out, "");
+	assert_int_equal(run(lab, &flows_command, "flows --check tcp and"), EXIT_USAGE);
+	assert_non_null(strstr(lab->capture.err, "\n  tcp and\n         ^\n"));
+	assert_string_equal(lab->capture.out, "");
+	assert_int_equal(run(lab, &flows_command, "flows --check tcp"), EXIT_OK);
+	assert_string_equal(lab->capture.out, "");
+	assert_int_equal(run(lab, &flows_command, "flows --explain host web1"), EXIT_OK);
+	assert_non_null(strstr(lab->capture.out, "(host = ?2) ORDER BY end_ms DESC LIMIT ?3\n"));
+	assert_non_null(strstr(lab->capture.out, "\n?2 = 'web1'\n?3 = 50\n"));
+}
+
+static void test_incidents(void **state)
+{
+	struct lab *lab = *state;
+
+	assert_int_equal(run(lab, &incidents_command, "incidents -o csv"), EXIT_OK);
+	assert_string_equal(lab->capture.out,
+			    "id,start_ms,end_ms,severity,kind,src_addr,dst_addr,dst_port,hosts,"
+			    "value,baseline,threshold,unit,detail\r\n"
+			    "2,1000,3000,crit,syn_flood,,10.0.0.2,80,web1,5,1.5,4,packets,"
+			    "half-open\r\n"
+			    "1,1000,2000,warn,port_scan,10.0.0.1,,,web1,120,,100,ports,"
+			    "many ports\r\n");
+	assert_int_equal(run(lab, &incidents_command, "incidents --explain 1 -o ndjson"), EXIT_OK);
+	assert_non_null(strstr(lab->capture.out, "\"kind\":\"port_scan\""));
+	assert_non_null(strstr(lab->capture.out, "}\n{\"flow_id\":4}\n"));
+	assert_int_equal(run(lab, &incidents_command, "incidents --explain 2"), EXIT_USAGE);
+	assert_non_null(strstr(lab->capture.err, "not authorized"));
+	assert_int_equal(run(lab, &incidents_command, "incidents --explain 3"), EXIT_USAGE);
+	assert_non_null(strstr(lab->capture.err, "no incident 3"));
+}
+
+static void test_usage(void **state)
+{
+	struct lab *lab = *state;
+
+	assert_int_equal(run(lab, &report_command, "report tpo"), EXIT_USAGE);
+	assert_non_null(strstr(lab->capture.err, "did you mean 'top'?"));
+	assert_int_equal(run(lab, &report_command, "report something"), EXIT_USAGE);
+	assert_null(strstr(lab->capture.err, "did you mean"));
+	assert_int_equal(run(lab, &report_command, "report top --by bytes"), EXIT_USAGE);
+	assert_int_equal(run(lab, &report_command, "report top --by host,host,host,host,host"),
+			 EXIT_USAGE);
+	assert_int_equal(run(lab, &report_command, "report top --by 1;DROP"), EXIT_USAGE);
+	assert_int_equal(run(lab, &report_command, "report top nonsense"), EXIT_USAGE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_conversations_count_once),
+		cmocka_unit_test(test_catch_all_always_counts),
+		cmocka_unit_test(test_totals_are_the_truth),
+		cmocka_unit_test(test_long_conversations_are_quick),
+		cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_notes_tell_what_is_missing),
+		cmocka_unit_test(test_hosts),
+		cmocka_unit_test(test_flows),
+		cmocka_unit_test(test_incidents),
+		cmocka_unit_test(test_usage),
+	};
+
+	return cmocka_run_group_tests(tests, open_lab, close_lab);
+}

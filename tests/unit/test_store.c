@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+
+#include "collector/detection.h"
+#include "tests/unit/fail_alloc.h"
+#include "tests/unit/sample_jobs.h"
+
+/* A store on a real file, and a second connection that looks from outside. */
+struct fixture {
+	struct sample_dir dir;
+	struct store *store;
+	sqlite3 *outside;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *why = NULL;
+
+	if (!f)
+		return -1;
+	sample_dir_make(&f->dir);
+	*state = f;
+	if (store_open(f->dir.path, &f->store, &why) != 0)
+		return -1;
+	return sqlite3_open(f->dir.path, &f->outside);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	sqlite3_close(f->outside);
+	store_close(f->store);
+	sample_dir_remove(&f->dir);
+	free(f);
+	return 0;
+}
+
+/* The outcome of a batch; *ret_last_seq may be NULL. */
+static enum job_outcome apply_batch(struct fixture *f, struct batch *batch, uint64_t *ret_last_seq)
+{
+	struct job *job = sample_apply(f->store, JOB_BATCH, batch, 0);
+	enum job_outcome outcome = job->outcome;
+
+	if (ret_last_seq)
+		*ret_last_seq = job->last_seq;
+	job_free(job);
+	return outcome;
+}
+
+static uint64_t apply_hello(struct fixture *f, uint8_t host, uint64_t oldest_seq)
+{
+	struct job *job = sample_apply_hello(f->store, host, oldest_seq);
+	uint64_t last_seq = job->last_seq;
+
+	assert_int_equal(job->outcome, JOB_DONE);
+	job_free(job);
+	return last_seq;
+}
+
+static int64_t count_flows(struct fixture *f)
+{
+	return sample_int(f->outside, "SELECT count(*) FROM flow");
+}
+
+static void test_hello_tells_what_is_committed(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+
+	assert_int_equal(apply_hello(f, 1, 8), 7); /* new epoch: what the probe starts from */
+	assert_int_equal(apply_batch(f, sample_batch(1, 8, &r, 1), NULL), JOB_DONE);
+	assert_int_equal(apply_hello(f, 1, 8), 8); /* known epoch: what is here */
+	assert_int_equal(apply_hello(f, 2, 1), 0);
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM host"), 2);
+	sample_assert_text(f->outside, "SELECT name || ' ' || ifaces FROM host WHERE id = 1",
+			   "host1 lo tcx+tcx, eth0 xdp+tcx");
+}
+
+static void test_hello_renews_the_host(void **state)
+{
+	struct fixture *f = *state;
+	struct hello *h = malloc(sizeof(*h));
+
+	assert_non_null(h);
+	apply_hello(f, 1, 1);
+	*h = sample_hello(1, 1);
+	h->real_ns += 90 * NS_PER_SEC;
+	(void)snprintf(h->host_name, sizeof(h->host_name), "renamed");
+	job_free(sample_apply(f->store, JOB_HELLO, h, 0));
+	sample_assert_text(f->outside, "SELECT name FROM host", "renamed");
+	assert_in_range(sample_int(f->outside, "SELECT clock_skew_ms FROM host"), 80000, 91000);
+}
+
+static void test_batch_is_stored_once(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+	uint64_t last = 0;
+
+	apply_hello(f, 1, 1);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(apply_batch(f, sample_batch(1, 1, &r, 5), &last), JOB_DONE);
+		assert_int_equal(last, 1);
+		assert_int_equal(count_flows(f), 5);
+	}
+	assert_int_equal(sample_int(f->outside, "SELECT batches FROM epoch"), 1);
+}
+
+static void test_hole_is_refused(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+	uint64_t last = 99;
+
+	apply_hello(f, 1, 1);
+	assert_int_equal(apply_batch(f, sample_batch(1, 2, &r, 1), &last), JOB_GAP);
+	assert_int_equal(last, 0);
+	assert_int_equal(count_flows(f), 0);
+}
+
+static void test_unknown_epoch_is_refused(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct batch *other = sample_batch(1, 1, &r, 1);
+	struct fixture *f = *state;
+
+	apply_hello(f, 1, 1);
+	other->epoch++;
+	assert_int_equal(apply_batch(f, other, NULL), JOB_UNKNOWN);
+	assert_int_equal(apply_batch(f, sample_batch(2, 1, &r, 1), NULL), JOB_UNKNOWN);
+	assert_int_equal(count_flows(f), 0);
+}
+
+static void test_epochs_count_apart(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+	struct hello *h = malloc(sizeof(*h));
+	struct batch *second;
+
+	assert_non_null(h);
+	apply_hello(f, 1, 1);
+	assert_int_equal(apply_batch(f, sample_batch(1, 1, &r, 1), NULL), JOB_DONE);
+	*h = sample_hello(1, 1);
+	h->epoch = 5; /* the probe has started again */
+	job_free(sample_apply(f->store, JOB_HELLO, h, 0));
+	second = sample_batch(1, 1, &r, 1);
+	second->epoch = 5;
+	assert_int_equal(apply_batch(f, second, NULL), JOB_DONE);
+	assert_int_equal(count_flows(f), 2);
+}
+
+static void test_tombstone_is_a_loss_and_closes_the_hole(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct batch *grave = sample_batch(1, 4, &r, 0);
+	struct fixture *f = *state;
+	uint64_t last = 0;
+
+	grave->first_seq = 1;
+	grave->kind = BATCH_TOMBSTONE;
+	grave->dropped_rows = 70;
+	grave->dropped_packets = 800;
+	grave->dropped_bytes = 9000;
+	apply_hello(f, 1, 1);
+	assert_int_equal(apply_batch(f, grave, &last), JOB_DONE);
+	assert_int_equal(last, 4);
+	assert_int_equal(apply_batch(f, sample_batch(1, 5, &r, 1), NULL), JOB_DONE);
+	sample_assert_text(
+		f->outside,
+		"SELECT printf('%d %d %d %d %d', first_seq, last_seq, rows, packets, bytes)"
+		" FROM loss",
+		"1 4 70 800 9000");
+}
+
+/* A database from a backup: the probe has long dropped what was acknowledged since. */
+static void test_hello_that_is_ahead_is_a_loss(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+
+	apply_hello(f, 1, 1);
+	assert_int_equal(apply_hello(f, 1, 10), 9);
+	assert_int_equal(apply_batch(f, sample_batch(1, 10, &r, 1), NULL), JOB_DONE);
+	sample_assert_text(f->outside, "SELECT first_seq || '-' || last_seq FROM loss", "1-9");
+	assert_int_equal(sample_int(f->outside, "SELECT batches FROM epoch"), 1);
+}
+
+static void test_counters_are_the_latest(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+
+	apply_hello(f, 1, 1);
+	for (uint64_t seq = 1; seq <= 2; seq++) {
+		struct batch *b = sample_batch(1, seq, &r, 0);
+
+		b->n_counters = 1;
+		b->counters[0] = (struct counter_value){"packets_seen", seq * 100};
+		assert_int_equal(apply_batch(f, b, NULL), JOB_DONE);
+	}
+	assert_int_equal(sample_int(f->outside, "SELECT sum(value) FROM probe_counter"), 200);
+}
+
+static void test_row_has_the_values_of_the_record(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "2001:db8::2", 443, 5000);
+	struct fixture *f = *state;
+
+	r.src_port = 40000;
+	r.vlan = 12;
+	r.rtt_client_us = 0; /* not measured */
+	r.retrans_pkts = 2;
+	r.retrans_bytes = 2000;
+	r.total_packets = 110;
+	apply_hello(f, 1, 1);
+	assert_int_equal(apply_batch(f, sample_batch(1, 1, &r, 1), NULL), JOB_DONE);
+	sample_assert_text(
+		f->outside,
+		"SELECT host || ' ' || start_ms || ' ' || end_ms || ' ' || duration_us"
+		" || ' ' || src_addr || ' ' || src_port || ' ' || dst_addr || ' ' ||"
+		" dst_port || ' ' || proto_name || ' ' || ip_version || ' ' || vlan || ' '"
+		" || iface || ' ' || direction || ' ' || role || ' ' || end_reason"
+		" FROM flows",
+		"host1 4800 5000 200000 10.0.0.1 40000 2001:db8::2 443 tcp 4 12 eth0 "
+		"ingress server end");
+	sample_assert_text(
+		f->outside,
+		"SELECT packets || ' ' || bytes || ' ' || rev_packets || ' ' || rev_bytes"
+		" || ' ' || total_packets || ' ' || total_bytes || ' ' ||"
+		" rev_total_packets || ' ' || rev_total_bytes || ' ' || tcp_flags || ' ' ||"
+		" rev_tcp_flags || ' ' || rtt_us || ' ' || ifnull(rtt_client_us, 'NULL') ||"
+		" ' ' || rtt_server_us || ' ' || retrans_pkts || ' ' || retrans_bytes ||"
+		" ' ' || rev_retrans_pkts || ' ' || ifnull(icmp_type, 'NULL') FROM flows",
+		"10 1000 9 9000 110 1000 9 9000 27 27 300 NULL 200 2 2000 0 NULL");
+}
+
+static void test_what_does_not_apply_is_null(void **state)
+{
+	struct flow_record udp = sample_flow("10.0.0.1", "10.0.0.2", 53, 5000), ping = udp;
+	struct fixture *f = *state;
+
+	udp.proto = 17;
+	ping.proto = 58;
+	ping.icmp_type = 128;
+	ping.icmp_id = 77;
+	apply_hello(f, 1, 1);
+	assert_int_equal(apply_batch(f, sample_batch(1, 1, &udp, 1), NULL), JOB_DONE);
+	assert_int_equal(apply_batch(f, sample_batch(1, 2, &ping, 1), NULL), JOB_DONE);
+	assert_int_equal(sample_int(f->outside,
+				    "SELECT count(*) FROM flow WHERE coalesce(tcp_flags,"
+				    " rev_tcp_flags, rtt_us, rtt_client_us, rtt_server_us,"
+				    " retrans_pkts, retrans_bytes, rev_retrans_pkts,"
+				    " rev_retrans_bytes, vlan) IS NULL"),
+			 2);
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM flow WHERE proto = 17 AND"
+						" coalesce(icmp_type, icmp_code, icmp_id) IS NULL"),
+			 1);
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM flow WHERE icmp_type = 128"
+						" AND icmp_code = 0 AND icmp_id = 77"),
+			 1);
+}
+
+static void test_catch_all_has_a_zero_address(void **state)
+{
+	struct flow_record r = sample_flow("::", "::", 0, 5000);
+	struct fixture *f = *state;
+
+	r.proto = 0;
+	r.end_reason = FLOW_END_NO_RESOURCES;
+	apply_hello(f, 1, 1);
+	assert_int_equal(apply_batch(f, sample_batch(1, 1, &r, 1), NULL), JOB_DONE);
+	sample_assert_text(f->outside, "SELECT proto_name || ' ' || src_addr FROM flows",
+			   "catch-all ::");
+}
+
+static void test_rollback_leaves_nothing(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+	struct job *job = NULL;
+
+	apply_hello(f, 1, 1);
+	assert_int_equal(job_new(JOB_BATCH, sample_batch(1, 1, &r, 5), 0, 0, &job), 0);
+	assert_int_equal(store_begin(f->store), 0);
+	assert_int_equal(store_apply(f->store, job, 1), 0);
+	store_rollback(f->store);
+	assert_int_equal(count_flows(f), 0);
+	assert_int_equal(sample_int(f->outside, "SELECT last_seq FROM epoch"), 0);
+	job_free(job);
+}
+
+static void test_impossible_value_hurts_its_batch_only(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000), bad = r;
+	struct fixture *f = *state;
+	struct job *good_job = NULL, *bad_job = NULL;
+	struct batch *mixed = sample_batch(2, 1, &r, 2);
+
+	bad.bytes = UINT64_MAX;
+	mixed->rows[1] = bad; /* its first row is fine, and must go with it */
+	apply_hello(f, 1, 1);
+	apply_hello(f, 2, 1);
+	assert_int_equal(job_new(JOB_BATCH, sample_batch(1, 1, &r, 1), 0, 0, &good_job), 0);
+	assert_int_equal(job_new(JOB_BATCH, mixed, 0, 0, &bad_job), 0);
+	assert_int_equal(store_begin(f->store), 0);
+	assert_int_equal(store_apply(f->store, good_job, 1), 0);
+	assert_int_equal(store_apply(f->store, bad_job, 1), 0);
+	assert_int_equal(store_commit(f->store), 0);
+	assert_int_equal(good_job->outcome, JOB_DONE);
+	assert_int_equal(bad_job->outcome, JOB_INVALID);
+	assert_int_equal(count_flows(f), 1);
+	assert_int_equal(sample_int(f->outside, "SELECT sum(last_seq) FROM epoch"), 1);
+	job_free(good_job);
+	job_free(bad_job);
+}
+
+static int try_batch(struct fixture *f, struct batch *batch)
+{
+	struct job *job = NULL;
+	int err;
+
+	assert_int_equal(job_new(JOB_BATCH, batch, 0, 0, &job), 0);
+	err = store_begin(f->store);
+	if (!err)
+		err = store_apply(f->store, job, 1);
+	if (!err)
+		err = store_commit(f->store);
+	if (err)
+		store_rollback(f->store);
+	job_free(job);
+	return err;
+}
+
+static void test_failed_write_leaves_nothing_and_passes(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+
+	(void)signal(SIGXFSZ, SIG_IGN);
+	apply_hello(f, 1, 1);
+	sample_limit_files(1 << 17);
+	assert_true(try_batch(f, sample_batch(1, 1, &r, 4096)) < 0);
+	assert_true(try_batch(f, sample_batch(1, 1, &r, 4096)) < 0); /* and again */
+	sample_limit_files(RLIM_INFINITY);
+	assert_int_equal(count_flows(f), 0);
+	assert_int_equal(try_batch(f, sample_batch(1, 1, &r, 4096)), 0);
+	assert_int_equal(count_flows(f), 4096);
+}
+
+static void test_refusals_add_up(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 2; i++) {
+		struct refusal *r = calloc(2, sizeof(*r));
+
+		assert_non_null(r);
+		r[0] = (struct refusal){"10.0.0.9", "bad magic", 3, 100 + i, 200 + i};
+		r[1] = (struct refusal){"10.0.0.9", "bad crc", 1, 100 + i, 200 + i};
+		job_free(sample_apply(f->store, JOB_REFUSALS, r, 2));
+	}
+	sample_assert_text(f->outside,
+			   "SELECT count || ' ' || first_ms || ' ' || last_ms FROM refusal"
+			   " WHERE reason = 'bad magic'",
+			   "6 100 201");
+	assert_int_equal(sample_int(f->outside, "SELECT sum(count) FROM refusal"), 8);
+}
+
+static void test_seen_hosts_are_fresh(void **state)
+{
+	struct fixture *f = *state;
+	struct seen_host *seen = calloc(1, sizeof(*seen));
+
+	assert_non_null(seen);
+	apply_hello(f, 1, 1);
+	apply_hello(f, 2, 1);
+	*seen = (struct seen_host){{2}, 4102444800000};
+	job_free(sample_apply(f->store, JOB_SEEN, seen, 1));
+	assert_int_equal(
+		sample_int(f->outside, "SELECT id FROM host WHERE last_seen_ms = 4102444800000"),
+		2);
+}
+
+static void test_expire_takes_the_oldest_in_steps(void **state)
+{
+	struct fixture *f = *state;
+	size_t rows = 0;
+
+	apply_hello(f, 1, 1);
+	for (uint64_t seq = 1; seq <= 6; seq++) {
+		struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 10000 - seq * 1000);
+
+		assert_int_equal(apply_batch(f, sample_batch(1, seq, &r, 1), NULL), JOB_DONE);
+	}
+	assert_int_equal(store_expire(f->store, 8000, 3, &rows), 0);
+	assert_int_equal(rows, 3);
+	assert_int_equal(sample_int(f->outside, "SELECT min(end_ms) FROM flow"), 7000);
+	assert_int_equal(store_expire(f->store, 8000, 3, &rows), 0);
+	assert_int_equal(rows, 1);
+	assert_int_equal(sample_int(f->outside, "SELECT min(end_ms) FROM flow"), 8000);
+}
+
+static struct detection *detection(int64_t done, int64_t until)
+{
+	struct detection *d = calloc(1, sizeof(*d));
+
+	assert_non_null(d);
+	d->done_until_ms = done;
+	d->until_ms = until;
+	d->findings = calloc(1, sizeof(*d->findings));
+	d->learnt = calloc(1, sizeof(*d->learnt));
+	assert_non_null(d->findings);
+	assert_non_null(d->learnt);
+	d->findings[d->n_findings++] = (struct finding){
+		.kind = "port_scan",
+		.severity = "warn",
+		.unit = "ports",
+		.start_ms = done,
+		.end_ms = until,
+		.dst_port = -1,
+		.proto = -1,
+		.hosts = sqlite3_mprintf("a,b"),
+		.value = 20,
+		.baseline = NAN,
+		.threshold = 15,
+		.minutes = 1,
+		.detail = sqlite3_mprintf("d"),
+		.evidence_sql = sqlite3_mprintf("SELECT 1"),
+	};
+	d->learnt[d->n_learnt++] =
+		(struct learnt){sqlite3_mprintf("src 10.0.0.%lld", (long long)until), 5, 1, 2};
+	return d;
+}
+
+static void test_a_bucket_is_stored_once(void **state)
+{
+	struct fixture *f = *state;
+
+	job_free(sample_apply(f->store, JOB_DETECTION, detection(0, 60), 0));
+	job_free(sample_apply(f->store, JOB_DETECTION, detection(0, 60), 0)); /* judged twice */
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM incident"), 1);
+	job_free(sample_apply(f->store, JOB_DETECTION, detection(60, 120), 0));
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM incident"), 2);
+	assert_int_equal(sample_int(f->outside, "SELECT done_until_ms FROM detector_state"), 120);
+	assert_int_equal(sample_int(f->outside,
+				    "SELECT count(*) FROM incident WHERE baseline IS NULL"
+				    " AND dst_port IS NULL AND proto IS NULL"),
+			 2);
+}
+
+static void test_baselines_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	size_t rows = 0;
+
+	for (int64_t i = 0; i < 5; i++)
+		job_free(sample_apply(f->store, JOB_DETECTION, detection(i, i + 1), 0));
+	assert_int_equal(store_trim_baselines(f->store, 2, &rows), 0);
+	assert_int_equal(rows, 3);
+	sample_assert_text(f->outside, "SELECT group_concat(subject) FROM baseline",
+			   "src 10.0.0.4,src 10.0.0.5");
+}
+
+static void test_checkpoint_empties_the_wal(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+	char wal[80];
+	FILE *file;
+
+	apply_hello(f, 1, 1);
+	assert_int_equal(apply_batch(f, sample_batch(1, 1, &r, 100), NULL), JOB_DONE);
+	store_checkpoint(f->store);
+	(void)snprintf(wal, sizeof(wal), "%s-wal", f->dir.path);
+	file = fopen(wal, "r");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, 0, SEEK_END), 0);
+	assert_int_equal(ftell(file), 0);
+	(void)fclose(file);
+	assert_int_equal(count_flows(f), 100);
+}
+
+static void test_every_allocation_failure_is_clean(void **state)
+{
+	struct fixture *f = *state;
+	struct store *store = NULL;
+	const char *why = NULL;
+	int err;
+
+	store_close(f->store);
+	f->store = NULL;
+	for (unsigned n = 1;; n++) {
+		(void)fail_alloc_at(n);
+		err = store_open(f->dir.path, &store, &why);
+		if (!fail_alloc_at(0))
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_null(store);
+	}
+	assert_int_equal(err, 0);
+	store_close(store);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_hello_tells_what_is_committed),
+		TEST(test_hello_renews_the_host),
+		TEST(test_batch_is_stored_once),
+		TEST(test_hole_is_refused),
+		TEST(test_unknown_epoch_is_refused),
+		TEST(test_epochs_count_apart),
+		TEST(test_tombstone_is_a_loss_and_closes_the_hole),
+		TEST(test_hello_that_is_ahead_is_a_loss),
+		TEST(test_counters_are_the_latest),
+		TEST(test_row_has_the_values_of_the_record),
+		TEST(test_what_does_not_apply_is_null),
+		TEST(test_catch_all_has_a_zero_address),
+		TEST(test_rollback_leaves_nothing),
+		TEST(test_impossible_value_hurts_its_batch_only),
+		TEST(test_failed_write_leaves_nothing_and_passes),
+		TEST(test_refusals_add_up),
+		TEST(test_seen_hosts_are_fresh),
+		TEST(test_expire_takes_the_oldest_in_steps),
+		TEST(test_a_bucket_is_stored_once),
+		TEST(test_baselines_are_bounded),
+		TEST(test_checkpoint_empties_the_wal),
+		TEST(test_every_allocation_failure_is_clean),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
