@@ -93,7 +93,6 @@ struct bucket {
 	struct detection *d;
 };
 
-DEFINE_CLEANUP(struct detection *, detection_free)
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
 
 static void sqlite3_free_p(char **text)
@@ -507,26 +506,34 @@ static struct detection *alloc_detection(int64_t from_ms, int64_t until_ms)
 	return NULL;
 }
 
+static int judge_all(struct bucket *b)
+{
+	int err = fill_target(b);
+
+	if (!err)
+		err = each_row(b, syn_flood_sql, half_open_limit(b), judge_syn_flood);
+	if (!err)
+		err = each_row(b, port_scan_sql, b->limits->scan_ports, judge_port_scan);
+	if (!err)
+		err = each_row(b, host_sweep_sql, b->limits->sweep_hosts, judge_host_sweep);
+	if (!err)
+		err = each_row(b, rate_sql, 0, judge_rate);
+	return err;
+}
+
 int detection_new(sqlite3 *db, const struct detection_limits *limits, int64_t from_ms,
 		  int64_t until_ms, struct detection **ret)
 {
-	cleanup(detection_free_p) struct detection *d = alloc_detection(from_ms, until_ms);
+	struct detection *d = alloc_detection(from_ms, until_ms);
 	struct bucket b = {db, limits, from_ms, until_ms, d};
 	int err;
 
 	if (!d)
 		return -ENOMEM;
-	err = fill_target(&b);
-	if (!err)
-		err = each_row(&b, syn_flood_sql, half_open_limit(&b), judge_syn_flood);
-	if (!err)
-		err = each_row(&b, port_scan_sql, limits->scan_ports, judge_port_scan);
-	if (!err)
-		err = each_row(&b, host_sweep_sql, limits->sweep_hosts, judge_host_sweep);
-	if (!err)
-		err = each_row(&b, rate_sql, 0, judge_rate);
+	err = judge_all(&b);
 	if (err)
-		return err;
-	*ret = take_ptr(d);
-	return 0;
+		detection_free(d);
+	else
+		*ret = d;
+	return err;
 }

@@ -70,7 +70,7 @@ struct job {
 		struct detection *detection;
 	};
 	enum job_outcome outcome;
-	uint64_t last_seq; /* with DONE and GAP: last committed of the epoch; else 0 */
+	uint64_t last_seq; /* with DONE and GAP only: last committed of the epoch */
 };
 
 /*

@@ -70,10 +70,8 @@ static void give_back(struct writer *w, struct job *job, bool written)
 {
 	bool awaited = job->kind != JOB_SEEN && job->kind != JOB_DETECTION;
 
-	if (!written) {
+	if (!written)
 		job->outcome = JOB_STORAGE;
-		job->last_seq = 0; /* what store_apply() said is rolled back */
-	}
 	if (!awaited || queue_push(w->replies, job, 0) != 0)
 		job_free(job); /* the receiver is gone, and with it all who wait */
 }

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -137,6 +138,7 @@ static void test_lock_dies_with_its_process(void **state)
 	if (pid == 0) {
 		bool ok = db_open_writer(d->path, &db, &why) == 0;
 
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a test fails */
 		if (!ok || write(ready[1], "x", 1) != 1)
 			_exit(1);
 		pause();

@@ -22,12 +22,12 @@
 #define BUCKET (100 * MINUTE) /* where the bucket under test begins */
 #define ROWS   4096
 
-static const struct detection_limits limits = {
-	.rate_floor = 6000,
-	.half_open = 200,
-	.scan_ports = 15,
-	.sweep_hosts = 15,
-};
+#define LIMITS                                                                                     \
+	{                                                                                          \
+		.rate_floor = 6000, .half_open = 200, .scan_ports = 15, .sweep_hosts = 15          \
+	}
+
+static const struct detection_limits limits = LIMITS;
 
 struct fixture {
 	struct sample_dir dir;
@@ -250,7 +250,7 @@ static void test_scan_across_two_buckets(void **state)
 {
 	struct fixture *f = *state;
 
-	for (uint16_t port = 1; port <= 20; port++) {
+	for (uint16_t port = 1; port <= 30; port++) {
 		struct flow_record r =
 			refused("10.0.0.9", "10.0.0.2", port, BUCKET - 10 + (uint64_t)port);
 
@@ -258,9 +258,9 @@ static void test_scan_across_two_buckets(void **state)
 	}
 	assert_int_equal(judge_minute(f, BUCKET - MINUTE), 0);
 	assert_int_equal(judge_minute(f, BUCKET), 1);
-	assert_int_equal(sample_int(f->reader, "SELECT value FROM incident"), 20);
+	assert_int_equal(sample_int(f->reader, "SELECT value FROM incident"), 30);
 	assert_int_equal(sample_int(f->reader, "SELECT start_ms FROM incident"), BUCKET - MINUTE);
-	assert_evidence(f, 20);
+	assert_evidence(f, 30);
 	assert_int_equal(judge_minute(f, BUCKET + MINUTE), 1); /* nothing new: it is over */
 	assert_int_equal(sample_int(f->reader, "SELECT minutes FROM incident"), 2);
 }
@@ -637,7 +637,7 @@ static void *run_detector(void *arg)
 	const struct detector_settings settings = {
 		.interval_ms = 1000,
 		.delay_ms = 0,
-		.limits = limits,
+		.limits = LIMITS,
 	};
 	struct threads *t = arg;
 

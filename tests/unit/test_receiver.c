@@ -6,15 +6,18 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
 
 #include "collector/receiver.h"
+#include "collector/refusals.h"
 #include "collector/writer.h"
 #include "common/queue.h"
 #include "tests/unit/dealer.h"
+#include "tests/unit/fail_alloc.h"
 #include "tests/unit/sample_jobs.h"
 
 #define MAX_PEERS 3
@@ -528,6 +531,60 @@ static void test_stop_answers_what_was_taken(void **state)
 	assert_int_equal(count_flows(f), 6);
 }
 
+static void test_refusals_are_bounded_and_none_is_lost(void **state)
+{
+	struct refusal *list = NULL;
+	struct refusals *t = NULL;
+	uint64_t sum = 0;
+	char peer[32];
+	int n;
+
+	(void)state;
+	assert_int_equal(refusals_new(&t), 0);
+	for (int i = 0; i < REFUSALS_MAX + 10; i++) {
+		(void)snprintf(peer, sizeof(peer), "10.0.0.%d", i);
+		assert_int_equal(refusals_add(t, peer, "junk", 1), i <= REFUSALS_MAX);
+	}
+	assert_int_equal(refusals_add(t, "10.0.0.0", "junk", 1), 0); /* just said */
+	for (int round = 0; round < 2; round++) {		     /* the first is not stored */
+		n = refusals_take(t, &list);
+		assert_int_equal(n, REFUSALS_MAX + 1);
+		sum = 0;
+		for (int i = 0; i < n; i++)
+			sum += list[i].count;
+		assert_int_equal(sum, REFUSALS_MAX + 11);
+		assert_string_equal(list[n - 1].peer, REFUSALS_OTHERS);
+		assert_int_equal(list[n - 1].count, 10);
+		free(list);
+		refusals_settle(t, round == 1);
+	}
+	assert_int_equal(refusals_take(t, &list), 0);
+	(void)refusals_add(t, "10.0.1.1", "junk", 1); /* takes the place of a stored one */
+	assert_int_equal(refusals_take(t, &list), 1);
+	assert_string_equal(list[0].peer, "10.0.1.1");
+	free(list);
+	refusals_free(t);
+}
+
+static void test_every_allocation_failure_is_clean(void **state)
+{
+	const struct receiver_settings settings = {"tcp://127.0.0.1:*", MAX_PEERS, 1000};
+	struct receiver *r = NULL;
+	int err;
+
+	(void)state;
+	for (unsigned n = 1;; n++) {
+		(void)fail_alloc_at(n);
+		err = receiver_new(&settings, NULL, NULL, &r);
+		if (!fail_alloc_at(0))
+			break;
+		assert_int_equal(err, -ENOMEM);
+		assert_null(r);
+	}
+	assert_int_equal(err, 0);
+	receiver_free(r);
+}
+
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_IDLE(name) cmocka_unit_test_setup_teardown(name, setup_idle, teardown)
 
@@ -555,6 +612,8 @@ int main(void)
 		TEST_IDLE(test_full_queue_refuses_for_now),
 		TEST_IDLE(test_credit_bounds_one_peer),
 		TEST_IDLE(test_stop_answers_what_was_taken),
+		cmocka_unit_test(test_refusals_are_bounded_and_none_is_lost),
+		cmocka_unit_test(test_every_allocation_failure_is_clean),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

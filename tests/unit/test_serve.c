@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -92,8 +93,10 @@ static void start(struct fixture *f)
 {
 	f->pid = fork();
 	assert_true(f->pid >= 0);
-	if (f->pid == 0)
+	if (f->pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when a test fails */
 		_exit(serve_run(&f->settings));
+	}
 }
 
 /* What serve_run() gives when it cannot start. */
