@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Small peers that make traffic for the system tests.
+
+  peers.py dns ADDR PORT           answers every question with 192.0.2.1
+  peers.py sink ADDR PORT          reads TCP connections to their end
+  peers.py send ADDR PORT BYTES    sends to a sink, then prints what the kernel
+                                   counted for this connection, as JSON
+  peers.py malformed ADDR PORT     speaks ZeroMQ to a collector and sends what
+                                   it must refuse; prints how many messages
+"""
+import json
+import socket
+import struct
+import sys
+import time
+
+# struct tcp_info of linux/tcp.h: offset and struct code of what we read.
+TCP_INFO = {
+    "total_retrans": (100, "I"),
+    "segs_out": (136, "I"),
+    "segs_in": (140, "I"),
+}
+
+SO_MAX_PACING_RATE = 47
+PACING_BYTES_PER_SECOND = 100_000_000
+
+
+def family(addr):
+    return socket.AF_INET6 if ":" in addr else socket.AF_INET
+
+
+def dns(addr, port):
+    sock = socket.socket(family(addr), socket.SOCK_DGRAM)
+    sock.bind((addr, port))
+    while True:
+        query, peer = sock.recvfrom(512)
+        end = query.index(0, 12) + 5  # name, its end, type and class
+        answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([192, 0, 2, 1])
+        header = query[:2] + struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0)
+        sock.sendto(header + query[12:end] + answer, peer)
+
+
+def sink(addr, port):
+    listener = socket.socket(family(addr), socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((addr, port))
+    listener.listen()
+    while True:
+        conn, _ = listener.accept()
+        with conn:
+            while conn.recv(1 << 20):
+                pass
+
+
+def send(addr, port, size):
+    sock = socket.create_connection((addr, port), timeout=60)
+    # Slower than the backlog of the other end, so that only the test loses packets.
+    sock.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, PACING_BYTES_PER_SECOND)
+    block = bytes(1 << 16)
+    while size > 0:
+        sock.sendall(block[:size])
+        size -= len(block)
+    sock.shutdown(socket.SHUT_WR)
+    sock.recv(1)  # the sink has read it all and closed, too
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    counts = {name: struct.unpack_from(code, info, at)[0] for name, (at, code) in TCP_INFO.items()}
+    counts["port"] = sock.getsockname()[1]
+    print(json.dumps(counts))
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def frame(body, magic=0x5745, major=1, kind=3, length=None, crc=None):
+    """A message as proto/frame.h lays it out, with whatever is wrong about it."""
+    length = len(body) if length is None else length
+    crc = crc32c(body) if crc is None else crc
+    return struct.pack("<HBBIII", magic, major, kind, length, crc, 0) + body
+
+
+# A right HELLO: version 1, probe_id, epoch, host_name, boot_id.
+HELLO = (
+    b"\x08\x01\x1a\x10" + b"evil" * 4 + b"\x21" + b"\x01" * 8 + b"\x32\x04evil\x4a\x10" + bytes(16)
+)
+MALFORMED = (
+    b"",
+    b"GET / HTTP/1.0\r\n\r\n",
+    frame(b"", magic=0x4242),
+    frame(b"", major=99),
+    frame(b"", kind=77),
+    frame(b"four", length=5),
+    frame(b"four", crc=1),
+    frame(b"\xff" * 64, kind=1),  # not protobuf
+    frame(b"\xff" * 64),
+    frame(b"\x0a\x03abc"),  # a batch with a probe_id of 3 bytes
+)
+
+
+def zmtp_connect(addr, port):
+    """ZMTP 3.0 (rfc.zeromq.org/spec/23), NULL mechanism, as a DEALER."""
+    sock = socket.create_connection((addr, port), timeout=10)
+    sock.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00NULL".ljust(55, b"\0"))
+    ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
+    sock.sendall(bytes([4, len(ready)]) + ready)
+    sock.recv(1)
+    return sock
+
+
+def malformed(addr, port):
+    with socket.create_connection((addr, port), timeout=10) as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")  # not even ZeroMQ: libzmq's to refuse
+    with zmtp_connect(addr, port) as sock:
+        for message in (frame(HELLO, kind=1), *MALFORMED):
+            sock.sendall(bytes([0, len(message)]) + message)
+        time.sleep(1)
+    print(len(MALFORMED))
+
+
+def main():
+    command, addr, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if command == "dns":
+        dns(addr, port)
+    elif command == "sink":
+        sink(addr, port)
+    elif command == "malformed":
+        malformed(addr, port)
+    else:
+        send(addr, port, int(sys.argv[4]))
+
+
+main()

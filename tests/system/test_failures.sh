@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# What weir does when something is wrong. Exit codes: common/exit_code.h.
+
+# shellcheck source=tests/system/lib.sh
+. "$here/lib.sh"
+
+run_probe_on() # HOST IFACE [WRAPPER...]: a probe that cannot start
+{
+	local host=$1 iface=$2
+
+	shift 2
+	in_host "$host" "$@" "$probe" run --iface "$iface" --collector "$collector_url"
+}
+
+test_no_such_interface()
+{
+	workdir
+	host_new a
+	expect_exit 6 run_probe_on a nosuch0
+	grep -q nosuch0 "$work/last.log" || fail "the message does not name the interface"
+}
+
+test_no_permission()
+{
+	workdir
+	host_new a
+	expect_exit 5 run_probe_on a lo setpriv --bounding-set -all --inh-caps -all
+}
+
+# No collector, no configuration.
+test_show()
+{
+	fleet_new
+	start ping a ping -q -i 0.2 "$net4.2"
+	in_host a "$probe" show --once --interval 1s -o json --iface eth0 >"$work/show.json"
+	python3 - "$work/show.json" "$net4.2" <<-END
+		import json, sys
+		rows = json.load(open(sys.argv[1]))
+		assert any(r["dst_addr"] == sys.argv[2] and r["packets"] > 2 for r in rows), rows
+	END
+	in_host a "$probe" show --once --interval 1s --iface eth0
+}
+
+# What deploy/weir-probe.service leaves it.
+test_least_privileges()
+{
+	fleet_new
+	start_collector
+	start probe-a a setpriv --bounding-set -all,+bpf,+perfmon,+net_admin --inh-caps -all \
+		"$probe" run --iface eth0 --collector "$collector_url" --name a
+	wait_log probe-a "connected"
+	stop_pid "$pid" || fail "the probe ended with status $?"
+}
+
+test_no_btf()
+{
+	workdir
+	host_new a
+	expect_exit 7 run_probe_on a lo unshare -m --propagation unchanged sh -c \
+		'mount --make-rprivate /sys && mount -t tmpfs none /sys/kernel/btf && exec "$@"' sh
+}
+
+test_bad_usage()
+{
+	workdir
+	start_on_loopback
+	expect_exit 2 "$collector" flows --db "$work/weir.db" "src host"
+	expect_exit 2 "$collector" flows --db "$work/weir.db" "bogus = 1"
+	expect_exit 2 "$collector" flows --db "$work/weir.db" --since "last tuesday"
+	expect_exit 2 "$collector" sql --db "$work/weir.db" "SELEC 1"
+	expect_exit 2 "$collector" sql --db "$work/weir.db" "DELETE FROM flow"
+	expect_exit 2 "$collector" sql --db "$work/weir.db" "ATTACH '$work/other.db' AS other"
+	[ ! -e "$work/other.db" ] || fail "SQL of a user has made a file"
+	expect_exit 2 "$probe" run --iface lo
+	expect_exit 2 "$probe" run --no-such-option
+	expect_exit 2 "$collector" nosuchcommand
+}
+
+start_on_loopback()
+{
+	host_new d
+	start collector d "$collector" serve --db "$work/weir.db" --listen "tcp://127.0.0.1:$control_port"
+	collector_pid=$pid
+	wait_log collector "listening"
+}
+
+test_collector_comes_late()
+{
+	local probe_pid
+
+	fleet_new
+	start probe-a a "$probe" run --iface eth0 --collector "$collector_url" --name a \
+		--active-timeout 1s --idle-timeout 1s --drain-interval 500ms
+	probe_pid=$pid
+	wait_log probe-a "no answer" 15
+	in_host a ping -q -c 5 -i 0.2 "$net4.2"
+	sleep 3
+	alive "$probe_pid" || fail "the probe has given up"
+	start_collector
+	wait_log probe-a "connected" 15
+	stop_pid "$probe_pid" || fail "the probe ended with status $?"
+	expect "echo requests and replies from before the collector" 5,5 "$(query "SELECT
+		sum(packets), sum(rev_packets) FROM flows WHERE proto = 1")"
+}
+
+test_collector_restarts()
+{
+	local probe_pid
+
+	fleet_new
+	start_collector
+	start_probe a
+	probe_pid=$pid
+	in_host a ping -q -c 5 -i 0.2 "$net4.2"
+	kill -KILL "$collector_pid"
+	in_host a ping -q -c 5 -i 0.2 "$net4.2"
+	sleep 2
+	start_collector
+	in_host a ping -q -c 5 -i 0.2 "$net4.2"
+	sleep 1
+	stop_pid "$probe_pid" || fail "the probe ended with status $?"
+	expect "echo requests and replies around a killed collector" 15,15 "$(query "SELECT
+		sum(packets), sum(rev_packets) FROM flows WHERE proto = 1")"
+}
+
+test_foreign_database()
+{
+	workdir
+	sqlite3 "$work/foreign.db" "CREATE TABLE theirs (x)"
+	echo "these are my holiday notes, not a database" >"$work/notes.txt"
+	for file in foreign.db notes.txt; do
+		cp "$work/$file" "$work/before"
+		expect_exit 8 "$collector" serve --db "$work/$file" --listen tcp://127.0.0.1:$control_port
+		expect_exit 8 "$collector" hosts --db "$work/$file"
+		cmp "$work/$file" "$work/before" || fail "$file has been changed"
+	done
+}
+
+test_two_collectors()
+{
+	workdir
+	start_on_loopback
+	expect_exit 1 in_host d "$collector" serve --db "$work/weir.db" --listen tcp://127.0.0.1:9999
+	expect_exit 4 in_host d "$collector" serve --db "$work/other.db" \
+		--listen "tcp://127.0.0.1:$control_port"
+	stop_pid "$collector_pid" || fail "the collector ended with status $?"
+}
+
+# The disk has room again after a while: nothing is missing.
+test_disk_full()
+{
+	local probe_pid
+
+	fleet_new
+	mkdir "$work/small"
+	mount -t tmpfs -o size=4m none "$work/small"
+	ln -s "$work/small/weir.db" "$work/weir.db"
+	start_collector
+	start_probe a
+	probe_pid=$pid
+	dd if=/dev/zero of="$work/small/filler" bs=64k 2>/dev/null || true
+	in_host b nmap -n -Pn -sS -p 1-3000 --max-retries 0 "$net4.1" >/dev/null
+	wait_log collector "full" 20
+	alive "$collector_pid" || fail "the collector has ended"
+	rm "$work/small/filler"
+	sleep 3
+	stop_pid "$probe_pid" || fail "the probe ended with status $?"
+	expect "scanned ports" 3000 "$(query "SELECT count(DISTINCT dst_port) FROM flows
+		WHERE src_addr = '$net4.2' AND dst_addr = '$net4.1' AND rev_packets = 1")"
+	stop_pid "$collector_pid" || fail "the collector ended with status $?"
+}
+
+test_disk_full_at_start()
+{
+	workdir
+	mkdir "$work/small"
+	mount -t tmpfs -o size=64k none "$work/small"
+	expect_exit 9 "$collector" serve --db "$work/small/weir.db" \
+		--listen "tcp://127.0.0.1:$control_port"
+}
+
+test_malformed_messages()
+{
+	local sent
+
+	fleet_new
+	start_collector
+	sent=$(in_host b "$here/peers.py" malformed "$net4.4" $control_port)
+	wait_log collector "$net4.2"
+	sleep 2
+	alive "$collector_pid" || fail "the collector has ended"
+	query "SELECT * FROM refusal"
+	expect "refused messages" "$sent" "$(query "SELECT sum(count) FROM refusal
+		WHERE peer LIKE '%$net4.2%' OR peer LIKE '%evil%'")"
+	start_probe a # and it still works
+	stop_pid "$pid"
+}
+
+# Whatever still runs a program keeps it in the kernel, with or without a process.
+test_killed_probe()
+{
+	local hook how
+
+	fleet_new
+	start_collector
+	for hook in auto xdp tc; do
+		start_probe a --hook $hook
+		how=$(sed -n 's/.*eth0: attached, //p' "$work/probe-a.log")
+		case $hook in
+		auto) expect "hooks" tcx+tcx "$how" ;;
+		xdp) expect "hooks" xdp+tcx "$how" ;;
+		tc) expect "hooks" tc+tc "$how" ;;
+		esac
+		kill -KILL "$pid"
+		wait "$pid" || true
+		wait_for 5 no_orphans || fail "programs left: $(orphan_programs)"
+		expect "clsact after kill -9" "" "$(in_host a tc qdisc show dev eth0 clsact)"
+		expect "XDP after kill -9" 0 "$(in_host a ip link show eth0 | grep -c xdp || true)"
+	done
+}
+
+test_foreign_xdp_program()
+{
+	local before
+
+	fleet_new
+	cat >"$work/other.bpf.c" <<-END
+		__attribute__((section("xdp"), used)) int other(void *ctx) { return 2; }
+		char _license[] __attribute__((section("license"), used)) = "GPL";
+	END
+	clang -O2 -target bpf -c "$work/other.bpf.c" -o "$work/other.o"
+	in_host a ip link set dev eth0 xdp obj "$work/other.o" sec xdp
+	before=$(in_host a ip -j -d link show eth0 | grep -o '"prog":{[^}]*}')
+	start_collector
+	start_probe a --hook xdp
+	in_host b ping -q -c 3 -i 0.2 "$net4.1"
+	stop_pid "$pid" || fail "the probe ended with status $?"
+	expect "the program that was there before" "$before" \
+		"$(in_host a ip -j -d link show eth0 | grep -o '"prog":{[^}]*}')"
+	expect "echo requests and replies" 3,3 "$(query "SELECT sum(packets), sum(rev_packets)
+		FROM flows WHERE proto = 1")"
+}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# shellcheck shell=bash
+#
+# Packets are lost on the switch; the sender's record must say how many
+# segments TCP sent again, as the kernel of the sender counts them.
+
+# shellcheck source=tests/system/lib.sh
+. "$here/lib.sh"
+
+drop_on_switch() # PORT PERCENT, of what the host at PORT sends
+{
+	in_host switch nft -f - <<-END
+		table netdev loss {
+			chain lossy {
+				type filter hook ingress device "$1" priority 0;
+				meta length > 1000 numgen random mod 100 < $2 drop
+			}
+		}
+	END
+}
+
+check_loss() # offloads on|off
+{
+	local before counts port truth kernel weir probe_pid
+
+	start_probe b
+	probe_pid=$pid
+	before=$(retransmitted b)
+	counts=$(in_host b "$here/peers.py" send "$net4.1" 5000 20000000)
+	kernel=$(($(retransmitted b) - before))
+	stop_pid "$probe_pid" || fail "the probe ended with status $?"
+	port=$(json_field port "$counts") truth=$(json_field total_retrans "$counts")
+	weir=$(query "SELECT sum(retrans_pkts) FROM flows
+		WHERE host = 'b' AND src_port = $port AND dst_port = 5000")
+	echo "offloads $1: TcpRetransSegs $kernel, the connection's own count $truth, weir $weir"
+	[ "$truth" -ge 20 ] || fail "only $truth segments were sent again"
+	within "$weir" "$truth" || fail "retransmitted segments: weir $weir, kernel $truth"
+}
+
+# 2 %, or 2 segments where that is more.
+within() # GOT TRUTH
+{
+	local slack=$(($2 / 50))
+
+	[ "$slack" -ge 2 ] || slack=2
+	[ "$1" -ge $(($2 - slack)) ] && [ "$1" -le $(($2 + slack)) ]
+}
+
+test_loss()
+{
+	fleet_new
+	no_offloads a b d
+	start_collector
+	start sink a "$here/peers.py" sink "$net4.1" 5000
+	drop_on_switch b 2
+	check_loss off
+	in_host b ethtool -K eth0 tso on gso on
+	check_loss on
+}
