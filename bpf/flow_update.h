@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * flow_update.h - what one packet changes in its flow's entry.
+ * flow_update.h - what one packet changes in its flow.
  *
  * No BPF helper and no map, so it also compiles natively for unit tests.
- * struct flow_entry says what may happen on several CPUs at once.
+ * struct flow_slot says what may happen on several CPUs at once.
+ *
+ * TCP: one RTT sample in flight per direction (Karn and Partridge 1987): taken
+ * from payload to the acknowledgement that covers it, given up when the
+ * direction sends something again, unless a timestamp (RFC 7323) tells which of
+ * the two was acknowledged.
  */
 #ifndef WEIR_BPF_FLOW_UPDATE_H
 #define WEIR_BPF_FLOW_UPDATE_H
@@ -32,85 +37,19 @@ struct flow_seen {
 enum flow_update_result {
 	FLOW_COUNTED,
 	FLOW_ELSEWHERE, /* this packet is counted at another interface or hook */
-	FLOW_FROZEN,	/* not counted in this entry: it is being reaped */
 };
 
-static __always_inline void flow_set(struct flow_entry *e, __u32 bits)
+/* A packet's flow, seen from its direction. */
+struct flow_side {
+	struct flow_slot *slot;
+	struct flow_half *half, *other;
+	struct flow_perf_half *perf, *other_perf;
+};
+
+static __always_inline void flow_set(struct flow_slot *s, __u32 bits)
 {
-	if ((e->state & bits) != bits)
-		__sync_fetch_and_or(&e->state, bits);
-}
-
-static __always_inline void flow_count_retrans(struct flow_half *half, const struct packet *p,
-					       __u32 packets)
-{
-	__sync_fetch_and_add(&half->retrans_pkts, packets);
-	__sync_fetch_and_add(&half->retrans_bytes, p->rest);
-}
-
-/*
- * Data below seq_end. Returns true if it is late (out of order), false if it
- * was sent again, and shrinks the gap that it falls into.
- */
-static __always_inline bool flow_fills_hole(struct flow_half *half, __u32 seq, __u32 end,
-					    __u64 now_ns)
-{
-	bool late;
-
-	if (!half->hole_ns || (__s32)(seq - half->hole_start) < 0 ||
-	    (__s32)(half->hole_end - end) < 0)
-		return false;
-	late = now_ns - half->hole_ns < REORDER_NS;
-	if (seq == half->hole_start)
-		half->hole_start = end;
-	else
-		half->hole_end = seq;
-	if (half->hole_start == half->hole_end)
-		half->hole_ns = 0;
-	return late;
-}
-
-/* Follows the sequence numbers of one direction (RFC 9293 3.4). */
-static __always_inline void flow_sequence(struct flow_entry *e, struct flow_half *half,
-					  const struct packet *p, const struct flow_seen *seen)
-{
-	__u32 known = p->dir ? FLOW_SEQ_B : FLOW_SEQ_A;
-	__u32 seq = p->tcp_seq, end;
-	__s32 ahead;
-
-	end = seq + p->rest + !!(p->tcp_flags & TCP_SYN) + !!(p->tcp_flags & TCP_FIN);
-	if (end == seq || p->tcp_flags & TCP_RST)
-		return;
-	if (!(e->state & known)) {
-		flow_set(e, known);
-		half->seq_end = end;
-		half->hole_ns = 0;
-		return;
-	}
-
-	ahead = (__s32)(seq - half->seq_end);
-	if (ahead == 0) { /* nearly always */
-		half->seq_end = end;
-		return;
-	}
-	if (p->tcp_flags & TCP_SYN && (ahead > 0 || ahead < -SYN_REPEAT_BYTES)) {
-		half->seq_end = end; /* the same ends open another connection */
-		half->hole_ns = 0;
-		return;
-	}
-	if (ahead > 0) {
-		half->hole_start = half->seq_end;
-		half->hole_end = seq;
-		half->hole_ns = seen->now_ns;
-		half->seq_end = end;
-		return;
-	}
-	if (ahead == -1 && end - seq <= 1 && !(p->tcp_flags & (TCP_SYN | TCP_FIN)))
-		return; /* keep-alive or window probe (RFC 9293 3.8.4, 3.8.6.1) */
-	if (!flow_fills_hole(half, seq, end, seen->now_ns))
-		flow_count_retrans(half, p, seen->packets);
-	if ((__s32)(end - half->seq_end) > 0)
-		half->seq_end = end;
+	if ((s->state & bits) != bits)
+		__sync_fetch_and_or(&s->state, bits);
 }
 
 static __always_inline __u32 flow_us(__u64 from_ns, __u64 to_ns)
@@ -122,76 +61,281 @@ static __always_inline __u32 flow_us(__u64 from_ns, __u64 to_ns)
 	return us ? us : 1;
 }
 
-static __always_inline bool flow_closed(const struct flow_entry *e)
+static __always_inline __u32 flow_rtt_bucket(__u32 us)
+{
+	__u32 bucket = 0;
+
+	us >>= 5;
+	for (int i = 0; i < FLOW_RTT_BUCKETS - 1 && us; i++, us >>= 1)
+		bucket++;
+	return bucket;
+}
+
+static __always_inline void flow_rtt_sample(struct flow_perf_half *perf, __u32 us)
+{
+	__u32 bucket = flow_rtt_bucket(us) & (FLOW_RTT_BUCKETS - 1);
+
+	perf->rtt_count++;
+	perf->rtt_sum_us += us;
+	if (!perf->rtt_min_us || us < perf->rtt_min_us)
+		perf->rtt_min_us = us;
+	if (us > perf->rtt_max_us)
+		perf->rtt_max_us = us;
+	if (perf->rtt_hist[bucket] != 0xffff)
+		perf->rtt_hist[bucket]++;
+}
+
+/* --- TCP --------------------------------------------------------------------- */
+
+/* An acknowledgement from this side may end the other side's sample. */
+static __always_inline void flow_tcp_ack(const struct flow_side *f, const struct packet *p,
+					 const struct flow_seen *seen)
+{
+	struct flow_half *sender = f->other;
+	bool covers;
+
+	if (!sender->sample_ns)
+		return;
+	covers = (__s32)(p->tcp_ack - sender->sample_seq) >= 0;
+	if (sender->sample_ts && p->tcp_ts_echo)
+		covers = covers && p->tcp_ts_echo == sender->sample_ts;
+	if (covers)
+		flow_rtt_sample(f->other_perf, flow_us(sender->sample_ns, seen->now_ns));
+	if ((__s32)(p->tcp_ack - sender->sample_seq) >= 0)
+		sender->sample_ns = 0;
+}
+
+/* The same acknowledgement again, with nothing else in it (RFC 5681 section 2). */
+static __always_inline bool flow_tcp_is_dup_ack(const struct flow_side *f, const struct packet *p)
+{
+	return !p->rest && !(p->tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST)) &&
+	       p->tcp_ack == f->half->ack && p->tcp_window == f->half->window && p->tcp_window &&
+	       f->other->seq_end != p->tcp_ack && p->tcp_seq == f->half->seq_end;
+}
+
+static __always_inline void flow_count_retrans(const struct flow_side *f, const struct packet *p,
+					       __u32 packets)
+{
+	__sync_fetch_and_add(&f->perf->retrans_pkts, packets);
+	__sync_fetch_and_add(&f->perf->retrans_bytes, p->rest);
+	if (!f->half->sample_ts)
+		f->half->sample_ns = 0; /* Karn: which of the two will be acknowledged? */
+}
+
+/*
+ * Data below seq_end. Returns true if it is late (out of order), false if it
+ * was sent again, and shrinks the gap that it falls into.
+ */
+static __always_inline bool flow_fills_hole(struct flow_perf_half *perf, __u32 seq, __u32 end,
+					    __u64 now_ns)
+{
+	bool late;
+
+	if (!perf->hole_ns || (__s32)(seq - perf->hole_start) < 0 ||
+	    (__s32)(perf->hole_end - end) < 0)
+		return false;
+	late = now_ns - perf->hole_ns < REORDER_NS;
+	if (seq == perf->hole_start)
+		perf->hole_start = end;
+	else
+		perf->hole_end = seq;
+	if (perf->hole_start == perf->hole_end)
+		perf->hole_ns = 0;
+	return late;
+}
+
+/* Not the next byte: a gap, a repetition, something late, or another connection. */
+static __always_inline void flow_tcp_odd_sequence(const struct flow_side *f, const struct packet *p,
+						  const struct flow_seen *seen, __u32 end)
+{
+	__s32 ahead = (__s32)(p->tcp_seq - f->half->seq_end);
+
+	if (p->tcp_flags & TCP_SYN && (ahead > 0 || ahead < -SYN_REPEAT_BYTES)) {
+		f->half->seq_end = end; /* the same ends open another connection */
+		f->perf->hole_ns = 0;
+		return;
+	}
+	if (ahead > 0) {
+		f->perf->hole_start = f->half->seq_end;
+		f->perf->hole_end = p->tcp_seq;
+		f->perf->hole_ns = seen->now_ns;
+		f->half->seq_end = end;
+		return;
+	}
+	if (ahead == -1 && end - p->tcp_seq <= 1 && !(p->tcp_flags & (TCP_SYN | TCP_FIN)))
+		return; /* keep-alive or window probe (RFC 9293 3.8.4, 3.8.6.1) */
+	if (flow_fills_hole(f->perf, p->tcp_seq, end, seen->now_ns))
+		__sync_fetch_and_add(&f->perf->ooo_pkts, seen->packets);
+	else
+		flow_count_retrans(f, p, seen->packets);
+	if ((__s32)(end - f->half->seq_end) > 0)
+		f->half->seq_end = end;
+}
+
+/* Follows the sequence numbers of one direction (RFC 9293 3.4). */
+static __always_inline void flow_tcp_sequence(const struct flow_side *f, const struct packet *p,
+					      const struct flow_seen *seen)
+{
+	__u32 known = p->dir ? FLOW_SEQ_B : FLOW_SEQ_A;
+	__u32 end = p->tcp_seq + p->rest + !!(p->tcp_flags & TCP_SYN) + !!(p->tcp_flags & TCP_FIN);
+
+	if (end == p->tcp_seq || p->tcp_flags & TCP_RST)
+		return;
+	if (!(f->slot->state & known)) {
+		flow_set(f->slot, known);
+		f->half->seq_end = end;
+		f->perf->hole_ns = 0;
+	} else if (p->tcp_seq == f->half->seq_end) { /* nearly always */
+		f->half->seq_end = end;
+	} else {
+		flow_tcp_odd_sequence(f, p, seen, end);
+		return;
+	}
+	if (p->rest && !f->half->sample_ns) {
+		f->half->sample_seq = end;
+		f->half->sample_ts = p->tcp_ts;
+		f->half->sample_ns = seen->now_ns;
+	}
+}
+
+static __always_inline bool flow_closed(const struct flow_slot *s)
 {
 	__u32 both = FLOW_CLOSING_A | FLOW_CLOSING_B;
 
-	return e->state & FLOW_RESET || (e->state & both) == both;
+	return s->state & (FLOW_RESET_A | FLOW_RESET_B) || (s->state & both) == both;
 }
 
 /* Who opened the connection, and how long each half of the handshake took. */
-static __always_inline void flow_handshake(struct flow_entry *e, const struct packet *p,
-					   __u64 now_ns)
+static __always_inline void flow_tcp_handshake(struct flow_slot *s, const struct packet *p,
+					       __u64 now_ns)
 {
 	__u16 flags = p->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST);
 
 	if (flags == TCP_SYN) {
-		if (flow_closed(e)) /* the ports are used again before we let go of the flow */
-			__sync_fetch_and_and(&e->state, FLOW_REAPED);
-		if (!(e->state & FLOW_SYN_SEEN)) {
-			flow_set(e, FLOW_SYN_SEEN);
-			e->initiator = p->dir;
-			e->synack_ns = 0;
+		if (flow_closed(s)) /* the ports are used again before we let go of the flow */
+			__sync_fetch_and_and(&s->state, FLOW_LIVE);
+		if (!(s->state & FLOW_SYN_SEEN)) {
+			flow_set(s, FLOW_SYN_SEEN);
+			s->initiator = p->dir;
+			s->synack_ns = 0;
 		}
-		if (e->initiator == p->dir)
-			e->syn_ns = now_ns; /* the latest: what a SYN-ACK answers */
+		if (s->initiator == p->dir)
+			s->syn_ns = now_ns; /* the latest: what a SYN-ACK answers */
 	} else if (flags == (TCP_SYN | TCP_ACK)) {
-		if (!(e->state & FLOW_SYN_SEEN)) {
-			flow_set(e, FLOW_SYN_SEEN);
-			e->initiator = !p->dir;
-		}
-		if (e->initiator != p->dir)
-			e->synack_ns = now_ns;
-	} else if (flags == TCP_ACK && !(e->state & FLOW_HANDSHAKE_DONE) && e->synack_ns &&
-		   e->syn_ns && e->initiator == p->dir) {
-		e->rtt_server_us = flow_us(e->syn_ns, e->synack_ns);
-		e->rtt_client_us = flow_us(e->synack_ns, now_ns);
-		flow_set(e, FLOW_HANDSHAKE_DONE);
+		if (!(s->state & FLOW_SYN_SEEN))
+			s->initiator = !p->dir;
+		flow_set(s, FLOW_SYN_SEEN | FLOW_SYNACK_SEEN);
+		if (s->initiator != p->dir)
+			s->synack_ns = now_ns;
+	} else if (flags == TCP_ACK && !(s->state & FLOW_HANDSHAKE_DONE) && s->synack_ns &&
+		   s->syn_ns && s->initiator == p->dir) {
+		s->rtt_server_us = flow_us(s->syn_ns, s->synack_ns);
+		s->rtt_client_us = flow_us(s->synack_ns, now_ns);
+		flow_set(s, FLOW_HANDSHAKE_DONE);
 	}
 }
 
-static __always_inline void flow_tcp(struct flow_entry *e, struct flow_half *half,
-				     const struct packet *p, const struct flow_seen *seen)
+static __always_inline void flow_tcp_flags(const struct flow_side *f, const struct packet *p,
+					   __u64 now_ns)
 {
-	if ((half->tcp_flags & p->tcp_flags) != p->tcp_flags)
-		__sync_fetch_and_or(&half->tcp_flags, p->tcp_flags);
-	if (p->tcp_flags & TCP_SYN || !(e->state & FLOW_HANDSHAKE_DONE))
-		flow_handshake(e, p, seen->now_ns);
-	flow_sequence(e, half, p, seen);
+	if ((f->half->tcp_flags & p->tcp_flags) != p->tcp_flags)
+		__sync_fetch_and_or(&f->half->tcp_flags, p->tcp_flags);
+	if (p->tcp_flags & TCP_SYN || !(f->slot->state & FLOW_HANDSHAKE_DONE))
+		flow_tcp_handshake(f->slot, p, now_ns);
+	if (p->tcp_mss)
+		f->half->mss = p->tcp_mss;
 	if (p->tcp_flags & TCP_FIN)
-		flow_set(e, p->dir ? FLOW_CLOSING_B : FLOW_CLOSING_A);
+		flow_set(f->slot, p->dir ? FLOW_CLOSING_B : FLOW_CLOSING_A);
 	if (p->tcp_flags & TCP_RST)
-		flow_set(e, FLOW_RESET);
+		flow_set(f->slot, p->dir ? FLOW_RESET_B : FLOW_RESET_A);
 }
 
-static __always_inline enum flow_update_result
-flow_update(struct flow_entry *e, const struct packet *p, const struct flow_seen *seen)
+static __always_inline void flow_tcp(const struct flow_side *f, const struct packet *p,
+				     const struct flow_seen *seen)
 {
-	struct flow_half *half = p->dir ? &e->half[1] : &e->half[0];
-
-	if (e->state & FLOW_REAPED)
-		return FLOW_FROZEN;
-	if (half->iface != seen->iface) {
-		if (half->last_ns &&
-		    (__s64)(seen->now_ns - half->last_ns) < (__s64)FLOW_TAKEOVER_NS)
-			return FLOW_ELSEWHERE;
-		half->iface = seen->iface;
+	flow_tcp_flags(f, p, seen->now_ns);
+	if (p->tcp_flags & TCP_ACK) {
+		flow_tcp_ack(f, p, seen);
+		if (flow_tcp_is_dup_ack(f, p))
+			__sync_fetch_and_add(&f->perf->dup_acks, 1);
+		f->half->ack = p->tcp_ack;
 	}
-	__sync_fetch_and_add(&half->packets, seen->packets);
-	__sync_fetch_and_add(&half->bytes, seen->bytes);
-	half->last_ns = seen->now_ns;
+	if (!p->tcp_window && !(p->tcp_flags & (TCP_SYN | TCP_RST | TCP_FIN)))
+		__sync_fetch_and_add(&f->perf->zero_windows, 1);
+	f->half->window = p->tcp_window;
+	flow_tcp_sequence(f, p, seen);
+}
+
+/* --- all protocols ------------------------------------------------------------- */
+
+/*
+ * Last byte asked to first byte answered, up to 71 minutes: times are us in 32
+ * bits, in the line that the packet has touched anyway.
+ */
+static __always_inline void flow_response(const struct flow_side *f, const struct packet *p,
+					  __u64 now_ns)
+{
+	struct flow_slot *s = f->slot;
+	__u32 now_us = now_ns / 1000, us;
+
+	if (p->dir == s->initiator) {
+		f->half->asked_us = now_us | 1;
+	} else if (f->other->asked_us) {
+		us = (now_us | 1) - f->other->asked_us;
+		us = us ? us : 1;
+		s->responses++;
+		s->response_sum_us += us;
+		if (us > s->response_max_us)
+			s->response_max_us = us;
+		f->other->asked_us = 0;
+	}
+}
+
+/* An echo request waits for the reply with its sequence number. */
+static __always_inline void flow_echo(const struct flow_side *f, const struct packet *p,
+				      __u64 now_ns)
+{
+	if (p->query == 1) {
+		f->half->sample_seq = p->icmp_seq;
+		f->half->sample_ns = now_ns;
+	} else if (f->other->sample_ns && f->other->sample_seq == p->icmp_seq) {
+		flow_rtt_sample(f->other_perf, flow_us(f->other->sample_ns, now_ns));
+		f->other->sample_ns = 0;
+	}
+}
+
+static __always_inline enum flow_update_result flow_update(struct flow_slot *s,
+							   struct flow_perf *perf,
+							   const struct packet *p,
+							   const struct flow_seen *seen)
+{
+	struct flow_side f = {
+		.slot = s,
+		.half = p->dir ? &s->half[1] : &s->half[0],
+		.other = p->dir ? &s->half[0] : &s->half[1],
+		.perf = p->dir ? &perf->half[1] : &perf->half[0],
+		.other_perf = p->dir ? &perf->half[0] : &perf->half[1],
+	};
+
+	if (f.half->iface != seen->iface) {
+		if (f.half->last_ns &&
+		    (__s64)(seen->now_ns - f.half->last_ns) < (__s64)FLOW_TAKEOVER_NS)
+			return FLOW_ELSEWHERE;
+		f.half->iface = seen->iface;
+	}
+	__sync_fetch_and_add(&f.half->packets, seen->packets);
+	__sync_fetch_and_add(&f.half->bytes, seen->bytes);
+	f.half->last_ns = seen->now_ns;
+	if (p->ecn_ce)
+		__sync_fetch_and_add(&f.perf->ce_pkts, seen->packets);
+	if (p->fragment == PARSE_LATER_FRAGMENT)
+		return FLOW_COUNTED;
 	if (p->key.proto == IPPROTO_TCP)
-		flow_tcp(e, half, p, seen);
+		flow_tcp(&f, p, seen);
+	else if (p->query)
+		flow_echo(&f, p, seen->now_ns);
+	if (p->rest && (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP))
+		flow_response(&f, p, seen->now_ns);
 	return FLOW_COUNTED;
 }
 

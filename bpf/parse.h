@@ -6,10 +6,10 @@
  * and natively into unit tests and fuzzers. Nothing is guessed: a header that
  * is cut off, impossible or too deep gives the reason instead of a key.
  *
- * Follows: Ethernet; up to PARSE_MAX_VLANS tags (802.1Q, 802.1ad); IPv4 with
- * options; IPv6 with up to PARSE_MAX_EXT extension headers; TCP, UDP, UDP-Lite,
- * SCTP, DCCP (ports), ICMP and ICMPv6; other protocols by number. A fragment
- * after the first has no ports and is keyed by protocol and addresses.
+ * Follows: Ethernet; up to PARSE_MAX_VLANS tags (802.1Q, 802.1ad); MPLS; PPPoE;
+ * IPv4 with options; IPv6 with up to PARSE_MAX_EXT extension headers; TCP, UDP,
+ * UDP-Lite, SCTP, DCCP (ports), ICMP and ICMPv6; other protocols by number. A
+ * fragment after the first has no ports. bpf/tunnel.h looks inside tunnels.
  *
  * Stages, one after the other: parse_link(), parse_network(), for IPv6 with
  * extension headers parse_extensions(), parse_transport(). What one finds for
@@ -35,6 +35,7 @@
 #endif
 
 #define PARSE_MAX_VLANS	 2
+#define PARSE_MAX_LABELS 4
 #define PARSE_MAX_EXT	 6
 #define PARSE_MAX_OFFSET 0x2fff /* of a header from the start: keeps the verifier's sums small */
 
@@ -59,13 +60,27 @@ struct packet {
 	__u32 offset; /* of the next header; at last of the transport's payload */
 	__u32 rest;   /* bytes that the headers so far announce behind offset */
 	__be16 ethertype;
-	__u8 later_fragment; /* no transport header in it */
-	__u8 dir;	     /* 0: sent by end a of the key, 1: by end b */
-	__u8 query;	     /* ICMP queries: 1 request, 2 reply, which tells the initiator */
-	__u8 zero;
+	__u8 fragment; /* enum parse_fragment */
+	__u8 ecn_ce;   /* RFC 3168: congestion experienced */
+	__u32 fragment_id;
+	__u8 dir;   /* 0: sent by end a of the key, 1: by end b */
+	__u8 query; /* ICMP queries: 1 request, 2 reply, which tells the initiator */
+	__u16 icmp_seq;
+	/* TCP, host order. The timestamps are 0 without the option. */
 	__u16 tcp_flags;
-	__u32 tcp_seq; /* host order */
+	__u16 tcp_window;
+	__u32 tcp_seq;
 	__u32 tcp_ack;
+	__u32 tcp_ts;
+	__u32 tcp_ts_echo;
+	__u16 tcp_mss; /* of a SYN */
+	__u16 zero;
+};
+
+enum parse_fragment {
+	PARSE_WHOLE,
+	PARSE_FIRST_FRAGMENT,
+	PARSE_LATER_FRAGMENT, /* no transport header in it */
 };
 
 /* The bytes of a frame that may be read, from its first header on. */
@@ -116,16 +131,67 @@ static __always_inline bool parse_is_vlan(__be16 proto)
 	       proto == bpf_htons(ETH_P_QINQ1);
 }
 
-/* Ethernet and VLAN tags. p is zero but for key.vlan, if the NIC took a tag off. */
+/* MPLS label stack entry (RFC 3032 2.1): the label, and whether it is the last. */
+static __always_inline enum parse_result parse_mpls(const struct parse_input *in, struct packet *p)
+{
+	const __u8 *ip;
+
+	for (int i = 0; i < PARSE_MAX_LABELS; i++) {
+		const __u8 *entry = in->start + p->offset;
+
+		if ((const void *)(entry + 5) > in->end)
+			return PARSE_TRUNCATED;
+		p->offset += 4;
+		if (!(entry[2] & 1))
+			continue;
+		ip = entry + 4;
+		p->ethertype = *ip >> 4 == 4   ? bpf_htons(ETH_P_IP)
+			       : *ip >> 4 == 6 ? bpf_htons(ETH_P_IPV6)
+					       : bpf_htons(ETH_P_MPLS_UC);
+		return PARSE_OK;
+	}
+	return PARSE_TOO_DEEP;
+}
+
+/* PPPoE session (RFC 2516 4) and the PPP protocol number. */
+static __always_inline enum parse_result parse_pppoe(const struct parse_input *in, struct packet *p)
+{
+	const __u8 *head = in->start + p->offset;
+
+	if ((const void *)(head + 8) > in->end)
+		return PARSE_TRUNCATED;
+	p->offset += 8;
+	if (head[6] == 0x00 && head[7] == 0x21)
+		p->ethertype = bpf_htons(ETH_P_IP);
+	else if (head[6] == 0x00 && head[7] == 0x57)
+		p->ethertype = bpf_htons(ETH_P_IPV6);
+	return PARSE_OK;
+}
+
+static __always_inline bool parse_has_shim(const struct packet *p)
+{
+	return p->ethertype == bpf_htons(ETH_P_MPLS_UC) ||
+	       p->ethertype == bpf_htons(ETH_P_MPLS_MC) || p->ethertype == bpf_htons(ETH_P_PPP_SES);
+}
+
+/* What may stand between the link and IP, if parse_has_shim(). */
+static __always_inline enum parse_result parse_shim(const struct parse_input *in, struct packet *p)
+{
+	if (p->offset > PARSE_MAX_OFFSET)
+		return PARSE_TOO_DEEP;
+	return p->ethertype == bpf_htons(ETH_P_PPP_SES) ? parse_pppoe(in, p) : parse_mpls(in, p);
+}
+
+/* Ethernet and VLAN tags at p->offset. key.vlan is set if the NIC took a tag off. */
 static __always_inline enum parse_result parse_link(const struct parse_input *in, struct packet *p)
 {
-	const struct ethhdr *eth = in->start;
+	const struct ethhdr *eth = in->start + p->offset;
 	const struct parse_vlan *tag = (const void *)(eth + 1);
 
 	if ((const void *)tag > in->end)
 		return PARSE_TRUNCATED;
 	p->ethertype = eth->h_proto;
-	p->offset = sizeof(*eth);
+	p->offset += sizeof(*eth);
 
 #pragma unroll
 	for (int i = 0; i < PARSE_MAX_VLANS; i++) {
@@ -151,6 +217,11 @@ static __always_inline void parse_map_v4(__u8 dst[16], __be32 v4)
 	word[3] = v4;
 }
 
+static __always_inline enum parse_fragment parse_fragment_of(__be16 offset, __be16 more)
+{
+	return offset ? PARSE_LATER_FRAGMENT : more ? PARSE_FIRST_FRAGMENT : PARSE_WHOLE;
+}
+
 static __always_inline enum parse_result parse_ipv4(const struct parse_input *in, const void *at,
 						    struct packet *p)
 {
@@ -167,7 +238,10 @@ static __always_inline enum parse_result parse_ipv4(const struct parse_input *in
 		return PARSE_BAD_HEADER;
 
 	p->key.proto = ip->protocol;
-	p->later_fragment = !!(ip->frag_off & bpf_htons(0x1fff));
+	p->ecn_ce = (ip->tos & 3) == 3;
+	p->fragment = parse_fragment_of(ip->frag_off & bpf_htons(0x1fff),
+					ip->frag_off & bpf_htons(0x2000));
+	p->fragment_id = ip->id;
 	p->offset += header_len;
 	p->rest = total - header_len;
 	parse_map_v4(p->key.addr_a, ip->saddr);
@@ -202,7 +276,7 @@ static __always_inline enum parse_result parse_extensions(const struct parse_inp
 		const struct parse_ext *ext = at; /* 8 bytes: the least that each has */
 		__u32 ext_len;
 
-		if (p->later_fragment || !parse_is_ext(p->key.proto))
+		if (p->fragment == PARSE_LATER_FRAGMENT || !parse_is_ext(p->key.proto))
 			return PARSE_OK;
 		if ((const void *)(ext + 1) > in->end)
 			return PARSE_TRUNCATED;
@@ -211,7 +285,9 @@ static __always_inline enum parse_result parse_extensions(const struct parse_inp
 			ext_len = (ext->len + 2) * 4; /* RFC 4302 2.2 */
 		} else if (p->key.proto == IPPROTO_FRAGMENT) {
 			ext_len = sizeof(*ext);
-			p->later_fragment = !!(ext->offset & bpf_htons(0xfff8));
+			p->fragment = parse_fragment_of(ext->offset & bpf_htons(0xfff8),
+							ext->offset & bpf_htons(1));
+			p->fragment_id = ext->id;
 		}
 		if (ext_len > p->rest)
 			return PARSE_BAD_HEADER;
@@ -220,7 +296,8 @@ static __always_inline enum parse_result parse_extensions(const struct parse_inp
 		p->offset += ext_len;
 		at += ext_len;
 	}
-	return p->later_fragment || !parse_is_ext(p->key.proto) ? PARSE_OK : PARSE_TOO_DEEP;
+	return p->fragment == PARSE_LATER_FRAGMENT || !parse_is_ext(p->key.proto) ? PARSE_OK
+										  : PARSE_TOO_DEEP;
 }
 
 static __always_inline enum parse_result parse_ipv6(const struct parse_input *in, const void *at,
@@ -232,6 +309,7 @@ static __always_inline enum parse_result parse_ipv6(const struct parse_input *in
 		return PARSE_TRUNCATED;
 	if (ip->version != 6)
 		return PARSE_BAD_HEADER;
+	p->ecn_ce = (ip->flow_lbl[0] >> 4 & 3) == 3;
 	p->key.proto = ip->nexthdr;
 	p->offset += sizeof(*ip);
 	p->rest = bpf_ntohs(ip->payload_len);
@@ -277,7 +355,30 @@ static __always_inline void parse_icmp_key(const struct parse_icmp *icmp, struct
 		p->key.icmp_type = type;
 		p->key.port_a = p->key.port_b = bpf_htons(icmp->code);
 	}
+	p->icmp_seq = bpf_ntohs(icmp->seq);
 	p->offset += sizeof(*icmp);
+}
+
+/*
+ * The options that we use where everybody puts them: the timestamp first and
+ * aligned (RFC 7323 appendix A), the maximum segment size first in a SYN.
+ */
+static __always_inline void parse_tcp_options(const struct parse_input *in,
+					      const struct parse_tcp *tcp, __u32 header_len,
+					      struct packet *p)
+{
+	const __be32 *option = (const void *)(tcp + 1);
+
+	if (p->tcp_flags & TCP_SYN && header_len > sizeof(*tcp) &&
+	    (const void *)(option + 1) <= in->end &&
+	    (option[0] & bpf_htonl(0xffff0000)) == bpf_htonl(0x02040000))
+		p->tcp_mss = bpf_ntohl(option[0]) & 0xffff;
+	if (header_len < sizeof(*tcp) + 12 || (const void *)(option + 3) > in->end)
+		return;
+	if (option[0] == bpf_htonl(0x0101080a)) {
+		p->tcp_ts = bpf_ntohl(option[1]);
+		p->tcp_ts_echo = bpf_ntohl(option[2]);
+	}
 }
 
 static __always_inline enum parse_result parse_tcp(const struct parse_input *in,
@@ -296,8 +397,10 @@ static __always_inline enum parse_result parse_tcp(const struct parse_input *in,
 	p->key.port_a = tcp->source;
 	p->key.port_b = tcp->dest;
 	p->tcp_flags = offset_flags & TCP_FLAGS_MASK;
+	p->tcp_window = bpf_ntohs(tcp->window);
 	p->tcp_seq = bpf_ntohl(tcp->seq);
 	p->tcp_ack = bpf_ntohl(tcp->ack);
+	parse_tcp_options(in, tcp, header_len, p);
 	p->offset += header_len;
 	p->rest -= header_len;
 	return PARSE_OK;
@@ -310,8 +413,11 @@ parse_ports_of(const struct parse_input *in, const struct parse_ports *ports, st
 		return PARSE_TRUNCATED;
 	p->key.port_a = ports->source;
 	p->key.port_b = ports->dest;
-	if (p->key.proto == IPPROTO_UDP)
+	if (p->key.proto == IPPROTO_UDP) {
 		p->offset += sizeof(struct parse_udp);
+		p->rest =
+			p->rest > sizeof(struct parse_udp) ? p->rest - sizeof(struct parse_udp) : 0;
+	}
 	return PARSE_OK;
 }
 
@@ -393,10 +499,50 @@ static __always_inline enum parse_result parse_transport(const struct parse_inpu
 
 	if (p->offset > PARSE_MAX_OFFSET)
 		return PARSE_TOO_DEEP;
-	if (!p->later_fragment)
+	if (p->fragment != PARSE_LATER_FRAGMENT)
 		res = parse_l4(in, in->start + p->offset, p);
 	if (!res)
 		parse_sort(p);
+	return res;
+}
+
+/* Errors quote the packet that they are about (RFC 792, RFC 4443). */
+static __always_inline bool parse_is_icmp_error(const struct packet *p)
+{
+	__u8 type = p->key.icmp_type;
+
+	if (p->query || p->fragment == PARSE_LATER_FRAGMENT)
+		return false;
+	if (p->key.proto == IPPROTO_ICMP)
+		return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+	return p->key.proto == IPPROTO_ICMPV6 && type >= 1 && type <= 4;
+}
+
+/*
+ * The key of the packet that error quotes: its IP header and at least 8 bytes.
+ * IPv6 extension headers in the quotation are not followed.
+ */
+static __always_inline enum parse_result
+parse_quoted(const struct parse_input *in, const struct packet *error, struct packet *quoted)
+{
+	enum parse_result res;
+	const void *at;
+
+	quoted->offset = error->offset;
+	quoted->key.vlan = error->key.vlan;
+	quoted->key.tunnel = error->key.tunnel;
+	quoted->ethertype =
+		error->key.proto == IPPROTO_ICMP ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6);
+	res = parse_network(in, quoted);
+	if (res)
+		return res;
+	at = in->start + quoted->offset;
+	if (quoted->offset > PARSE_MAX_OFFSET)
+		return PARSE_TOO_DEEP;
+	res = quoted->key.proto == IPPROTO_TCP ? parse_ports_of(in, at, quoted)
+					       : parse_l4(in, at, quoted);
+	if (!res)
+		parse_sort(quoted);
 	return res;
 }
 

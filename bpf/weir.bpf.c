@@ -5,12 +5,12 @@
  * Hooks:    XDP ingress (weir_xdp, weir_xdp_frags; always XDP_PASS), TC or TCX
  *           ingress and egress (always "next program", TC_ACT_UNSPEC = TCX_NEXT).
  * Context:  softirq or the sender's own context with bottom halves off; any
- *           CPU at once. No locks: see struct flow_entry.
- * Maps:     flows      full: the packet goes to catch_all, FLOWS_REFUSED rises
- *           catch_all  per-CPU totals, cannot be full
- *           counters   per-CPU, cannot be full
- *           probe/drain.c reads flows and catch_all, probe/datapath.c counters.
- * Tunables: the size of flows, set by the probe before load.
+ *           CPU at once. See struct flow_slot for what is atomic.
+ * Maps:     flow_table.h  no room: the packet goes to catch_all, FLOWS_REFUSED rises
+ *           catch_all, counters  per CPU, cannot be full
+ *           fragments  full: the oldest goes, its later fragments count as orphans
+ *           probe/drain.c reads the flows, probe/datapath.c the counters.
+ * Tunables: the size of the table, set by the probe before load.
  * Kernel:   5.18 (xdp.frags); without that program 5.12 (atomics, -mcpu=v3).
  *           Measured on 6.18.
  */
@@ -22,17 +22,13 @@
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/flow_abi.h"
+#include "bpf/flow_table.h"
 #include "bpf/flow_update.h"
 #include "bpf/parse.h"
+#include "bpf/payload.h"
+#include "bpf/tunnel.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 131072);
-	__type(key, struct flow_key);
-	__type(value, struct flow_entry);
-} flows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -47,6 +43,56 @@ struct {
 	__type(key, __u32);
 	__type(value, struct flow_counters);
 } counters SEC(".maps");
+
+/*
+ * What the first fragment of a datagram says of its flow, for the later ones.
+ * LRU: what is forgotten is counted when it is missed.
+ */
+struct fragment_key {
+	__u8 addr_a[16], addr_b[16];
+	__u32 id;
+	__u8 proto, dir;
+	__u16 zero;
+};
+
+struct fragment_flow {
+	__be16 port_a, port_b;
+	__u8 icmp_type, zero[3];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment_flow);
+} fragments SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 22);
+} payloads SEC(".maps");
+
+/* Payloads that this CPU has copied in the second that began at since_ns. */
+struct payload_budget {
+	__u64 since_ns;
+	__u64 used;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct payload_budget);
+} payload_budgets SEC(".maps");
+
+const volatile bool copy_payloads = false;
+const volatile bool replaying = false;
+struct flow_replay replay = {};
+
+static __always_inline __u64 now_ns(void)
+{
+	return replaying ? replay.now_ns : bpf_ktime_get_ns();
+}
 
 static __always_inline struct flow_counters *this_cpu(void)
 {
@@ -82,68 +128,182 @@ static __always_inline void count_catch_all(struct flow_counters *cnt, const str
 	t->last_ns = seen->now_ns;
 }
 
-/* The packet of a flow that has no entry yet: makes one with the packet in it. */
-static __always_inline bool create(const struct packet *p, const struct flow_seen *seen)
-{
-	struct flow_entry fresh = {};
-
-	fresh.initiator = p->query == 2 ? !p->dir : p->dir;
-	fresh.first_ns = seen->now_ns;
-	(void)flow_update(&fresh, p, seen); /* nothing else counts a fresh entry */
-	return !bpf_map_update_elem(&flows, &p->key, &fresh, BPF_NOEXIST);
-}
-
-static __always_inline enum flow_update_result
-update(struct flow_counters *cnt, const struct packet *p, const struct flow_seen *seen)
-{
-	struct flow_entry *e = bpf_map_lookup_elem(&flows, &p->key);
-
-	if (!e) {
-		if (create(p, seen)) {
-			cnt->n[FLOW_CNT_FLOWS_CREATED]++;
-			return FLOW_COUNTED;
-		}
-		/* Another CPU was faster, or the table is full. */
-		e = bpf_map_lookup_elem(&flows, &p->key);
-		if (!e) {
-			cnt->n[FLOW_CNT_FLOWS_REFUSED]++;
-			return FLOW_FROZEN;
-		}
-	}
-	return flow_update(e, p, seen);
-}
-
 /* One packet as the parser left it. */
 struct event {
 	struct packet packet;
+	struct flow_outer outer; /* of a packet in a tunnel */
 	struct flow_seen seen;
 	__u32 parsed; /* enum parse_result */
+	__u32 slot;   /* of its flow, FLOW_NO_SLOT without one */
 };
 
-/* Every packet ends here, whatever the parser made of it. */
-static __always_inline void account(struct event *ev)
+/* A function of its own, verified once: opening flows is rare beside finding them. */
+__noinline int open_flow(struct event *ev)
+{
+	struct flow_counters *cnt = this_cpu();
+	__u64 hash;
+	__u32 bucket;
+	struct flow_bucket *b;
+
+	if (!ev || !cnt)
+		return -1;
+	hash = flow_hash(&ev->packet.key);
+	bucket = (__u32)hash & bucket_mask;
+	b = bpf_map_lookup_elem(&buckets, &bucket);
+	if (!b)
+		return -1;
+	return flow_open(b, bucket, flow_tag(hash), &ev->packet, ev->seen.now_ns);
+}
+
+/* The flow's slot number, or -1 after counting why there is none. */
+static __always_inline int find_flow(struct flow_counters *cnt, struct event *ev)
+{
+	__u64 hash = flow_hash(&ev->packet.key);
+	__u32 bucket = (__u32)hash & bucket_mask;
+	struct flow_bucket *b = bpf_map_lookup_elem(&buckets, &bucket);
+	int index;
+
+	if (!b)
+		return -1;
+	index = flow_scan(b, flow_tag(hash), &ev->packet.key);
+	if (index >= 0)
+		return index;
+	index = open_flow(ev);
+	if (index < 0)
+		cnt->n[FLOW_CNT_FLOWS_REFUSED]++;
+	else
+		cnt->n[FLOW_CNT_FLOWS_CREATED]++;
+	return index;
+}
+
+/* Gives a later fragment the ports of the first, which is remembered for that. */
+__noinline int join_fragments(struct event *ev)
+{
+	struct fragment_key key = {};
+	struct fragment_flow *first, flow = {};
+	struct flow_counters *cnt = this_cpu();
+	struct flow_key *k;
+
+	if (!ev || !cnt)
+		return 0;
+	k = &ev->packet.key;
+	__builtin_memcpy(key.addr_a, k->addr_a, 16);
+	__builtin_memcpy(key.addr_b, k->addr_b, 16);
+	key.id = ev->packet.fragment_id;
+	key.proto = k->proto;
+	key.dir = ev->packet.dir;
+	if (ev->packet.fragment == PARSE_FIRST_FRAGMENT) {
+		flow.port_a = k->port_a;
+		flow.port_b = k->port_b;
+		flow.icmp_type = k->icmp_type;
+		(void)bpf_map_update_elem(&fragments, &key, &flow, BPF_ANY);
+		return 0;
+	}
+	first = bpf_map_lookup_elem(&fragments, &key);
+	if (!first) {
+		cnt->n[FLOW_CNT_FRAGMENTS_ORPHAN]++;
+		return 0;
+	}
+	k->port_a = first->port_a;
+	k->port_b = first->port_b;
+	k->icmp_type = first->icmp_type;
+	return 0;
+}
+
+static __always_inline void note_outer(struct flow_perf *p, const struct event *ev)
+{
+	const __u64 *noted = (const __u64 *)p->outer.dst_addr;
+
+	if (!(noted[0] | noted[1]))
+		p->outer = ev->outer;
+}
+
+/* Counts the packet in its flow. Returns whether its payload may be of interest. */
+static __always_inline bool count_flow(struct flow_counters *cnt, struct event *ev)
+{
+	int found = find_flow(cnt, ev);
+	__u32 index = found;
+	struct flow_slot *slot = bpf_map_lookup_elem(&slots, &index);
+	struct flow_perf *p = bpf_map_lookup_elem(&perf, &index);
+
+	if (!slot || !p) { /* -1 is past the end of both */
+		count_catch_all(cnt, &ev->seen);
+		return false;
+	}
+	ev->slot = index;
+	if (ev->packet.key.tunnel)
+		note_outer(p, ev);
+	if (flow_update(slot, p, &ev->packet, &ev->seen) == FLOW_ELSEWHERE) {
+		cnt->n[FLOW_CNT_SEEN_ELSEWHERE] += ev->seen.packets;
+		return false;
+	}
+	return copy_payloads && payload_possible(&ev->packet, slot);
+}
+
+/*
+ * Every packet comes here, whatever the parser made of it. Returns whether its
+ * payload may be of interest.
+ */
+static __always_inline bool account(struct event *ev)
 {
 	struct flow_counters *cnt = this_cpu();
 
 	if (!cnt) /* cannot be: the map has one entry */
-		return;
+		return false;
 	cnt->n[FLOW_CNT_SEEN] += ev->seen.packets;
 	cnt->n[FLOW_CNT_SEEN_BYTES] += ev->seen.bytes;
 	if (ev->parsed) {
 		cnt->n[unparsed_counter(ev->parsed)] += ev->seen.packets;
-		return;
+		return false;
 	}
-	ev->seen.now_ns = bpf_ktime_get_ns();
-	switch (update(cnt, &ev->packet, &ev->seen)) {
-	case FLOW_COUNTED:
-		break;
-	case FLOW_ELSEWHERE:
-		cnt->n[FLOW_CNT_SEEN_ELSEWHERE] += ev->seen.packets;
-		break;
-	case FLOW_FROZEN:
-		count_catch_all(cnt, &ev->seen);
-		break;
+	if (ev->packet.fragment)
+		(void)join_fragments(ev);
+	ev->seen.now_ns = now_ns();
+	return count_flow(cnt, ev);
+}
+
+static __always_inline bool within_budget(__u64 now)
+{
+	__u32 zero = 0;
+	struct payload_budget *b = bpf_map_lookup_elem(&payload_budgets, &zero);
+
+	if (!b)
+		return false;
+	if (replaying)
+		return true;
+	if (now - b->since_ns > 1000000000) {
+		b->since_ns = now;
+		b->used = 0;
 	}
+	return b->used++ < PAYLOADS_PER_SECOND;
+}
+
+/* Room in the ring for a payload of this packet, or NULL after counting why not. */
+static __always_inline struct flow_payload *reserve_payload(const struct event *ev, int kind)
+{
+	struct flow_counters *cnt = this_cpu();
+	struct flow_payload *out;
+
+	if (!cnt)
+		return NULL;
+	if (!within_budget(ev->seen.now_ns)) {
+		cnt->n[FLOW_CNT_PAYLOADS_CAPPED]++;
+		return NULL;
+	}
+	out = bpf_ringbuf_reserve(&payloads, sizeof(*out), 0);
+	if (!out) {
+		cnt->n[FLOW_CNT_PAYLOADS_LOST]++;
+		return NULL;
+	}
+	out->now_ns = ev->seen.now_ns;
+	out->key = ev->packet.key;
+	out->slot = ev->slot;
+	out->kind = kind;
+	out->dir = ev->packet.dir;
+	out->whole = ev->packet.rest;
+	out->tcp_seq = ev->packet.tcp_seq;
+	out->zero = 0;
+	return out;
 }
 
 /*
@@ -170,18 +330,161 @@ static __always_inline struct parse_input xdp_input(struct xdp_md *ctx, __u32 le
 	};
 }
 
-/* A function of its own, verified once: see bpf/parse.h. */
-__noinline int xdp_extensions(struct xdp_md *ctx, struct event *ev)
+/* An ICMP error also belongs to the flow that it quotes, if that is known. */
+static __always_inline void relate_icmp_error(const struct parse_input *in, const struct event *ev)
 {
-	struct parse_input in = xdp_input(ctx, 0);
+	struct packet quoted = {};
+	struct flow_bucket *b;
+	struct flow_slot *slot;
+	__u32 bucket, index;
+	__u64 hash;
 
-	return ev ? parse_extensions(&in, &ev->packet) : PARSE_TRUNCATED;
+	if (parse_quoted(in, &ev->packet, &quoted) != PARSE_OK)
+		return;
+	hash = flow_hash(&quoted.key);
+	bucket = (__u32)hash & bucket_mask;
+	b = bpf_map_lookup_elem(&buckets, &bucket);
+	if (!b)
+		return;
+	index = flow_scan(b, flow_tag(hash), &quoted.key);
+	slot = bpf_map_lookup_elem(&slots, &index);
+	if (!slot)
+		return;
+	__sync_fetch_and_add(&slot->icmp_errors, 1);
+	slot->icmp_error =
+		ev->packet.key.icmp_type << 8 | (bpf_ntohs(ev->packet.key.port_a) & 0xff);
 }
+
+static __always_inline void keep_outer(const struct packet *p, struct event *ev)
+{
+	__builtin_memcpy(ev->outer.src_addr, p->dir ? p->key.addr_b : p->key.addr_a, 16);
+	__builtin_memcpy(ev->outer.dst_addr, p->dir ? p->key.addr_a : p->key.addr_b, 16);
+	ev->outer.src_port = p->dir ? p->key.port_b : p->key.port_a;
+	ev->outer.dst_port = p->dir ? p->key.port_a : p->key.port_b;
+}
+
+/*
+ * The stages of the parser that few packets need are functions of their own,
+ * verified once each: see bpf/parse.h. The same for both kinds of context.
+ */
+#define RARE_STAGES(kind, context)                                                                 \
+	__noinline int kind##_shim(context *ctx, struct event *ev)                                 \
+	{                                                                                          \
+		struct parse_input in = kind##_input(ctx, 0);                                      \
+                                                                                                   \
+		return ev ? parse_shim(&in, &ev->packet) : PARSE_TRUNCATED;                        \
+	}                                                                                          \
+                                                                                                   \
+	__noinline int kind##_extensions(context *ctx, struct event *ev)                           \
+	{                                                                                          \
+		struct parse_input in = kind##_input(ctx, 0);                                      \
+                                                                                                   \
+		return ev ? parse_extensions(&in, &ev->packet) : PARSE_TRUNCATED;                  \
+	}                                                                                          \
+                                                                                                   \
+	__noinline int kind##_tunnel(context *ctx, struct event *ev, __u32 len)                    \
+	{                                                                                          \
+		struct parse_input in = kind##_input(ctx, len);                                    \
+		struct packet outer;                                                               \
+		__u32 res = PARSE_OK;                                                              \
+                                                                                                   \
+		if (!ev)                                                                           \
+			return 0;                                                                  \
+		outer = ev->packet;                                                                \
+		if (!tunnel_open(&in, &outer, &ev->packet))                                        \
+			return 0;                                                                  \
+		if (!ev->packet.ethertype)                                                         \
+			res = parse_link(&in, &ev->packet);                                        \
+		if (!res)                                                                          \
+			res = parse_network(&in, &ev->packet);                                     \
+		if (!res && parse_has_extensions(&ev->packet))                                     \
+			res = kind##_extensions(ctx, ev);                                          \
+		if (!res)                                                                          \
+			res = parse_transport(&in, &ev->packet);                                   \
+		if (res)                                                                           \
+			ev->packet = outer; /* not for us to open: the tunnel is the flow */       \
+		else                                                                               \
+			keep_outer(&outer, ev);                                                    \
+		return res;                                                                        \
+	}                                                                                          \
+                                                                                                   \
+	__noinline int kind##_icmp_error(context *ctx, struct event *ev)                           \
+	{                                                                                          \
+		struct parse_input in = kind##_input(ctx, 0);                                      \
+                                                                                                   \
+		if (ev)                                                                            \
+			relate_icmp_error(&in, ev);                                                \
+		return 0;                                                                          \
+	}                                                                                          \
+                                                                                                   \
+	/* Copies the payload to user space if it is one that user space wants. */                 \
+	__noinline int kind##_payload(context *ctx, struct event *ev, __u32 len)                   \
+	{                                                                                          \
+		__u8 head[PAYLOAD_HEAD] = {};                                                      \
+		struct flow_payload *out;                                                          \
+		struct flow_slot *slot;                                                            \
+		__u32 n;                                                                           \
+		int wanted;                                                                        \
+                                                                                                   \
+		if (!ev || ev->packet.offset >= len)                                               \
+			return 0;                                                                  \
+		slot = bpf_map_lookup_elem(&slots, &ev->slot);                                     \
+		n = len - ev->packet.offset;                                                       \
+		if (!slot || n < PAYLOAD_HEAD ||                                                   \
+		    kind##_load_bytes(ctx, ev->packet.offset, head, PAYLOAD_HEAD))                 \
+			return 0;                                                                  \
+		wanted = payload_kind(&ev->packet, slot, head);                                    \
+		if (wanted < 0)                                                                    \
+			return 0;                                                                  \
+		out = reserve_payload(ev, wanted);                                                 \
+		if (!out)                                                                          \
+			return 0;                                                                  \
+		if (n > ev->packet.rest)                                                           \
+			n = ev->packet.rest;                                                       \
+		if (n > PAYLOAD_BYTES)                                                             \
+			n = PAYLOAD_BYTES;                                                         \
+		out->len = n;                                                                      \
+		if (!n || kind##_load_bytes(ctx, ev->packet.offset, out->data, n)) {               \
+			bpf_ringbuf_discard(out, 0);                                               \
+			return 0;                                                                  \
+		}                                                                                  \
+		bpf_ringbuf_submit(out, 0);                                                        \
+		return 0;                                                                          \
+	}                                                                                          \
+                                                                                                   \
+	static __always_inline __u32 kind##_parse(context *ctx, bool ethernet, __u32 len,          \
+						  struct event *ev)                                \
+	{                                                                                          \
+		struct parse_input in = kind##_input(ctx, len);                                    \
+		__u32 res = PARSE_OK;                                                              \
+                                                                                                   \
+		if (ethernet)                                                                      \
+			res = parse_link(&in, &ev->packet);                                        \
+		if (!res && parse_has_shim(&ev->packet))                                           \
+			res = kind##_shim(ctx, ev);                                                \
+		if (!res)                                                                          \
+			res = parse_network(&in, &ev->packet);                                     \
+		if (!res && parse_has_extensions(&ev->packet))                                     \
+			res = kind##_extensions(ctx, ev);                                          \
+		if (!res)                                                                          \
+			res = parse_transport(&in, &ev->packet);                                   \
+		if (!res && tunnel_possible(&ev->packet))                                          \
+			(void)kind##_tunnel(ctx, ev, len);                                         \
+		if (!res && parse_is_icmp_error(&ev->packet))                                      \
+			(void)kind##_icmp_error(ctx, ev);                                          \
+		return res;                                                                        \
+	}
+
+static __always_inline long xdp_load_bytes(struct xdp_md *ctx, __u32 at, void *to, __u32 n)
+{
+	return bpf_xdp_load_bytes(ctx, at, to, n);
+}
+
+RARE_STAGES(xdp, struct xdp_md)
 
 /* One frame is one wire packet here: XDP runs before any GRO. */
 static __always_inline int on_xdp(struct xdp_md *ctx, __u32 len)
 {
-	struct parse_input in = xdp_input(ctx, len);
 	struct event ev = {
 		.seen =
 			{
@@ -191,14 +494,9 @@ static __always_inline int on_xdp(struct xdp_md *ctx, __u32 len)
 			},
 	};
 
-	ev.parsed = parse_link(&in, &ev.packet);
-	if (!ev.parsed)
-		ev.parsed = parse_network(&in, &ev.packet);
-	if (!ev.parsed && parse_has_extensions(&ev.packet))
-		ev.parsed = xdp_extensions(ctx, &ev);
-	if (!ev.parsed)
-		ev.parsed = parse_transport(&in, &ev.packet);
-	account(&ev);
+	ev.parsed = xdp_parse(ctx, true, len, &ev);
+	if (account(&ev))
+		(void)xdp_payload(ctx, &ev, len);
 	return XDP_PASS;
 }
 
@@ -214,38 +512,28 @@ int weir_xdp_frags(struct xdp_md *ctx)
 	return on_xdp(ctx, bpf_xdp_get_buff_len(ctx));
 }
 
-static __always_inline struct parse_input skb_input(struct __sk_buff *ctx)
+static __always_inline struct parse_input skb_input(struct __sk_buff *ctx, __u32 len)
 {
 	return (struct parse_input){
 		.start = CTX_POINTER(ctx, data),
 		.end = CTX_POINTER(ctx, data_end),
-		.wire_len = ctx->len,
+		.wire_len = len,
 	};
 }
 
-__noinline int skb_extensions(struct __sk_buff *ctx, struct event *ev)
+static __always_inline long skb_load_bytes(struct __sk_buff *ctx, __u32 at, void *to, __u32 n)
 {
-	struct parse_input in = skb_input(ctx);
-
-	return ev ? parse_extensions(&in, &ev->packet) : PARSE_TRUNCATED;
+	return bpf_skb_load_bytes(ctx, at, to, n);
 }
 
-/* __u32 and not the enum: what a function of its own gives is any number. */
+RARE_STAGES(skb, struct __sk_buff)
+
 static __always_inline __u32 parse_skb(struct __sk_buff *ctx, bool ethernet, struct event *ev)
 {
-	struct parse_input in = skb_input(ctx);
-	__u32 res = PARSE_OK;
-
 	ev->packet = (struct packet){.ethertype = ctx->protocol};
 	if (ctx->vlan_present)
 		ev->packet.key.vlan = ctx->vlan_tci & 0xfff;
-	if (ethernet)
-		res = parse_link(&in, &ev->packet);
-	if (!res)
-		res = parse_network(&in, &ev->packet);
-	if (!res && parse_has_extensions(&ev->packet))
-		res = skb_extensions(ctx, ev);
-	return res ? res : parse_transport(&in, &ev->packet);
+	return skb_parse(ctx, ethernet, replaying ? replay.wire_len : ctx->len, ev);
 }
 
 /* Wire packets that this skb stands for. The kernel may leave gso_segs to whoever asks. */
@@ -279,7 +567,10 @@ static __always_inline int on_skb(struct __sk_buff *ctx, enum flow_hook hook, bo
 	seen->packets = segments(ctx, ev.packet.offset);
 	seen->bytes =
 		ctx->len + tag_len + (__u64)(seen->packets - 1) * (ev.packet.offset + tag_len);
-	account(&ev);
+	if (replaying)
+		seen->bytes = replay.bytes;
+	if (account(&ev))
+		(void)skb_payload(ctx, &ev, ctx->len);
 	return TC_ACT_UNSPEC;
 }
 
@@ -305,34 +596,4 @@ SEC("tc")
 int weir_tc_egress_l3(struct __sk_buff *ctx)
 {
 	return on_skb(ctx, FLOW_HOOK_EGRESS, false);
-}
-
-/* See struct flow_reap. Returns how many flows it froze. */
-SEC("xdp")
-int weir_reap(struct xdp_md *ctx)
-{
-	struct flow_reap *reap = (void *)(long)ctx->data;
-	int frozen = 0;
-
-	if ((void *)(reap + 1) > (void *)(long)ctx->data_end)
-		return 0;
-	for (__u32 i = 0; i < FLOW_REAP_MAX; i++) {
-		struct flow_reap_item *item = &reap->item[i];
-		struct flow_key key;
-		struct flow_entry *e;
-
-		if (i >= reap->n)
-			break;
-		key = item->key;
-		e = bpf_map_lookup_elem(&flows, &key);
-		item->reaped = 0;
-		if (!e)
-			continue;
-		if (e->half[0].last_ns > item->last_ns || e->half[1].last_ns > item->last_ns)
-			continue;
-		__sync_fetch_and_or(&e->state, FLOW_REAPED);
-		item->reaped = 1;
-		frozen++;
-	}
-	return frozen;
 }

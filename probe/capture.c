@@ -117,7 +117,6 @@ static int start(struct capture *c, const struct settings *s, uint64_t epoch, dr
 		 void *arg)
 {
 	const struct flow_table_config config = {
-		.max_flows = s->max_flows,
 		.active_ns = s->active_ms * NS_PER_MS,
 		.idle_ns = s->idle_ms * NS_PER_MS,
 		.tcp_idle_ns = s->tcp_idle_ms * NS_PER_MS,

@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,6 +31,7 @@ struct datapath {
 	struct weir_bpf *skel;
 	int n_cpus;
 	int prog_fds[DATAPATH_PROG_MAX];
+	struct datapath_table table;
 };
 
 /* libbpf's warnings explain an error that we log ourselves: one level lower. */
@@ -84,14 +88,36 @@ static void raise_memlock(void)
 		log_debug("cannot raise RLIMIT_MEMLOCK: %s", strerror(errno));
 }
 
-static int load(uint32_t max_flows, bool with_frags, struct weir_bpf **ret)
+static int set_sizes(struct weir_bpf *skel, uint32_t n_slots, uint64_t seed)
 {
-	struct weir_bpf *skel = weir_bpf__open();
-	int err = -errno;
+	int err;
 
+	skel->rodata->bucket_mask = n_slots / 2 - 1;
+	skel->rodata->slot_mask = n_slots - 1;
+	skel->rodata->hash_seed = seed;
+	err = bpf_map__set_max_entries(skel->maps.buckets, n_slots / 2);
+	if (!err)
+		err = bpf_map__set_max_entries(skel->maps.slots, n_slots);
+	if (!err)
+		err = bpf_map__set_max_entries(skel->maps.perf, n_slots);
+	if (!err)
+		err = bpf_map__set_max_entries(skel->maps.free_ring, n_slots + 1);
+	return err;
+}
+
+static int load(uint32_t n_slots, bool with_frags, struct weir_bpf **ret)
+{
+	struct weir_bpf *skel;
+	uint64_t seed;
+	int err;
+
+	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+		return -EIO;
+	skel = weir_bpf__open();
+	err = -errno;
 	if (!skel)
-		return err ? err : -ENOMEM;
-	err = bpf_map__set_max_entries(skel->maps.flows, max_flows);
+		return err < 0 ? err : -ENOMEM;
+	err = set_sizes(skel, n_slots, seed);
 	if (!err)
 		err = bpf_program__set_autoload(skel->progs.weir_xdp_frags, with_frags);
 	if (!err)
@@ -104,6 +130,52 @@ static int load(uint32_t max_flows, bool with_frags, struct weir_bpf **ret)
 	return 0;
 }
 
+/* --- the flow table in shared memory ------------------------------------------- */
+
+/* NULL with errno set. */
+static void *map_array(const struct bpf_map *map, size_t bytes)
+{
+	void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return at == MAP_FAILED ? NULL : at;
+}
+
+static void unmap(void *at, size_t bytes)
+{
+	if (at)
+		(void)munmap(at, bytes); /* a mapping of ours: cannot fail */
+}
+
+static size_t ring_bytes(const struct datapath_table *t)
+{
+	return ((size_t)t->n_slots + 1) * sizeof(*t->ring);
+}
+
+static int map_table(struct datapath *d, uint32_t n_slots)
+{
+	struct datapath_table *t = &d->table;
+
+	t->n_slots = n_slots;
+	t->buckets = map_array(d->skel->maps.buckets, n_slots / 2 * sizeof(*t->buckets));
+	t->slots = map_array(d->skel->maps.slots, n_slots * sizeof(*t->slots));
+	t->perf = map_array(d->skel->maps.perf, n_slots * sizeof(*t->perf));
+	t->ring = map_array(d->skel->maps.free_ring, ring_bytes(t));
+	if (!t->buckets || !t->slots || !t->perf || !t->ring)
+		return errno ? -errno : -ENOMEM;
+	for (uint32_t i = 0; i < n_slots; i++)
+		t->ring[1 + i].head = i; /* all are free */
+	t->ring[0].tail = n_slots;
+	return 0;
+}
+
+static void unmap_table(const struct datapath_table *t)
+{
+	unmap(t->buckets, t->n_slots / 2 * sizeof(*t->buckets));
+	unmap(t->slots, t->n_slots * sizeof(*t->slots));
+	unmap(t->perf, t->n_slots * sizeof(*t->perf));
+	unmap(t->ring, ring_bytes(t));
+}
+
 static void note_programs(struct datapath *d)
 {
 	const struct bpf_program *progs[DATAPATH_PROG_MAX] = {
@@ -113,7 +185,6 @@ static void note_programs(struct datapath *d)
 		[DATAPATH_TC_EGRESS] = d->skel->progs.weir_tc_egress,
 		[DATAPATH_TC_INGRESS_L3] = d->skel->progs.weir_tc_ingress_l3,
 		[DATAPATH_TC_EGRESS_L3] = d->skel->progs.weir_tc_egress_l3,
-		[DATAPATH_REAP] = d->skel->progs.weir_reap,
 	};
 
 	for (int i = 0; i < DATAPATH_PROG_MAX; i++) {
@@ -123,22 +194,36 @@ static void note_programs(struct datapath *d)
 	}
 }
 
+static uint32_t power_of_two(uint32_t at_least)
+{
+	uint32_t n = 2;
+
+	while (n < at_least)
+		n *= 2;
+	return n;
+}
+
 int datapath_open(uint32_t max_flows, struct datapath **ret)
 {
+	uint32_t n_slots = power_of_two(max_flows);
 	struct datapath *d;
 	int err;
 
+	if (max_flows == 0 || max_flows > DATAPATH_MAX_FLOWS)
+		return -EINVAL;
 	(void)libbpf_set_print(log_libbpf); /* the print function before is of no use to us */
 	raise_memlock();
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
 	d->n_cpus = libbpf_num_possible_cpus();
-	err = d->n_cpus < 0 ? d->n_cpus : load(max_flows, true, &d->skel);
+	err = d->n_cpus < 0 ? d->n_cpus : load(n_slots, true, &d->skel);
 	if (err == -EINVAL) { /* xdp.frags is new in Linux 5.18 */
 		log_debug("loading again without the program for XDP fragments");
-		err = load(max_flows, false, &d->skel);
+		err = load(n_slots, false, &d->skel);
 	}
+	if (!err)
+		err = map_table(d, n_slots);
 	if (err) {
 		datapath_close(d);
 		return err;
@@ -152,8 +237,14 @@ void datapath_close(struct datapath *d)
 {
 	if (!d)
 		return;
+	unmap_table(&d->table);
 	weir_bpf__destroy(d->skel);
 	free(d);
+}
+
+const struct datapath_table *datapath_table(const struct datapath *d)
+{
+	return &d->table;
 }
 
 int datapath_prog_fd(const struct datapath *d, enum datapath_prog prog)
@@ -161,9 +252,11 @@ int datapath_prog_fd(const struct datapath *d, enum datapath_prog prog)
 	return d->prog_fds[prog];
 }
 
-int datapath_flows_fd(const struct datapath *d)
+void datapath_settle(void)
 {
-	return bpf_map__fd(d->skel->maps.flows);
+	/* Kernels with nohz_full refuse it; a packet does not take 100 ms. */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+		(void)usleep(100000); /* a signal cannot hurry it: they are blocked */
 }
 
 int datapath_counters(const struct datapath *d, uint64_t ret[FLOW_CNT_MAX])
@@ -205,21 +298,5 @@ int datapath_catch_all(const struct datapath *d, struct flow_totals ret[FLOW_HOO
 		}
 	}
 	memcpy(ret, sums, sizeof(sums));
-	return 0;
-}
-
-int datapath_reap(const struct datapath *d, struct flow_reap *reap)
-{
-	struct flow_reap out = {0};
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = reap, .data_size_in = sizeof(*reap),
-		    .data_out = &out, .data_size_out = sizeof(out), .repeat = 1);
-	int err;
-
-	err = bpf_prog_test_run_opts(datapath_prog_fd(d, DATAPATH_REAP), &opts);
-	if (err)
-		return err;
-	if (opts.data_size_out != sizeof(out))
-		return -EIO;
-	*reap = out;
 	return 0;
 }

@@ -3,7 +3,8 @@
  * datapath.h - the loaded BPF programs and maps of bpf/weir.bpf.c.
  *
  * Loading attaches nothing: see probe/hooks.h. All of it goes away with the
- * process, or with datapath_close().
+ * process, or with datapath_close(). The flow table is shared memory between
+ * the programs and us: struct datapath_table.
  *
  * Threads: one at a time. Errors: -errno; what libbpf has to say about them is
  * logged one level below ours.
@@ -25,7 +26,6 @@ enum datapath_prog {
 	DATAPATH_TC_EGRESS,
 	DATAPATH_TC_INGRESS_L3,
 	DATAPATH_TC_EGRESS_L3,
-	DATAPATH_REAP,
 	DATAPATH_PROG_MAX,
 };
 
@@ -36,24 +36,38 @@ enum datapath_prog {
  */
 int datapath_check(void);
 
-/* Loads everything, with a table for max_flows flows. */
+/*
+ * The flow table, mapped: bpf/flow_abi.h says who may write what. Only
+ * probe/drain.c writes it.
+ */
+struct datapath_table {
+	uint32_t n_slots;	     /* a power of two */
+	struct flow_bucket *buckets; /* n_slots / 2 of them */
+	struct flow_slot *slots;
+	struct flow_perf *perf;
+	struct flow_free_ring *ring; /* [0], then n_slots entries */
+};
+
+#define DATAPATH_MAX_FLOWS (1u << 22)
+
+/*
+ * Loads everything, with a table for max_flows flows, rounded up to a power of
+ * two. -EINVAL if that is 0 or above DATAPATH_MAX_FLOWS.
+ */
 int datapath_open(uint32_t max_flows, struct datapath **ret);
 
 /* NULL is a no-op. */
 void datapath_close(struct datapath *d);
 
-/* File descriptors, owned by d. */
+/* Owned by d. */
+const struct datapath_table *datapath_table(const struct datapath *d);
 int datapath_prog_fd(const struct datapath *d, enum datapath_prog prog);
-int datapath_flows_fd(const struct datapath *d);
+
+/* Waits until every program that runs at this moment has ended (an RCU grace period). */
+void datapath_settle(void);
 
 /* Sums over all CPUs, since datapath_open(). ret is written on success only. */
 int datapath_counters(const struct datapath *d, uint64_t ret[FLOW_CNT_MAX]);
 int datapath_catch_all(const struct datapath *d, struct flow_totals ret[FLOW_HOOK_MAX]);
-
-/*
- * Freezes the flows in reap that have been silent as it says, and sets their
- * reaped field: see struct flow_reap.
- */
-int datapath_reap(const struct datapath *d, struct flow_reap *reap);
 
 #endif /* WEIR_PROBE_DATAPATH_H */

@@ -2,61 +2,41 @@
 #include "probe/drain.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <bpf/bpf.h>
 
 #include "bpf/flow_abi.h"
 #include "common/clock.h"
 #include "probe/datapath.h"
 #include "probe/siphash.h"
 
-/* A lookup fills whole hash buckets: it must hold the fullest one. */
-#define BATCH_FLOWS	4096u
-#define BATCH_FLOWS_MAX (1u << 20)
+/* A flow that has left the index and waits for its last record. */
+struct ending {
+	uint32_t index;
+	enum flow_end_reason reason;
+};
 
 struct drain {
 	const struct datapath *datapath;
+	const struct datapath_table *kernel;
 	struct flow_table *table;
 	drain_emit_fn emit;
 	void *arg;
 	uint64_t epoch;
 
-	struct flow_key *keys; /* batch_flows of each */
-	struct flow_entry *entries;
-	uint32_t batch_flows;
-	uint64_t elem_flags; /* BPF_F_LOCK, 0 where the kernel refuses it */
-
 	struct flow_now now;
-	struct flow_reap reap; /* flows that look ended, to be frozen */
-	enum flow_end_reason reap_reasons[FLOW_REAP_MAX];
+	struct ending *endings; /* room for every slot */
+	uint32_t n_endings;
+	uint32_t n_used;
 	struct flow_totals refused[FLOW_HOOK_MAX]; /* catch_all as last reported */
 	uint64_t refused_since_ns;		   /* when that was */
 	struct drain_stats stats;
 };
 
-static int resize_batch(struct drain *d, uint32_t n)
-{
-	struct flow_entry *entries;
-	struct flow_key *keys;
-
-	keys = realloc(d->keys, n * sizeof(*keys));
-	if (!keys)
-		return -ENOMEM;
-	d->keys = keys;
-	entries = realloc(d->entries, n * sizeof(*entries));
-	if (!entries)
-		return -ENOMEM;
-	d->entries = entries;
-	d->batch_flows = n;
-	return 0;
-}
-
 int drain_new(const struct datapath *datapath, const struct flow_table_config *config,
 	      drain_emit_fn emit, void *arg, struct drain **ret)
 {
+	struct flow_table_config sized = *config;
 	struct drain *d;
 	int err;
 
@@ -64,14 +44,14 @@ int drain_new(const struct datapath *datapath, const struct flow_table_config *c
 	if (!d)
 		return -ENOMEM;
 	d->datapath = datapath;
+	d->kernel = datapath_table(datapath);
 	d->emit = emit;
 	d->arg = arg;
 	d->epoch = config->epoch;
-	d->elem_flags = BPF_F_LOCK;
 	d->refused_since_ns = clock_mono_ns();
-	err = flow_table_new(config, &d->table);
-	if (!err)
-		err = resize_batch(d, BATCH_FLOWS);
+	sized.n_slots = d->kernel->n_slots;
+	d->endings = calloc(sized.n_slots, sizeof(*d->endings));
+	err = d->endings ? flow_table_new(&sized, &d->table) : -ENOMEM;
 	if (err) {
 		drain_free(d);
 		return err;
@@ -85,8 +65,7 @@ void drain_free(struct drain *d)
 	if (!d)
 		return;
 	flow_table_free(d->table);
-	free(d->keys);
-	free(d->entries);
+	free(d->endings);
 	free(d);
 }
 
@@ -95,133 +74,102 @@ const struct drain_stats *drain_stats(const struct drain *d)
 	return &d->stats;
 }
 
-static void emit(struct drain *d, const struct flow_record *r, const struct flow_entry *e)
+static void emit(struct drain *d, const struct flow_record *r, const struct flow_view *v)
 {
 	d->stats.records++;
-	d->emit(r, e, d->arg);
+	d->emit(r, v, d->arg);
 }
 
-static void report(struct drain *d, const struct flow_key *key, const struct flow_entry *e,
-		   enum flow_end_reason reason)
+static void report(struct drain *d, const struct flow_view *v, enum flow_end_reason reason)
 {
 	struct flow_record r;
 
-	if (flow_table_report(d->table, key, e, &d->now, reason, &r) == 0)
-		emit(d, &r, e);
-	else
-		d->stats.table_full++;
+	flow_table_report(d->table, v, &d->now, reason, &r);
+	emit(d, &r, v);
 }
 
 /* --- flows that have ended ---------------------------------------------------- */
 
-static void take_out(struct drain *d, const struct flow_key *key, enum flow_end_reason reason)
+/* Out of the index: packets to come open another flow. */
+static void unlink_slot(struct drain *d, uint32_t index, enum flow_end_reason reason)
 {
-	struct flow_entry e;
-	int err;
+	uint32_t place = d->kernel->slots[index].place;
+	struct flow_bucket *b = &d->kernel->buckets[place >> FLOW_WAY_BITS];
 
-	err = bpf_map_lookup_and_delete_elem_flags(datapath_flows_fd(d->datapath), key, &e,
-						   d->elem_flags);
-	if (err)
-		d->stats.errors++; /* still there and frozen: the next run finds it */
-	else
-		report(d, key, &e, reason);
+	__atomic_store_n(&b->tag[place & ((1u << FLOW_WAY_BITS) - 1)], 0, __ATOMIC_SEQ_CST);
+	d->endings[d->n_endings++] = (struct ending){index, reason};
 }
 
-static void reap(struct drain *d)
+static void give_back(const struct datapath_table *k, uint32_t index)
 {
-	if (d->reap.n == 0)
+	struct flow_free_ring *ring = &k->ring[0];
+
+	memset(&k->slots[index], 0, sizeof(k->slots[index]));
+	memset(&k->perf[index], 0, sizeof(k->perf[index]));
+	k->ring[1 + (ring->tail & (k->n_slots - 1))].head = index;
+	__atomic_store_n(&ring->tail, ring->tail + 1, __ATOMIC_RELEASE);
+}
+
+/* Once the programs that had found the slots are done, reads them for the last time. */
+static void take_out(struct drain *d)
+{
+	if (d->n_endings == 0)
 		return;
-	if (datapath_reap(d->datapath, &d->reap) != 0) {
-		d->stats.errors++;
-		d->reap.n = 0;
-		return;
+	datapath_settle();
+	for (uint32_t i = 0; i < d->n_endings; i++) {
+		uint32_t index = d->endings[i].index;
+		struct flow_view v = {index, &d->kernel->slots[index], &d->kernel->perf[index]};
+
+		report(d, &v, d->endings[i].reason);
+		give_back(d->kernel, index);
 	}
-	for (uint32_t i = 0; i < d->reap.n; i++)
-		if (d->reap.item[i].reaped)
-			take_out(d, &d->reap.item[i].key, d->reap_reasons[i]);
-	d->reap.n = 0;
-}
-
-static void add_to_reap(struct drain *d, const struct flow_key *key, const struct flow_entry *e,
-			enum flow_end_reason reason)
-{
-	uint64_t a = e->half[0].last_ns, b = e->half[1].last_ns;
-
-	d->reap_reasons[d->reap.n] = reason;
-	d->reap.item[d->reap.n++] = (struct flow_reap_item){.key = *key, .last_ns = a > b ? a : b};
-	if (d->reap.n == FLOW_REAP_MAX)
-		reap(d);
-}
-
-static void look_at(struct drain *d, const struct flow_key *key, const struct flow_entry *e,
-		    enum drain_scope scope)
-{
-	enum flow_end_reason due;
-
-	if (scope == DRAIN_FINAL) {
-		report(d, key, e, FLOW_END_FORCED);
-		return;
-	}
-	due = flow_table_due(d->table, key, e, &d->now);
-	if (due == FLOW_END_IDLE || due == FLOW_END_DETECTED)
-		add_to_reap(d, key, e, due);
-	else if (due == FLOW_END_ACTIVE || scope == DRAIN_EVERY)
-		report(d, key, e, FLOW_END_ACTIVE);
+	d->n_endings = 0;
 }
 
 /* --- reading the table --------------------------------------------------------- */
 
-/*
- * One batch after *pos; first says that there is no *pos yet. Returns how many
- * flows it read, -ENOENT past the last one, other -errno. *ret_last is set
- * with the last flows of the table.
- */
-static int read_batch(struct drain *d, bool first, uint32_t *pos, bool *ret_last)
+static void look_at(struct drain *d, const struct flow_view *v, enum drain_scope scope)
 {
-	for (;;) {
-		LIBBPF_OPTS(bpf_map_batch_opts, opts, .elem_flags = d->elem_flags);
-		uint32_t n = d->batch_flows, next = 0;
-		int err;
+	enum flow_end_reason due;
 
-		err = bpf_map_lookup_batch(datapath_flows_fd(d->datapath), first ? NULL : pos,
-					   &next, d->keys, d->entries, &n, &opts);
-		if (!err || err == -ENOENT) {
-			*pos = next;
-			*ret_last = err == -ENOENT;
-			return (int)n;
-		}
-		if (err == -EINTR)
-			continue;
-		if (err == -EINVAL && d->elem_flags) {
-			d->elem_flags = 0;
-			continue;
-		}
-		if (err != -ENOSPC || d->batch_flows >= BATCH_FLOWS_MAX)
-			return err;
-		err = resize_batch(d, d->batch_flows * 2); /* a bucket has more than fits */
-		if (err)
-			return err;
+	if (scope == DRAIN_FINAL) {
+		report(d, v, FLOW_END_FORCED);
+		return;
 	}
+	due = flow_table_due(d->table, v, &d->now);
+	if (due == FLOW_END_IDLE || due == FLOW_END_DETECTED)
+		unlink_slot(d, v->index, due);
+	else if (due == FLOW_END_ACTIVE || scope == DRAIN_EVERY)
+		report(d, v, FLOW_END_ACTIVE);
 }
 
-static int read_flows(struct drain *d, enum drain_scope scope)
+/* Slots from this number on have never been used: the ring begins in order. */
+static uint32_t used_slots(struct drain *d)
 {
-	bool first = true, last = false;
-	uint32_t pos = 0;
+	uint32_t popped = __atomic_load_n(&d->kernel->ring[0].head, __ATOMIC_ACQUIRE);
+
+	if (popped > d->n_used) /* the count may wrap, much later */
+		d->n_used = popped < d->kernel->n_slots ? popped : d->kernel->n_slots;
+	return d->n_used;
+}
+
+static void read_flows(struct drain *d, enum drain_scope scope)
+{
+	uint32_t n = used_slots(d);
 
 	d->stats.flows = 0;
-	while (!last) {
-		int n = read_batch(d, first, &pos, &last);
+	for (uint32_t i = 0; i < n; i++) {
+		struct flow_view v = {i, &d->kernel->slots[i], &d->kernel->perf[i]};
+		struct flow_slot copy;
 
-		if (n < 0)
-			return n;
-		for (int i = 0; i < n; i++)
-			look_at(d, &d->keys[i], &d->entries[i], scope);
-		d->stats.flows += (uint64_t)n;
-		first = false;
+		if (!(__atomic_load_n(&v.slot->state, __ATOMIC_ACQUIRE) & FLOW_LIVE))
+			continue;
+		copy = *v.slot; /* the programs go on: one look for all decisions */
+		v.slot = &copy;
+		look_at(d, &v, scope);
+		d->stats.flows++;
 	}
-	reap(d);
-	return 0;
+	take_out(d);
 }
 
 /* --- what the full table refused ------------------------------------------------ */
@@ -268,15 +216,12 @@ static int read_refused(struct drain *d)
 
 int drain_run(struct drain *d, enum drain_scope scope)
 {
-	int err, refused_err;
+	int err;
 
 	d->now.mono_ns = clock_mono_ns();
 	d->now.real_offset_ns = clock_real_ns() - clock_mono_ns();
-	d->reap.n = 0;
-	err = read_flows(d, scope);
-	refused_err = read_refused(d);
-	if (!err)
-		err = refused_err;
+	read_flows(d, scope);
+	err = read_refused(d);
 	if (err)
 		d->stats.errors++;
 	return err;

@@ -3,12 +3,12 @@
  * drain.h - from the kernel's maps to flow records.
  *
  * drain_run() reads the whole flow table, has the flows that are due reported,
- * and takes those that have ended out of it: weir_reap freezes a flow first,
- * so no packet falls between the last record and the delete. What the full
- * table refused comes as one record per hook: no addresses, protocol 0,
- * FLOW_END_NO_RESOURCES.
+ * and takes those that have ended out of it: out of the index first, and only
+ * after an RCU grace period are their counts read for the last time (struct
+ * flow_bucket), so no packet falls in between. What the full table refused
+ * comes as one record per hook: no addresses, protocol 0, FLOW_END_NO_RESOURCES.
  *
- * Threads: one drain belongs to one thread. Memory: one batch of flows.
+ * Threads: one drain belongs to one thread.
  */
 #ifndef WEIR_PROBE_DRAIN_H
 #define WEIR_PROBE_DRAIN_H
@@ -19,10 +19,10 @@
 
 struct datapath;
 struct drain;
-struct flow_entry;
+struct flow_view;
 
-/* entry: for what a record does not carry; NULL for the catch-all. Both borrowed. */
-typedef void (*drain_emit_fn)(const struct flow_record *record, const struct flow_entry *entry,
+/* view: for what a record does not carry; NULL for the catch-all. Both borrowed. */
+typedef void (*drain_emit_fn)(const struct flow_record *record, const struct flow_view *view,
 			      void *arg);
 
 enum drain_scope {
@@ -33,19 +33,18 @@ enum drain_scope {
 
 struct drain_stats {
 	uint64_t records;
-	uint64_t flows;	     /* seen in the last run */
-	uint64_t errors;     /* calls that failed; their flows come with a later run */
-	uint64_t table_full; /* records put off because flow_table was full */
+	uint64_t flows;	 /* seen in the last run */
+	uint64_t errors; /* calls that failed; what they were for comes with a later run */
 };
 
-/* d is borrowed until drain_free(). Returns -EINVAL, -ENOMEM. */
+/* d is borrowed until drain_free(). Sets config->n_slots itself. Returns -ENOMEM. */
 int drain_new(const struct datapath *d, const struct flow_table_config *config, drain_emit_fn emit,
 	      void *arg, struct drain **ret);
 
 /* NULL is a no-op. */
 void drain_free(struct drain *d);
 
-/* One pass. Returns -errno if the table could not be read to its end. */
+/* One pass. Returns -errno if the catch-all could not be read this time. */
 int drain_run(struct drain *d, enum drain_scope scope);
 
 const struct drain_stats *drain_stats(const struct drain *d);

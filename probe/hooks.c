@@ -3,11 +3,9 @@
 
 #include <errno.h>
 #include <linux/if_link.h>
-#include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -224,13 +222,7 @@ void hooks_close(struct hooks *h)
 	for (size_t i = 0; i < h->n; i++)
 		unlink_place(&h->places[i]);
 	guard_close(h->guard);
-	/*
-	 * A CPU may still be inside a program that is no longer attached. This
-	 * waits for an RCU grace period, after which none is. Kernels with
-	 * nohz_full refuse it; a packet does not take 100 ms.
-	 */
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
-		(void)usleep(100000); /* a signal cannot hurry it: they are blocked */
+	datapath_settle();
 	free(h->places);
 	free(h);
 }

@@ -36,11 +36,11 @@ struct run {
 	uint64_t warn_refused, warn_dropped;
 };
 
-static void on_record(const struct flow_record *record, const struct flow_entry *entry, void *arg)
+static void on_record(const struct flow_record *record, const struct flow_view *view, void *arg)
 {
 	struct run *run = arg;
 
-	(void)entry; /* the record has all that travels */
+	(void)view; /* the record has all that travels */
 	export_record(run->export, record);
 }
 
@@ -87,7 +87,6 @@ static void set_counters(struct run *run)
 	} ours[] = {
 		{"records_emitted", export_records(run->export)},
 		{"drain_errors", drain->errors},
-		{"flow_table_full", drain->table_full},
 		{"outbox_batches", outbox.batches},
 		{"outbox_bytes", outbox.bytes},
 		{"outbox_dropped_batches", outbox.dropped_batches},

@@ -61,27 +61,32 @@ static bool make_space(struct show *s)
 	return true;
 }
 
-static void on_record(const struct flow_record *r, const struct flow_entry *e, void *arg)
+static void on_record(const struct flow_record *r, const struct flow_view *v, void *arg)
 {
 	struct show *s = arg;
 	uint64_t packets = r->packets + r->rev_packets;
+	const struct flow_slot *slot;
 	unsigned src;
 
 	s->packets += packets;
 	s->bytes += r->bytes + r->rev_bytes;
-	if (!e || (r->end_reason != FLOW_END_ACTIVE && packets == 0))
+	if (!v || (r->end_reason != FLOW_END_ACTIVE && packets == 0))
 		return; /* the catch-all; a flow that has ended before */
 	if (!make_space(s)) {
 		s->no_memory = true;
 		return;
 	}
-	src = e->initiator & 1;
+	slot = v->slot;
+	src = slot->initiator & 1;
 	s->rows[s->n++] = (struct row){
 		.record = *r,
-		.age_ms = s->pass_ns > e->first_ns ? (s->pass_ns - e->first_ns) / NS_PER_MS : 0,
-		.retrans_pkts = e->half[src].retrans_pkts,
-		.rev_retrans_pkts = e->half[!src].retrans_pkts,
-		.rtt_us = e->state & FLOW_HANDSHAKE_DONE ? e->rtt_server_us + e->rtt_client_us : 0,
+		.age_ms =
+			s->pass_ns > slot->first_ns ? (s->pass_ns - slot->first_ns) / NS_PER_MS : 0,
+		.retrans_pkts = v->perf->half[src].retrans_pkts,
+		.rev_retrans_pkts = v->perf->half[!src].retrans_pkts,
+		.rtt_us = slot->state & FLOW_HANDSHAKE_DONE
+				  ? slot->rtt_server_us + slot->rtt_client_us
+				  : 0,
 	};
 }
 

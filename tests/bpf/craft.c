@@ -81,13 +81,25 @@ void craft_ext(struct craft *c, uint8_t next, uint16_t offset)
 
 void craft_tcp(struct craft *c, const struct craft_tcp *tcp)
 {
-	uint8_t *at = grow(c, 20);
+	size_t options = (tcp->mss ? 4 : 0) + (tcp->ts ? 12 : 0);
+	uint8_t *at = grow(c, 20 + options);
 
 	put16(at, tcp->sport);
 	put16(at + 2, tcp->dport);
 	put32(at + 4, tcp->seq);
 	put32(at + 8, tcp->ack);
-	put16(at + 12, 5 << 12 | tcp->flags);
+	put16(at + 12, (5 + options / 4) << 12 | tcp->flags);
+	put16(at + 14, tcp->window);
+	at += 20;
+	if (tcp->mss) {
+		put32(at, 0x02040000 | tcp->mss);
+		at += 4;
+	}
+	if (tcp->ts) {
+		put32(at, 0x0101080a);
+		put32(at + 4, tcp->ts);
+		put32(at + 8, tcp->ts_echo);
+	}
 	grow(c, tcp->payload);
 }
 

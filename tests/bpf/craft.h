@@ -25,6 +25,9 @@ struct craft_tcp {
 	uint16_t sport, dport, flags;
 	uint32_t seq, ack;
 	size_t payload;
+	uint16_t window;
+	uint16_t mss;	      /* 0: no option */
+	uint32_t ts, ts_echo; /* timestamps; ts 0: no option */
 };
 
 void craft_eth(struct craft *c, uint16_t ethertype);

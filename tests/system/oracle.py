@@ -14,7 +14,7 @@
 Independent of weir on purpose: it shares no code and reads the file itself.
 A conversation is known by protocol, both ends and, for ICMP, what tells
 messages apart: (type of the request, identifier) of queries, (type, code) of
-the rest. Fragments after the first know protocol and addresses only.
+the rest. Fragments after the first belong to the conversation of the first.
 """
 import ipaddress
 import json
@@ -40,38 +40,39 @@ def packets(path):
 
 
 def ipv6_payload(data):
-    """Walks the extension headers: (protocol, rest, is it the first fragment)."""
-    proto, rest, first = data[6], data[40:], True
+    """Walks the extension headers: (protocol, rest, first fragment or whole, datagram's id)."""
+    proto, rest, first, ident = data[6], data[40:], True, None
     while proto in IPV6_OPTIONS or proto == IPV6_FRAGMENT:
         if proto == IPV6_FRAGMENT:
             first = struct.unpack(">H", rest[2:4])[0] >> 3 == 0
+            ident = rest[4:8]
             proto, rest = rest[0], rest[8:]
             if not first:
                 break
         else:
             proto, rest = rest[0], rest[(rest[1] + 1) * 8 :]
-    return proto, rest, first
+    return proto, rest, first, ident
 
 
 def ip_parts(frame):
-    """(protocol, source, destination, rest, is it the first fragment) or None."""
+    """(protocol, source, destination, rest, first fragment or whole, datagram's id) or None."""
     ethertype = struct.unpack(">H", frame[12:14])[0]
     ip = frame[14:]
     if ethertype == 0x0800:
         first = struct.unpack(">H", ip[6:8])[0] & 0x1FFF == 0
-        return ip[9], ip[12:16], ip[16:20], ip[(ip[0] & 15) * 4 :], first
+        return ip[9], ip[12:16], ip[16:20], ip[(ip[0] & 15) * 4 :], first, ip[4:6]
     if ethertype == 0x86DD:
-        proto, rest, first = ipv6_payload(ip)
-        return proto, ip[8:24], ip[24:40], rest, first
+        proto, rest, first, ident = ipv6_payload(ip)
+        return proto, ip[8:24], ip[24:40], rest, first, ident
     return None
 
 
-def conversation(frame):
-    """(key, sender) of an IP packet, None of anything else."""
+def conversation(frame, datagrams):
+    """(key, sender) of an IP packet, None of anything else. datagrams: first fragments' keys."""
     parts = ip_parts(frame)
     if parts is None:
         return None
-    proto, src, dst, rest, first = parts
+    proto, src, dst, rest, first, ident = parts
     src, dst = str(ipaddress.ip_address(src)), str(ipaddress.ip_address(dst))
     sport = dport = 0
     icmp = (0, 0, 0) if proto in (ICMP, ICMPV6) else None
@@ -83,18 +84,21 @@ def conversation(frame):
         icmp = (kind, code, 0)
         if request:
             icmp = (request, 0, struct.unpack(">H", rest[4:6])[0])
-    ends = tuple(sorted([(src, sport), (dst, dport)]))
-    return (proto, ends, icmp), src
+    key = (proto, tuple(sorted([(src, sport), (dst, dport)])), icmp)
+    if first:
+        datagrams[proto, src, dst, ident] = key
+    return datagrams.get((proto, src, dst, ident), key), src
 
 
 def capture_counts(path):
     """{key: {sender: [packets, bytes]}}, [packets, bytes, packets that are not IP]"""
     counts = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     total = [0, 0, 0]
+    datagrams = {}
     for frame, length in packets(path):
         total[0] += 1
         total[1] += length
-        found = conversation(frame)
+        found = conversation(frame, datagrams)
         if found is None:
             total[2] += 1
             continue

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * test_tunnel.c - tunnels are opened one level, what stands between the link
+ * and IP is skipped, ICMP errors find their flow; in the kernel. Needs root.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bpf/flow_abi.h"
+#include "tests/bpf/harness.h"
+
+#define OUTER_A "192.0.2.1"
+#define OUTER_B "192.0.2.2"
+#define VNI	0x1234
+
+static void put_bytes(struct craft *c, const uint8_t *bytes, size_t n)
+{
+	size_t at = c->len;
+
+	craft_bytes(c, n);
+	memcpy(c->data + at, bytes, n);
+}
+#define PUT(c, ...)                                                                                \
+	put_bytes(c, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
+
+static void begin_outer(struct craft *c, uint8_t proto)
+{
+	craft_eth(c, ETH_P_IP);
+	craft_ipv4(c, OUTER_A, OUTER_B, proto, 0, 0);
+}
+
+/* The inner packet, and the outer's length; craft_end() sets the length of the last header. */
+static void end_with_inner_udp(struct craft *c, bool v6)
+{
+	size_t outer_at = c->ip_at, outer_len;
+	bool outer_v6 = c->v6;
+
+	if (v6)
+		craft_ipv6(c, "2001:db8::1", "2001:db8::2", IPPROTO_UDP);
+	else
+		craft_ipv4(c, A, B, IPPROTO_UDP, 0, 0);
+	craft_udp(c, 1000, 2000, 10);
+	craft_end(c);
+	outer_len = c->len - outer_at;
+	assert_false(outer_v6);
+	c->data[outer_at + 2] = outer_len >> 8;
+	c->data[outer_at + 3] = outer_len & 0xff;
+}
+
+static void end_with_inner_frame(struct craft *c)
+{
+	size_t at = c->len;
+
+	craft_bytes(c, ETH_HLEN);
+	c->data[at + 12] = ETH_P_IP >> 8;
+	end_with_inner_udp(c, false);
+}
+
+static void assert_inner(void *w, const struct craft *c, enum flow_tunnel kind, uint32_t id,
+			 const char *addr_a)
+{
+	struct flow_state_of f;
+
+	run_xdp(w, c);
+	f = only_flow(w);
+	assert_addr(f.slot.key.addr_a, addr_a);
+	assert_int_equal(f.slot.key.proto, IPPROTO_UDP);
+	assert_int_equal(ntohs(f.slot.key.port_a), 1000);
+	assert_int_equal(ntohs(f.slot.key.port_b), 2000);
+	assert_int_equal(f.slot.key.tunnel, (uint32_t)kind << 24 | id);
+	assert_int_equal(f.slot.half[0].bytes, c->len); /* the whole frame */
+	assert_addr(f.perf.outer.src_addr, OUTER_A);
+	assert_addr(f.perf.outer.dst_addr, OUTER_B);
+}
+
+static void test_ip_in_ip(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_IPIP);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_IPIP, 0, A);
+}
+
+static void test_6in4(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_IPV6);
+	end_with_inner_udp(&c, true);
+	assert_inner(*state, &c, FLOW_TUNNEL_IPIP, 0, "2001:db8::1");
+}
+
+static void test_gre_with_key_and_sequence(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0x30, 0, 0x08, 0x00, 0, 0, 0x12, 0x34, 0, 0, 0, 1);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_GRE, VNI, A);
+}
+
+static void test_gre_ethernet(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0, 0, 0x65, 0x58);
+	end_with_inner_frame(&c);
+	assert_inner(*state, &c, FLOW_TUNNEL_GRE, 0, A);
+}
+
+static void test_erspan_2(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, /* ERSPAN: */ 0x10, 0, 0, 1, 0, 0, 0, 0);
+	end_with_inner_frame(&c);
+	assert_inner(*state, &c, FLOW_TUNNEL_ERSPAN, 0, A);
+}
+
+static void test_vxlan(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 55555, 4789, 0);
+	PUT(&c, 0x08, 0, 0, 0, 0, 0x12, 0x34, 0);
+	end_with_inner_frame(&c);
+	assert_inner(*state, &c, FLOW_TUNNEL_VXLAN, VNI, A);
+}
+
+static void test_geneve_with_option(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 55555, 6081, 0);
+	PUT(&c, 0x01, 0, 0x65, 0x58, 0, 0x12, 0x34, 0, /* option: */ 1, 2, 3, 0);
+	end_with_inner_frame(&c);
+	assert_inner(*state, &c, FLOW_TUNNEL_GENEVE, VNI, A);
+}
+
+static void test_gtpu(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 2152, 2152, 0);
+	PUT(&c, 0x30, 0xff, 0, 0, 0, 0, 0x12, 0x34);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_GTPU, VNI, A);
+}
+
+/* What looks like a tunnel but does not hold a packet is the outer flow. */
+static void test_broken_inside_is_the_outer_flow(void **state)
+{
+	struct flow_state_of f;
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 55555, 4789, 0);
+	PUT(&c, 0x08, 0, 0, 0, 0, 0x12, 0x34, 0);
+	craft_bytes(&c, 40); /* an Ethernet header of type 0 */
+	craft_end(&c);
+	run_xdp(*state, &c);
+	f = only_flow(*state);
+	assert_int_equal(f.slot.key.tunnel, 0);
+	assert_addr(f.slot.key.addr_a, OUTER_A);
+	assert_int_equal(ntohs(f.slot.key.port_a), 55555);
+	assert_int_equal(read_counters(*state).n[FLOW_CNT_TRUNCATED], 0);
+}
+
+static void test_mpls_and_pppoe_are_skipped(void **state)
+{
+	struct craft c;
+
+	craft_eth(&c, ETH_P_MPLS_UC);
+	PUT(&c, 0, 0, 0x10, 64, 0, 0, 0x21, 64); /* two labels, the last one marked */
+	craft_ipv4(&c, A, B, IPPROTO_UDP, 0, 0);
+	craft_udp(&c, 1000, 2000, 0);
+	craft_end(&c);
+	run_xdp(*state, &c);
+	craft_eth(&c, ETH_P_PPP_SES);
+	PUT(&c, 0x11, 0, 0, 1, 0, 30, 0x00, 0x21);
+	craft_ipv4(&c, A, B, IPPROTO_UDP, 0, 0);
+	craft_udp(&c, 1000, 2000, 0);
+	craft_end(&c);
+	run_xdp(*state, &c);
+	assert_int_equal(only_flow(*state).slot.half[0].packets, 2);
+}
+
+static void test_icmp_error_finds_the_flow_it_quotes(void **state)
+{
+	struct flow_state_of f;
+	struct craft c;
+
+	craft_eth(&c, ETH_P_IP);
+	craft_ipv4(&c, A, B, IPPROTO_UDP, 0, 0);
+	craft_udp(&c, 1000, 2000, 4);
+	craft_end(&c);
+	run_xdp(*state, &c);
+
+	craft_eth(&c, ETH_P_IP);
+	craft_ipv4(&c, B, A, IPPROTO_ICMP, 0, 0);
+	craft_icmp(&c, 3, 3, 0); /* port unreachable */
+	end_with_inner_udp(&c, false);
+	run_xdp(*state, &c);
+	assert_int_equal(sum_flows(*state).flows, 2);
+	f = nth_flow(*state, 0);
+	assert_int_equal(f.slot.key.proto, IPPROTO_UDP);
+	assert_int_equal(f.slot.icmp_errors, 1);
+	assert_int_equal(f.slot.icmp_error, 3 << 8 | 3);
+	assert_int_equal(nth_flow(*state, 1).slot.icmp_errors, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		harness_test(test_ip_in_ip),
+		harness_test(test_6in4),
+		harness_test(test_gre_with_key_and_sequence),
+		harness_test(test_gre_ethernet),
+		harness_test(test_erspan_2),
+		harness_test(test_vxlan),
+		harness_test(test_geneve_with_option),
+		harness_test(test_gtpu),
+		harness_test(test_broken_inside_is_the_outer_flow),
+		harness_test(test_mpls_and_pppoe_are_skipped),
+		harness_test(test_icmp_error_finds_the_flow_it_quotes),
+	};
+
+	if (geteuid() != 0) {
+		puts("skipped: loading BPF programs needs root");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
