@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
+#include "probe/check.h"
 #include "probe/run.h"
 #include "probe/settings.h"
 #include "probe/show.h"
@@ -19,6 +20,7 @@ static const struct {
 } commands[] = {
 	{&run_command, run_main},
 	{&show_command, show_main},
+	{&check_command, check_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 

@@ -62,6 +62,13 @@ static const struct option_row show_rows[] = {
 	 "form of a snapshot", true},
 };
 
+static const struct option_row check_rows[] = {
+	{"live", 0, OPTION_DURATION_MS, AT(live_ms), "TIME", NULL, NULL, 100, MS_MAX,
+	 "measure for this long, and account for every packet", true},
+	{"output", 'o', OPTION_CHOICE, AT(format), "FORMAT", OUTPUT_FORMAT_CHOICES, "table", 0, 0,
+	 "form of the answer", true},
+};
+
 const struct command run_command = {
 	.name = "run",
 	.summary = "measure the flows of this host and send them to a collector",
@@ -76,6 +83,14 @@ const struct command show_command = {
 	.examples = "  weir-probe show\n"
 		    "  weir-probe show --once -n 10 -o json --iface eth0\n",
 	.tables = {TABLE(capture_rows), TABLE(show_rows)},
+};
+
+const struct command check_command = {
+	.name = "check",
+	.summary = "what this kernel lets weir do; --live: is every packet accounted for",
+	.examples = "  weir-probe check\n"
+		    "  weir-probe check --live 10s\n",
+	.tables = {TABLE(capture_rows), TABLE(check_rows)},
 };
 
 /* As the protocol wants it, and printable. */

@@ -12,7 +12,7 @@
 #include "common/options.h"
 
 struct settings {
-	/* what is captured: run and show */
+	/* what is captured: all commands */
 	struct option_list ifaces; /* never empty */
 	int hook;		   /* enum hooks_mode */
 	uint64_t max_flows;
@@ -32,9 +32,12 @@ struct settings {
 	uint64_t interval_ms;
 	uint64_t rows; /* 0: as many as there are, or fit */
 	int format;    /* enum output_format */
+
+	/* check, which has format as well */
+	uint64_t live_ms; /* 0: do not measure */
 };
 
-extern const struct command run_command, show_command;
+extern const struct command run_command, show_command, check_command;
 
 /*
  * As options_parse(), with what a table cannot check: the collector's address,

@@ -43,6 +43,20 @@ test_show()
 	in_host a "$probe" show --once --interval 1s --iface eth0
 }
 
+# Every packet of live traffic is in a record or in a counter.
+test_check()
+{
+	fleet_new
+	start flood a ping -q -i 0.01 "$net4.2"
+	in_host a "$probe" check --live 2s -o json >"$work/check.json"
+	python3 - "$work/check.json" <<-END
+		import json, sys
+		count = {r["what"]: r["packets"] for r in json.load(open(sys.argv[1]))}
+		assert count["packets_seen"] > 100, count
+		assert count["difference"] == 0, count
+	END
+}
+
 # What deploy/weir-probe.service leaves it.
 test_least_privileges()
 {
