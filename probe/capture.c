@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -12,17 +13,23 @@
 #include "probe/datapath.h"
 #include "probe/hooks.h"
 #include "probe/iface.h"
+#include "probe/rtnl.h"
 #include "probe/settings.h"
 
 #define WARN_PERIOD_MS 30000
+#define LOOK_PERIOD_NS (10 * NS_PER_SEC)
 
 struct capture {
-	struct iface_list ifaces;
+	struct option_list wanted; /* the interfaces that the settings ask for; borrowed */
+	struct iface_list ifaces;  /* all that were ever attached, with their last names */
+	int links_fd;		   /* news of interfaces */
+	uint64_t looked_ns;
+	struct follow_stats follow;
 	struct datapath *datapath;
 	struct hooks *hooks; /* NULL after capture_finish() */
 	struct drain *drain;
 	uint64_t counters[FLOW_CNT_MAX];
-	uint64_t warn_state;
+	uint64_t warn_state, warn_follow;
 };
 
 DEFINE_CLEANUP(struct capture *, capture_close)
@@ -149,6 +156,11 @@ int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, v
 
 	if (!c)
 		return fail("cannot start", -ENOMEM);
+	c->links_fd = rtnl_watch_links();
+	if (c->links_fd < 0)
+		return fail("cannot follow the network interfaces", c->links_fd);
+	c->wanted = s->ifaces;
+	c->looked_ns = clock_mono_ns();
 	code = start(c, s, epoch, emit, arg);
 	if (code)
 		return code;
@@ -164,7 +176,50 @@ void capture_close(struct capture *c)
 	drain_free(c->drain);
 	datapath_close(c->datapath);
 	iface_list_free(&c->ifaces);
+	if (c->links_fd >= 0)
+		close(c->links_fd);
 	free(c);
+}
+
+/* --- following the interfaces ------------------------------------------------ */
+
+static void attach_later(struct capture *c, const struct iface *iface)
+{
+	int err = iface_list_update(&c->ifaces, iface);
+
+	if (err || hooks_has(c->hooks, iface->index))
+		return;
+	err = hooks_attach(c->hooks, iface);
+	if (err) {
+		c->follow.failed++;
+		if (log_due(&c->warn_follow, WARN_PERIOD_MS))
+			log_warn("%s: cannot attach: %s, going on without it", iface->name,
+				 strerror(-err));
+		return;
+	}
+	c->follow.attached++;
+	log_info("%s: attached", iface->name);
+}
+
+void capture_follow(struct capture *c)
+{
+	cleanup(iface_list_free) struct iface_list all = {0};
+	cleanup(iface_list_free) struct iface_list wanted = {0};
+	uint64_t now_ns = clock_mono_ns();
+
+	if (!rtnl_links_changed(c->links_fd) && now_ns - c->looked_ns < LOOK_PERIOD_NS)
+		return;
+	c->looked_ns = now_ns;
+	c->follow.detached += hooks_check(c->hooks);
+	if (iface_list_all(&all) || iface_matching(&all, &c->wanted, &wanted))
+		return; /* the next look is soon */
+	for (size_t i = 0; i < wanted.n; i++)
+		attach_later(c, &wanted.items[i]);
+}
+
+const struct follow_stats *capture_follow_stats(const struct capture *c)
+{
+	return &c->follow;
 }
 
 void capture_drain(struct capture *c, enum drain_scope scope)
@@ -173,8 +228,6 @@ void capture_drain(struct capture *c, enum drain_scope scope)
 
 	if (err && log_due(&c->warn_state, WARN_PERIOD_MS))
 		log_warn("cannot read the flow table: %s, trying again", strerror(-err));
-	if (c->hooks)
-		hooks_check(c->hooks);
 }
 
 void capture_finish(struct capture *c)

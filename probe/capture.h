@@ -27,6 +27,21 @@ int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, v
 /* Detaches if capture_finish() has not. NULL is a no-op. */
 void capture_close(struct capture *c);
 
+/* What has become of the interfaces since capture_open(). */
+struct follow_stats {
+	uint64_t attached; /* that came later and were attached */
+	uint64_t detached; /* from which somebody took our program; attached again */
+	uint64_t failed;   /* attempts to attach later that failed */
+};
+
+/*
+ * Follows the interfaces: attaches to those that appear or come up and that
+ * the settings ask for, takes over new names, notices programs that were
+ * detached. Looks when there is news, and every 10 s.
+ */
+void capture_follow(struct capture *c);
+const struct follow_stats *capture_follow_stats(const struct capture *c);
+
 /* One pass over the flow table; failures are logged and counted, not returned. */
 void capture_drain(struct capture *c, enum drain_scope scope);
 

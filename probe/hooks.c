@@ -169,17 +169,30 @@ static void unlink_place(const struct place *p)
 			close(p->links[side]);
 }
 
+/* One that an interface has left, or room for another; NULL without memory. */
+static struct place *free_place(struct hooks *h)
+{
+	struct place *places;
+
+	for (size_t i = 0; i < h->n; i++)
+		if (h->places[i].gone)
+			return &h->places[i];
+	places = realloc(h->places, (h->n + 1) * sizeof(*places));
+	if (!places)
+		return NULL;
+	h->places = places;
+	return &places[h->n];
+}
+
 int hooks_attach(struct hooks *h, const struct iface *iface)
 {
 	struct place p = {.iface = *iface, .links = {-1, -1}};
 	const char *how[SIDES];
-	struct place *places;
+	struct place *place = free_place(h);
 	int err;
 
-	places = realloc(h->places, (h->n + 1) * sizeof(*places));
-	if (!places)
+	if (!place)
 		return -ENOMEM;
-	h->places = places;
 
 	err = attach_side(h, &p, INGRESS, &how[INGRESS]);
 	if (!err)
@@ -190,21 +203,61 @@ int hooks_attach(struct hooks *h, const struct iface *iface)
 	}
 	(void)snprintf(p.how, sizeof(p.how), "%s+%s", how[INGRESS], how[EGRESS]);
 	log_debug("%s: attached, %s", iface->name, p.how);
-	h->places[h->n++] = p;
+	if (place == &h->places[h->n])
+		h->n++;
+	*place = p;
 	return 0;
 }
 
-void hooks_check(struct hooks *h)
+/* A link whose program somebody has detached names no interface any more. */
+static bool link_is_attached(int link)
 {
+	struct bpf_link_info info = {0};
+	__u32 len = sizeof(info);
+
+	if (link < 0) /* a filter of the guard's */
+		return true;
+	/* xdp.ifindex and tcx.ifindex are the same bytes; Debian 12 has no header of TCX. */
+	return bpf_obj_get_info_by_fd(link, &info, &len) == 0 && info.xdp.ifindex != 0;
+}
+
+static void let_go(struct place *p)
+{
+	unlink_place(p);
+	p->links[INGRESS] = p->links[EGRESS] = -1;
+	p->gone = true;
+}
+
+size_t hooks_check(struct hooks *h)
+{
+	size_t detached = 0;
+
 	for (size_t i = 0; i < h->n; i++) {
 		struct place *p = &h->places[i];
 
-		if (p->gone || iface_exists(p->iface.index))
+		if (p->gone)
 			continue;
-		p->gone = true;
-		log_info("%s: the interface has been deleted, counting the others on",
-			 p->iface.name);
+		if (!iface_exists(p->iface.index)) {
+			log_info("%s: the interface has been deleted, counting the others on",
+				 p->iface.name);
+			let_go(p);
+		} else if (!link_is_attached(p->links[INGRESS]) ||
+			   !link_is_attached(p->links[EGRESS])) {
+			log_warn("%s: somebody has detached our program, attaching it again",
+				 p->iface.name);
+			let_go(p);
+			detached++;
+		}
 	}
+	return detached;
+}
+
+bool hooks_has(const struct hooks *h, uint32_t ifindex)
+{
+	for (size_t i = 0; i < h->n; i++)
+		if (!h->places[i].gone && h->places[i].iface.index == ifindex)
+			return true;
+	return false;
 }
 
 const char *hooks_describe(const struct hooks *h, size_t i, const struct iface **ret_iface)

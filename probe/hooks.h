@@ -18,6 +18,7 @@
 #ifndef WEIR_PROBE_HOOKS_H
 #define WEIR_PROBE_HOOKS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,10 +38,18 @@ int hooks_open(const struct datapath *d, enum hooks_mode mode, struct hooks **re
  */
 int hooks_attach(struct hooks *h, const struct iface *iface);
 
-/* Logs, once each, the interfaces that have been deleted since. */
-void hooks_check(struct hooks *h);
+/*
+ * Lets go of interfaces that have been deleted, and of those from which
+ * somebody took our program away; logs both. Returns how many of the latter:
+ * they may be attached again. (A clsact filter that was taken away is not
+ * noticed.)
+ */
+size_t hooks_check(struct hooks *h);
 
-/* How the i-th interface is attached: "xdp+tcx". NULL past the last one. */
+/* Whether our programs are on that interface. */
+bool hooks_has(const struct hooks *h, uint32_t ifindex);
+
+/* How the i-th interface is, or was, attached: "xdp+tcx". NULL past the last one. */
 const char *hooks_describe(const struct hooks *h, size_t i, const struct iface **ret_iface);
 
 /*

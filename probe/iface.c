@@ -144,11 +144,28 @@ static int check_name(const struct iface_list *all, const char *name)
 	return -ENODEV;
 }
 
-int iface_select(const struct iface_list *all, const struct option_list *names,
-		 struct iface_list *ret, const char **ret_bad)
+int iface_matching(const struct iface_list *all, const struct option_list *names,
+		   struct iface_list *ret)
 {
 	cleanup(iface_list_free) struct iface_list list = {0};
 
+	for (size_t i = 0; i < all->n; i++) {
+		const struct iface *item = &all->items[i];
+		int err = is_named(item, names) && item->framing != IFACE_UNSUPPORTED
+				  ? list_add(&list, item)
+				  : 0;
+
+		if (err)
+			return err;
+	}
+	*ret = list;
+	list = (struct iface_list){0};
+	return 0;
+}
+
+int iface_select(const struct iface_list *all, const struct option_list *names,
+		 struct iface_list *ret, const char **ret_bad)
+{
 	for (size_t i = 0; i < names->n; i++) {
 		int err = check_name(all, names->items[i]);
 
@@ -157,15 +174,23 @@ int iface_select(const struct iface_list *all, const struct option_list *names,
 			return err;
 		}
 	}
-	for (size_t i = 0; i < all->n; i++) {
-		int err = is_named(&all->items[i], names) ? list_add(&list, &all->items[i]) : 0;
+	return iface_matching(all, names, ret);
+}
 
-		if (err)
-			return err;
+int iface_list_update(struct iface_list *list, const struct iface *item)
+{
+	struct iface *known =
+		list->n ? bsearch(item, list->items, list->n, sizeof(*item), by_index) : NULL;
+	int err;
+
+	if (known) {
+		*known = *item;
+		return 0;
 	}
-	*ret = list;
-	list = (struct iface_list){0};
-	return 0;
+	err = list_add(list, item);
+	if (!err)
+		qsort(list->items, list->n, sizeof(*list->items), by_index);
+	return err;
 }
 
 const char *iface_name(const struct iface_list *list, uint32_t index)

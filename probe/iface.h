@@ -48,6 +48,13 @@ int iface_list_all(struct iface_list *ret);
 int iface_select(const struct iface_list *all, const struct option_list *names,
 		 struct iface_list *ret, const char **ret_bad);
 
+/* The same without the checks: those of all that names asks for and that we can read. */
+int iface_matching(const struct iface_list *all, const struct option_list *names,
+		   struct iface_list *ret);
+
+/* Adds item, or takes over its name and state if its index is there. Returns -ENOMEM, -E2BIG. */
+int iface_list_update(struct iface_list *list, const struct iface *item);
+
 /* The name of an interface of the list, "" if it is not there. */
 const char *iface_name(const struct iface_list *list, uint32_t index);
 

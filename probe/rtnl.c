@@ -67,6 +67,28 @@ int rtnl_dump(int type, const void *body, size_t body_len, rtnl_visit_fn visit, 
 	return err;
 }
 
+int rtnl_watch_links(void)
+{
+	struct sockaddr_nl addr = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK};
+	cleanup(close_p) int fd =
+		socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&addr, sizeof(addr)) != 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+bool rtnl_links_changed(int fd)
+{
+	char news[512]; /* what it was does not matter: the caller looks at all links */
+	bool changed = false;
+
+	/* An overrun (ENOBUFS) is news as well, and the queue goes on after it. */
+	while (recv(fd, news, sizeof(news), 0) >= 0 || errno == ENOBUFS)
+		changed = true;
+	return changed;
+}
+
 const struct rtattr *rtnl_attr(const struct rtattr *first, int len, int type)
 {
 	for (; RTA_OK(first, len); first = RTA_NEXT(first, len))

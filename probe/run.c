@@ -76,6 +76,7 @@ static void set_counters(struct run *run)
 	static const char *const names[FLOW_CNT_MAX] = FLOW_COUNTER_NAMES;
 	const uint64_t *kernel = capture_counters(run->capture);
 	const struct drain_stats *drain = capture_stats(run->capture);
+	const struct follow_stats *follow = capture_follow_stats(run->capture);
 	struct outbox_stats outbox;
 	struct sender_stats sender;
 
@@ -87,6 +88,9 @@ static void set_counters(struct run *run)
 	} ours[] = {
 		{"records_emitted", export_records(run->export)},
 		{"drain_errors", drain->errors},
+		{"ifaces_attached", follow->attached},
+		{"ifaces_detached", follow->detached},
+		{"ifaces_failed", follow->failed},
 		{"outbox_batches", outbox.batches},
 		{"outbox_bytes", outbox.bytes},
 		{"outbox_dropped_batches", outbox.dropped_batches},
@@ -189,6 +193,7 @@ static void loop(struct run *run, int stop_fd)
 	uint64_t next_ns = clock_mono_ns() + interval_ns;
 
 	while (wait_until(stop_fd, next_ns)) {
+		capture_follow(run->capture);
 		capture_drain(run->capture, DRAIN_DUE);
 		set_counters(run);
 		export_flush(run->export, clock_mono_ns(), false);

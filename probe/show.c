@@ -117,6 +117,7 @@ static void collect(struct show *s)
 	s->packets = s->bytes = 0;
 	s->n = 0;
 	s->no_memory = false;
+	capture_follow(s->capture);
 	capture_drain(s->capture, DRAIN_EVERY);
 	if (s->n)
 		qsort(s->rows, s->n, sizeof(*s->rows), by_rate);

@@ -57,6 +57,48 @@ test_check()
 	END
 }
 
+# The id of a BPF link that a process holds on the interface of that index.
+link_on() # PID IFINDEX
+{
+	awk -v index_wanted="$2" '
+		/^link_id:/ {id = $2}
+		/^ifindex:/ && $2 == index_wanted {found = id}
+		END {print found}' "/proc/$1/fdinfo/"* 2>/dev/null
+}
+
+# Interfaces come, are renamed and go; somebody takes our program away.
+test_interfaces_change()
+{
+	local link
+
+	fleet_new
+	start_collector
+	start_probe a --iface all
+	wait_log probe-a "connected"
+	in_host a ip link add late0 type veth peer name late1
+	in_host a ip link set late0 up
+	in_host a ip link set late1 up
+	wait_log probe-a "late0: attached"
+	wait_log probe-a "late1: attached"
+	in_host a ip link set late0 down
+	in_host a ip link set late0 name renamed0
+	in_host a ip link set renamed0 up
+	in_host a ip addr add 10.78.0.1/24 dev renamed0
+	in_host a ping -q -c 3 -i 0.2 -I renamed0 10.78.0.2 >/dev/null || true # ARP and no answer
+	in_host a ip link del renamed0
+	wait_log probe-a "the interface has been deleted"
+
+	link=$(link_on "$pid" "$(in_host a cat /proc/net/dev_snmp6/eth0 | awk '/^ifIndex/ {print $2}')")
+	[ -n "$link" ] || fail "the probe has no link on eth0"
+	bpftool link detach id "$link"
+	wait_log probe-a "somebody has detached our program" 15
+	wait_log probe-a "eth0: attached"
+	in_host a ping -q -c 5 -i 0.2 "$net4.2" >/dev/null
+	stop_pid "$pid" || fail "the probe ended with status $?"
+	expect "detached" 1 "$(query "SELECT max(value) FROM probe_counter WHERE name = 'ifaces_detached'")"
+	expect "pings after that" 5 "$(query "SELECT sum(packets) FROM flows WHERE host = 'a' AND icmp_type = 8")"
+}
+
 # What deploy/weir-probe.service leaves it.
 test_least_privileges()
 {
