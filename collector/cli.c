@@ -14,8 +14,7 @@
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define NAME_MAX_BYTES 32 /* of a command, in suggestions */
+#include "common/spelling.h"
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
@@ -54,32 +53,6 @@ const struct option_row cli_rows[CLI_N_ROWS] = {
 	 .help = "no notes about the window and what is missing"},
 };
 
-/* Levenshtein's distance of two words, of at most NAME_MAX_BYTES each. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[NAME_MAX_BYTES + 1];
-	size_t len = strlen(b);
-
-	for (size_t j = 0; j <= len; j++)
-		row[j] = j;
-	for (size_t i = 0; a[i]; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i + 1;
-		for (size_t j = 0; j < len; j++) {
-			size_t best = diagonal + (a[i] != b[j]);
-
-			diagonal = row[j + 1];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (diagonal + 1 < best)
-				best = diagonal + 1;
-			row[j + 1] = best;
-		}
-	}
-	return row[len];
-}
-
 /* "report top" is called "top" after "report". */
 static const char *last_word(const struct cli_command *c)
 {
@@ -91,23 +64,17 @@ static const char *last_word(const struct cli_command *c)
 /* NULL, with the nearest one suggested on stderr, if there is no such command. */
 static const struct cli_command *find(const struct cli_command *parent, const char *name)
 {
-	const char *nearest = NULL;
-	size_t best = 4; /* farther than three letters is no suggestion */
+	struct spelling spelling = spelling_begin(name, strlen(name));
 
 	for (size_t i = 0; i < parent->n_subcommands; i++) {
 		const char *candidate = last_word(parent->subcommands[i]);
-		size_t d;
 
 		if (strcmp(candidate, name) == 0)
 			return parent->subcommands[i];
-		d = strlen(name) <= NAME_MAX_BYTES ? distance(candidate, name) : best;
-		if (d < best) {
-			best = d;
-			nearest = candidate;
-		}
+		spelling_offer(&spelling, candidate);
 	}
-	if (nearest)
-		log_error("unknown command '%s'; did you mean '%s'?", name, nearest);
+	if (spelling.best)
+		log_error("unknown command '%s'; did you mean '%s'?", name, spelling.best);
 	else
 		log_error("unknown command '%s'; see '%s help'", name, CLI_PROGRAM);
 	return NULL;

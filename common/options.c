@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 #include "common/option_value.h"
+#include "common/spelling.h"
 
 #define MAX_ROWS       128 /* of all tables of a command */
 #define NAME_MAX_BYTES 64
@@ -47,49 +48,15 @@ static int row_find(const struct option_table *tables, const char *name, size_t 
 	return -1;
 }
 
-/* Levenshtein distance; len_b is below NAME_MAX_BYTES. */
-static size_t distance(const char *a, size_t len_a, const char *b, size_t len_b)
-{
-	size_t row[NAME_MAX_BYTES];
-
-	for (size_t j = 0; j <= len_b; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= len_a; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= len_b; j++) {
-			size_t best = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[len_b];
-}
-
 /* The name most like name[0..len), NULL when none is close. */
 static const char *nearest(const struct option_table *tables, const char *name, size_t len)
 {
+	struct spelling spelling = spelling_begin(name, len);
 	const struct option_row *row;
-	const char *best = NULL;
-	size_t best_distance = len < 5 ? 2 : 3; /* closer than this */
 
-	for (size_t i = 0; (row = row_at(tables, i)); i++) {
-		size_t n = strlen(row->name), d;
-
-		assert(n < NAME_MAX_BYTES);
-		d = distance(name, len, row->name, n);
-		if (d < best_distance) {
-			best = row->name;
-			best_distance = d;
-		}
-	}
-	return best;
+	for (size_t i = 0; (row = row_at(tables, i)); i++)
+		spelling_offer(&spelling, row->name);
+	return spelling.best;
 }
 
 /* Sets a row from text. where names the option in the error line. */

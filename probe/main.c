@@ -9,6 +9,7 @@
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
+#include "common/spelling.h"
 #include "probe/check.h"
 #include "probe/run.h"
 #include "probe/settings.h"
@@ -32,6 +33,18 @@ static void print_usage(FILE *out)
 			commands[i].command->summary);
 	fputs("\nweir-probe COMMAND --help lists the options; --version prints the version.\n",
 	      out);
+}
+
+static void unknown_command(const char *name)
+{
+	struct spelling spelling = spelling_begin(name, strlen(name));
+
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		spelling_offer(&spelling, commands[i].command->name);
+	if (spelling.best)
+		log_error("unknown command '%s'; did you mean '%s'?", name, spelling.best);
+	else
+		log_error("unknown command '%s'; see 'weir-probe --help'", name);
 }
 
 /*
@@ -77,6 +90,6 @@ int main(int argc, char **argv)
 		}
 		return commands[i].main(argc - 1, argv + 1, stop_fd);
 	}
-	log_error("unknown command \"%s\" (see weir-probe --help)", argv[1]);
+	unknown_command(argv[1]);
 	return EXIT_USAGE;
 }
