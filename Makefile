@@ -58,10 +58,10 @@ $(B)/%.bpf.o: %.bpf.c
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$(B)/gen/weir.skel.h: $(B)/bpf/weir.bpf.o
+$(B)/gen/%.skel.h: $(B)/bpf/%.bpf.o
 	$(call say,SKEL)
 	@mkdir -p $(@D)
-	$(Q)bpftool gen skeleton $< name weir_bpf > $@
+	$(Q)bpftool gen skeleton $< name $*_bpf > $@
 $(B)/gen/bench.skel.h: $(B)/tests/bench/bench.bpf.o
 	$(call say,SKEL)
 	@mkdir -p $(@D)
@@ -76,7 +76,7 @@ $(B)/gen/migrations.h: $(sort $(wildcard sql/*.sql))
 	  echo '};'; } > $@
 
 # Generated headers exist before anything that may include them is compiled.
-GEN := $(B)/gen/weir.pb-c.h $(B)/gen/weir.skel.h $(B)/gen/migrations.h
+GEN := $(B)/gen/weir.pb-c.h $(B)/gen/weir.skel.h $(B)/gen/drops.skel.h $(B)/gen/migrations.h
 
 # --- objects, libraries, programs ------------------------------------------
 $(B)/%.o: %.c | $(GEN)
@@ -167,7 +167,7 @@ deps: ## folders include each other only in the allowed direction
 	$(Q)! grep -nE '#include "(probe|collector|bpf|proto|tests)/' common/*.[ch]
 	$(Q)! grep -nE '#include "(probe|collector|bpf|common|tests)/' proto/*.[ch]
 	$(Q)! grep -nE '#include "(collector|tests)/' probe/*.[ch]
-	$(Q)! grep -nE '#include "bpf/' probe/*.[ch] | grep -v '"bpf/flow_abi.h"'
+	$(Q)! grep -nE '#include "bpf/' probe/*.[ch] | grep -v '"bpf/[a-z]*_abi.h"'
 	$(Q)! grep -nE '#include "(probe|bpf|tests)/' collector/*.[ch]
 	$(Q)! grep -nE '#include "(probe|collector|common|proto|tests)/' bpf/*.[ch]
 

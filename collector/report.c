@@ -215,6 +215,32 @@ static int run_matrix(const void *settings, int argc, char **argv)
 			  units);
 }
 
+/*
+ * The probes' counters by reason: totals since each probe's start, of the
+ * starts that were heard of in the window.
+ */
+static int run_drops(const void *settings, int argc, char **argv)
+{
+	static const enum output_unit units[] = {UNIT_NONE, UNIT_NONE, UNIT_COUNT, UNIT_TIME_MS};
+	const struct cli_settings *s = settings;
+	cleanup(db_close_p) sqlite3 *db = NULL;
+	cleanup(query_done) struct query q;
+	int code;
+
+	(void)argv; /* takes none: the options refuse them */
+	(void)argc;
+	query_init(&q);
+	query_add(&q, "SELECT host, reason, sum(value) AS buffers, max(end_ms) AS last_ms FROM ("
+		      "SELECT h.name AS host, substr(c.name, 6) AS reason, c.value,"
+		      " c.updated_ms AS end_ms FROM probe_counter c JOIN host h ON h.id = c.host_id"
+		      " WHERE c.name GLOB 'drop_*' AND c.value > 0) WHERE 1");
+	cli_add_window(&q, s);
+	query_add(&q, " GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2");
+	cli_add_limit(&q, s);
+	code = cli_open(s, &db);
+	return code ? code : cli_answer(s, db, &q, units);
+}
+
 /* --- commands ---------------------------------------------------------------- */
 
 static const struct option_row by_row = {
@@ -288,11 +314,21 @@ static const struct cli_command matrix = {
 	.run = run_matrix,
 };
 
-static const struct cli_command *const reports[] = {&top, &latency, &retrans, &protocols, &matrix};
+static const struct cli_command drops = {
+	.command = {.name = "report drops",
+		    .summary = "what the kernels dropped, by host and the kernel's reason",
+		    .tables = {WINDOW_TABLE, CLI_TABLE}},
+	.settings_size = sizeof(struct cli_settings),
+	.run = run_drops,
+};
+
+static const struct cli_command *const reports[] = {&top,	&latency, &retrans,
+						    &protocols, &matrix,  &drops};
 
 const struct cli_command report_command = {
 	.command = {.name = "report",
-		    .summary = "sums over a window: top, latency, retrans, protocols, matrix",
+		    .summary =
+			    "sums over a window: top, latency, retrans, protocols, matrix, drops",
 		    .examples =
 			    "Every conversation counts once, also when several hosts report it.\n"},
 	.subcommands = reports,

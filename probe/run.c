@@ -13,6 +13,7 @@
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "probe/capture.h"
+#include "probe/drops.h"
 #include "probe/export.h"
 #include "probe/hooks.h"
 #include "probe/iface.h"
@@ -29,6 +30,7 @@ struct run {
 	struct identity id;
 	struct hello hello;
 	struct capture *capture;
+	struct drops *drops; /* NULL: this kernel does not tell */
 	struct outbox *outbox;
 	struct export *export;
 	struct sender *sender;
@@ -52,6 +54,31 @@ static void set_counter(struct run *run, const char *name, uint64_t value)
 
 	if (err)
 		log_debug("counter %s: %s", name, strerror(-err));
+}
+
+static void set_drop_counter(const char *reason, uint64_t buffers, void *arg)
+{
+	char name[COUNTER_NAME_MAX];
+
+	(void)snprintf(name, sizeof(name), "drop_%s", reason); /* fits: drops.c cuts reasons */
+	set_counter(arg, name, buffers);
+}
+
+static void set_drop_counters(struct run *run)
+{
+	int err = run->drops ? drops_read(run->drops, set_drop_counter, run) : 0;
+
+	if (err)
+		log_debug("cannot read what the kernel has dropped: %s", strerror(-err));
+}
+
+/* Optional: without it only these numbers are missing. */
+static void open_drops(struct run *run)
+{
+	int err = drops_open(&run->drops);
+
+	if (err)
+		log_info("the kernel's drops are not counted here: %s", strerror(-err));
 }
 
 /* What is lost shall be seen here as well, not only at the collector. */
@@ -111,6 +138,7 @@ static void set_counters(struct run *run)
 		set_counter(run, names[i], kernel[i]);
 	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 		set_counter(run, ours[i].name, ours[i].value);
+	set_drop_counters(run);
 	warn_losses(run, kernel[FLOW_CNT_CATCH_ALL], outbox.dropped.packets);
 }
 
@@ -222,6 +250,7 @@ static void finish(struct run *run)
 static void run_free(struct run *run)
 {
 	sender_stop(run->sender, 0);
+	drops_close(run->drops);
 	capture_close(run->capture);
 	export_free(run->export);
 	outbox_free(run->outbox);
@@ -250,6 +279,7 @@ int run_main(int argc, char **argv, int stop_fd)
 	code = start(run);
 	if (code)
 		return code;
+	open_drops(run);
 	loop(run, stop_fd);
 	finish(run);
 	return EXIT_OK;
