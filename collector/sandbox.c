@@ -118,6 +118,20 @@ static int restrict_connection(sqlite3 *db)
 	return 0;
 }
 
+/* A view of the same name that stands before the real one, for this connection. */
+static int narrow_flows(sqlite3 *db, const struct sandbox *sandbox)
+{
+	char sql[160];
+
+	if (!sandbox->windowed)
+		return 0;
+	(void)snprintf(sql, sizeof(sql),
+		       "CREATE TEMP VIEW flows AS SELECT * FROM main.flows"
+		       " WHERE end_ms >= %" PRIi64 " AND end_ms < %" PRIi64,
+		       sandbox->since_ms, sandbox->until_ms);
+	return db_errno(sqlite3_exec(db, sql, NULL, NULL, NULL));
+}
+
 static int open_restricted(const struct sandbox *sandbox, sqlite3 **ret)
 {
 	const char *why;
@@ -135,6 +149,8 @@ static int open_restricted(const struct sandbox *sandbox, sqlite3 **ret)
 		return db_exit_code(err);
 	}
 	err = sql_functions_register(*ret);
+	if (!err)
+		err = narrow_flows(*ret, sandbox);
 	if (!err)
 		err = restrict_connection(*ret);
 	if (err) {
@@ -209,8 +225,7 @@ static int run_child(const struct sandbox *sandbox, const char *sql)
 	if (err)
 		return explain_failure(db, err);
 	if (more)
-		log_warn("only the first %" PRIu64 " rows are shown (--max-rows)",
-			 sandbox->max_rows);
+		log_warn("only the first %" PRIu64 " rows are shown (--limit)", sandbox->max_rows);
 	return EXIT_OK;
 }
 

@@ -18,6 +18,7 @@
 #ifndef WEIR_COLLECTOR_SANDBOX_H
 #define WEIR_COLLECTOR_SANDBOX_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "collector/answer.h"
@@ -30,6 +31,8 @@ struct sandbox {
 	const char *db;	     /* path of the database */
 	uint64_t timeout_ms; /* at least 1 */
 	uint64_t max_rows;   /* the answer is cut there, and stderr says so; 0: no bound */
+	bool windowed;	     /* the view flows holds only records with end_ms in: */
+	int64_t since_ms, until_ms;
 	struct answer_style style;
 };
 

@@ -21,7 +21,7 @@ DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
 
 struct sql_settings {
 	struct cli_settings cli; /* first: the shared rows count on it */
-	uint64_t timeout_ms, max_rows;
+	uint64_t timeout_ms;
 };
 
 static int run_statement(const struct sql_settings *s, const char *sql)
@@ -29,7 +29,10 @@ static int run_statement(const struct sql_settings *s, const char *sql)
 	struct sandbox sandbox = {
 		.db = cli_db_path(&s->cli),
 		.timeout_ms = s->timeout_ms,
-		.max_rows = s->max_rows,
+		.max_rows = s->cli.limit,
+		.windowed = s->cli.since_ms != INT64_MIN || s->cli.until_ms != INT64_MIN,
+		.since_ms = s->cli.since_ms,
+		.until_ms = s->cli.until_ms != INT64_MIN ? s->cli.until_ms : INT64_MAX,
 		.style = cli_style(&s->cli),
 	};
 
@@ -186,13 +189,9 @@ static const struct option_row rows[] = {
 	 .max = 86400e3,
 	 .help = "end a statement that takes longer",
 	 .cli_only = true},
-	{.name = "max-rows",
-	 .type = OPTION_U64,
-	 .offset = offsetof(struct sql_settings, max_rows),
-	 .arg = "N",
-	 .fallback = "10000",
-	 .help = "cut the answer after so many rows; 0: never",
-	 .cli_only = true},
+	CLI_SINCE_ROW(NULL),
+	CLI_UNTIL_ROW,
+	CLI_LIMIT_ROW("10000"),
 };
 
 const struct cli_command sql_command = {
@@ -205,7 +204,9 @@ const struct cli_command sql_command = {
 			.examples = "sql 'SELECT host, sum(bytes) FROM flows GROUP BY host'\n"
 				    "sql < queries.sql\n"
 				    "\n"
-				    "Read the view flows; .tables and .schema show the rest. "
+				    "Read the view flows, which --since and --until narrow; "
+				    ".tables and .schema\n"
+				    "show the rest. "
 				    "Besides SQLite's own\n"
 				    "functions: in_prefix(addr, cidr), quantile(x, q), "
 				    "proto_name(n), tcp_flags(n),\n"

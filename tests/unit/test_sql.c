@@ -182,20 +182,26 @@ static int close_lab(void **state)
 	return rmdir(lab->folder); /* fails if an attack left a file */
 }
 
+static int run_in(struct lab *lab, const struct sandbox *sandbox, const char *sql)
+{
+	int code;
+
+	capture_start(&lab->capture);
+	code = sandbox_run(sandbox, sql);
+	capture_stop(&lab->capture);
+	return code;
+}
+
 static int run(struct lab *lab, const char *sql, uint64_t timeout_ms, uint64_t max_rows)
 {
-	struct sandbox sandbox = {
+	const struct sandbox sandbox = {
 		.db = lab->path,
 		.timeout_ms = timeout_ms,
 		.max_rows = max_rows,
 		.style = {.format = OUTPUT_CSV},
 	};
-	int code;
 
-	capture_start(&lab->capture);
-	code = sandbox_run(&sandbox, sql);
-	capture_stop(&lab->capture);
-	return code;
+	return run_in(lab, &sandbox, sql);
 }
 
 static void test_sandbox_answers(void **state)
@@ -216,6 +222,38 @@ static void test_sandbox_answers(void **state)
 	assert_int_equal(run(lab, "SELECT quantile(rtt_us, 0.5) > 0 AS yes FROM flows", 1000, 0),
 			 0);
 	assert_string_equal(lab->capture.out, "yes\r\n1\r\n");
+}
+
+/* --since and --until: flows is narrower, the statement the same; writing stays refused. */
+static void test_sandbox_window(void **state)
+{
+	struct lab *lab = *state;
+	struct sandbox sandbox = {
+		.db = lab->path,
+		.timeout_ms = 5000,
+		.style = {.format = OUTPUT_CSV},
+	};
+	long long middle;
+	char sql[96], want[16];
+
+	assert_int_equal(run(lab, "SELECT avg(end_ms) / 1 AS m FROM flows", 5000, 0), 0);
+	middle = (long long)strtod(strchr(lab->capture.out, '\n') + 1, NULL);
+	(void)snprintf(sql, sizeof(sql), "SELECT count(*) AS n FROM flows WHERE end_ms >= %lld",
+		       middle);
+	assert_int_equal(run(lab, sql, 5000, 0), 0);
+	assert_in_range(strlen(lab->capture.out), 1, sizeof(want) - 1);
+	memcpy(want, lab->capture.out, strlen(lab->capture.out) + 1);
+
+	sandbox.windowed = true;
+	sandbox.since_ms = middle;
+	sandbox.until_ms = INT64_MAX;
+	assert_int_equal(run_in(lab, &sandbox, "SELECT count(*) AS n FROM flows"), 0);
+	assert_string_equal(lab->capture.out, want);
+	sandbox.until_ms = middle;
+	assert_int_equal(run_in(lab, &sandbox, "SELECT count(*) AS n FROM flows"), 0);
+	assert_string_equal(lab->capture.out, "n\r\n0\r\n");
+	assert_int_equal(run_in(lab, &sandbox, "CREATE TEMP VIEW x AS SELECT 1"), EXIT_USAGE);
+	assert_int_equal(run_in(lab, &sandbox, "DROP VIEW temp.flows"), EXIT_USAGE);
 }
 
 static void test_sandbox_cuts_rows(void **state)
@@ -338,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_functions_refuse_nonsense),
 		cmocka_unit_test(test_quantile),
 		cmocka_unit_test(test_sandbox_answers),
+		cmocka_unit_test(test_sandbox_window),
 		cmocka_unit_test(test_sandbox_cuts_rows),
 		cmocka_unit_test(test_sandbox_refuses),
 		cmocka_unit_test(test_sandbox_bounds_memory),
