@@ -33,7 +33,10 @@ COLLECTOR := $(B)/libcollector.a
 
 COMMON_LIBS    := -linih -lsmartcols -lm
 PROTO_LIBS     := -lprotobuf-c
-PROBE_LIBS     := -lbpf -lelf -lz -lzmq
+# Optional: without it the server names in QUIC stay encrypted.
+NETTLE         := $(shell pkg-config --libs nettle 2>/dev/null)
+override CPPFLAGS += $(if $(NETTLE),-DWEIR_NETTLE)
+PROBE_LIBS     := -lbpf -lelf -lz -lzmq -lpcap $(NETTLE)
 COLLECTOR_LIBS := -lzmq -lsqlite3
 
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
@@ -41,7 +44,7 @@ BPFT  := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
 BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all test test-unit test-bpf test-system test-san bench fuzz lint format deps check install uninstall clean help
+.PHONY: all test test-unit test-bpf test-system test-san bench truth fuzz lint format deps check install uninstall clean help
 PROGRAMS := $(patsubst %/main.c,$(B)/weir-%,$(wildcard probe/main.c collector/main.c))
 all: $(PROGRAMS) ## build both programs (default)
 
@@ -118,11 +121,18 @@ $(BENCH:%=%.o): $(B)/gen/bench.skel.h
 # The filter is fuzzed together with SQLite, which must take what it compiles to.
 $(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,db.c filter.c filter_help.c filter_lexer.c query.c sql_functions.c)
 $(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
+# Headers in a packet lie where they lie.
+$(B)/tests/fuzz/fuzz_parse: FUZZ_CFLAGS := -fno-sanitize=alignment
+# What they need of probe/, beside common/ and proto/.
+$(B)/tests/fuzz/fuzz_dns: $(addprefix probe/,dns.c wire_text.c)
+$(B)/tests/fuzz/fuzz_tls: $(addprefix probe/,tls.c wire_text.c)
+$(B)/tests/fuzz/fuzz_quic: $(addprefix probe/,quic.c assembly.c)
+$(B)/tests/fuzz/fuzz_quic: FUZZ_LIBS := $(NETTLE)
 $(FUZZ): $(B)/%: %.c $(wildcard common/*.c proto/*.c) $(B)/gen/weir.pb-c.c | $(GEN)
 	$(call say,FUZZ)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(filter-out -MMD -MP,$(CPPFLAGS)) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
-	  -fno-sanitize-recover=all $(filter %.c,$^) $(PROTO_LIBS) $(COMMON_LIBS) $(FUZZ_LIBS) -o $@
+	  -fno-sanitize-recover=all $(FUZZ_CFLAGS) $(filter %.c,$^) $(PROTO_LIBS) $(COMMON_LIBS) $(FUZZ_LIBS) -o $@
 
 run_each = fail=0; for t in $(1); do echo "== $$t"; $$t || fail=1; done; exit $$fail
 
@@ -138,6 +148,9 @@ test-san: ## the unit, BPF and system tests under ASan and UBSan
 
 bench: $(BENCH) $(B)/weir-probe ## ns per packet beside XDP_PASS and a bare HASH update; root
 	$(Q)for b in $(BENCH); do $$b $(B)/results tests/bench/iperf.sh $(B)/weir-probe || exit 1; done
+CAPTURES ?= ../shared/captures
+truth: $(B)/weir-probe ## replay of CAPTURES compared with tshark's account of them; root
+	$(Q)python3 tests/truth/truth.py --probe $(B)/weir-probe --results $(B)/results $(CAPTURES)
 FUZZ_SECONDS ?= 60
 fuzz: $(FUZZ) ## libFuzzer on every decoder, FUZZ_SECONDS each
 	$(Q)for f in $(FUZZ); do mkdir -p $(B)/corpus/$$(basename $$f); \

@@ -46,7 +46,7 @@ struct flow_key {
 	__u8 proto;	/* IPPROTO_* of the innermost header we read */
 	__u8 icmp_type; /* 0 unless ICMP or ICMPv6 */
 	__u16 vlan;	/* outermost VLAN id, host order, 0 untagged */
-	__u32 tunnel;	/* 0: none; else enum flow_tunnel << 24 | VNI, GRE key or TEID (low bits) */
+	__u32 tunnel;	/* 0: none; else enum flow_tunnel << 24 | VNI or GRE key (low bits) */
 };
 
 enum flow_tunnel {
@@ -148,7 +148,7 @@ struct flow_perf_half {
 	__u64 rtt_sum_us;
 	__u32 rtt_min_us; /* since the probe last took it; 0: none */
 	__u32 rtt_max_us;
-	__u16 rtt_hist[FLOW_RTT_BUCKETS]; /* stays at 65535 */
+	__u16 rtt_hist[FLOW_RTT_BUCKETS]; /* wraps: the probe takes differences */
 };
 
 /* The header around a tunnelled flow, as its first packet had it. */

@@ -17,9 +17,9 @@
 #include "bpf/parse.h"
 
 /*
- * A segment that fills a gap this soon after the gap appeared came out of
- * order; later it was sent again (a lost packet needs a round trip and more).
- * 3 ms is tshark's bound where it knows no round-trip time.
+ * A segment that fills a gap within a round trip (the handshake's) after the gap
+ * appeared came out of order; later it was sent again, since the sender learns
+ * of a loss no sooner. This is the bound where no handshake was seen.
  */
 #define REORDER_NS 3000000ull
 
@@ -81,8 +81,7 @@ static __always_inline void flow_rtt_sample(struct flow_perf_half *perf, __u32 u
 		perf->rtt_min_us = us;
 	if (us > perf->rtt_max_us)
 		perf->rtt_max_us = us;
-	if (perf->rtt_hist[bucket] != 0xffff)
-		perf->rtt_hist[bucket]++;
+	perf->rtt_hist[bucket]++;
 }
 
 /* --- TCP --------------------------------------------------------------------- */
@@ -127,14 +126,14 @@ static __always_inline void flow_count_retrans(const struct flow_side *f, const 
  * was sent again, and shrinks the gap that it falls into.
  */
 static __always_inline bool flow_fills_hole(struct flow_perf_half *perf, __u32 seq, __u32 end,
-					    __u64 now_ns)
+					    __u64 now_ns, __u64 reorder_ns)
 {
 	bool late;
 
 	if (!perf->hole_ns || (__s32)(seq - perf->hole_start) < 0 ||
 	    (__s32)(perf->hole_end - end) < 0)
 		return false;
-	late = now_ns - perf->hole_ns < REORDER_NS;
+	late = now_ns - perf->hole_ns < reorder_ns;
 	if (seq == perf->hole_start)
 		perf->hole_start = end;
 	else
@@ -142,6 +141,12 @@ static __always_inline bool flow_fills_hole(struct flow_perf_half *perf, __u32 s
 	if (perf->hole_start == perf->hole_end)
 		perf->hole_ns = 0;
 	return late;
+}
+
+static __always_inline __u64 flow_reorder_ns(const struct flow_slot *s)
+{
+	return s->state & FLOW_HANDSHAKE_DONE ? ((__u64)s->rtt_server_us + s->rtt_client_us) * 1000
+					      : REORDER_NS;
 }
 
 /* Not the next byte: a gap, a repetition, something late, or another connection. */
@@ -164,7 +169,7 @@ static __always_inline void flow_tcp_odd_sequence(const struct flow_side *f, con
 	}
 	if (ahead == -1 && end - p->tcp_seq <= 1 && !(p->tcp_flags & (TCP_SYN | TCP_FIN)))
 		return; /* keep-alive or window probe (RFC 9293 3.8.4, 3.8.6.1) */
-	if (flow_fills_hole(f->perf, p->tcp_seq, end, seen->now_ns))
+	if (flow_fills_hole(f->perf, p->tcp_seq, end, seen->now_ns, flow_reorder_ns(f->slot)))
 		__sync_fetch_and_add(&f->perf->ooo_pkts, seen->packets);
 	else
 		flow_count_retrans(f, p, seen->packets);
@@ -205,7 +210,10 @@ static __always_inline bool flow_closed(const struct flow_slot *s)
 	return s->state & (FLOW_RESET_A | FLOW_RESET_B) || (s->state & both) == both;
 }
 
-/* Who opened the connection, and how long each half of the handshake took. */
+/*
+ * Who opened the connection, and how long each half of the handshake took: from
+ * the last SYN to the first SYN-ACK behind it, from the last SYN-ACK to the ACK.
+ */
 static __always_inline void flow_tcp_handshake(struct flow_slot *s, const struct packet *p,
 					       __u64 now_ns)
 {
@@ -218,18 +226,21 @@ static __always_inline void flow_tcp_handshake(struct flow_slot *s, const struct
 			flow_set(s, FLOW_SYN_SEEN);
 			s->initiator = p->dir;
 			s->synack_ns = 0;
+			s->rtt_server_us = 0;
 		}
 		if (s->initiator == p->dir)
-			s->syn_ns = now_ns; /* the latest: what a SYN-ACK answers */
+			s->syn_ns = now_ns;
 	} else if (flags == (TCP_SYN | TCP_ACK)) {
 		if (!(s->state & FLOW_SYN_SEEN))
 			s->initiator = !p->dir;
 		flow_set(s, FLOW_SYN_SEEN | FLOW_SYNACK_SEEN);
-		if (s->initiator != p->dir)
-			s->synack_ns = now_ns;
-	} else if (flags == TCP_ACK && !(s->state & FLOW_HANDSHAKE_DONE) && s->synack_ns &&
-		   s->syn_ns && s->initiator == p->dir) {
-		s->rtt_server_us = flow_us(s->syn_ns, s->synack_ns);
+		if (s->initiator == p->dir || s->state & FLOW_HANDSHAKE_DONE)
+			return;
+		if (s->syn_ns > s->synack_ns) /* else it is repeated */
+			s->rtt_server_us = flow_us(s->syn_ns, now_ns);
+		s->synack_ns = now_ns;
+	} else if (flags == TCP_ACK && !(s->state & FLOW_HANDSHAKE_DONE) && s->rtt_server_us &&
+		   s->initiator == p->dir) {
 		s->rtt_client_us = flow_us(s->synack_ns, now_ns);
 		flow_set(s, FLOW_HANDSHAKE_DONE);
 	}
@@ -328,7 +339,7 @@ static __always_inline enum flow_update_result flow_update(struct flow_slot *s,
 	f.half->last_ns = seen->now_ns;
 	if (p->ecn_ce)
 		__sync_fetch_and_add(&f.perf->ce_pkts, seen->packets);
-	if (p->fragment == PARSE_LATER_FRAGMENT)
+	if (p->fragment >= PARSE_TINY_FRAGMENT)
 		return FLOW_COUNTED;
 	if (p->key.proto == IPPROTO_TCP)
 		flow_tcp(&f, p, seen);

@@ -7,7 +7,7 @@
  * is cut off, impossible or too deep gives the reason instead of a key.
  *
  * Follows: Ethernet; up to PARSE_MAX_VLANS tags (802.1Q, 802.1ad); MPLS; PPPoE;
- * IPv4 with options; IPv6 with up to PARSE_MAX_EXT extension headers; TCP, UDP,
+ * IPv4 with options and AH; IPv6 with up to PARSE_MAX_EXT extension headers; TCP, UDP,
  * UDP-Lite, SCTP, DCCP (ports), ICMP and ICMPv6; other protocols by number. A
  * fragment after the first has no ports. bpf/tunnel.h looks inside tunnels.
  *
@@ -80,6 +80,7 @@ struct packet {
 enum parse_fragment {
 	PARSE_WHOLE,
 	PARSE_FIRST_FRAGMENT,
+	PARSE_TINY_FRAGMENT,  /* the first, but it ends inside the TCP header: only ports */
 	PARSE_LATER_FRAGMENT, /* no transport header in it */
 };
 
@@ -87,7 +88,7 @@ enum parse_fragment {
 struct parse_input {
 	const void *start;
 	const void *end;
-	__u32 wire_len; /* length of the frame, also of what may not be read */
+	__u32 wire_len; /* length of the frame, also of what may not be read; 0: unknown */
 };
 
 struct parse_vlan {
@@ -161,6 +162,7 @@ static __always_inline enum parse_result parse_pppoe(const struct parse_input *i
 	if ((const void *)(head + 8) > in->end)
 		return PARSE_TRUNCATED;
 	p->offset += 8;
+	p->rest = (head[4] << 8 | head[5]) - 2; /* behind it the frame may be padded */
 	if (head[6] == 0x00 && head[7] == 0x21)
 		p->ethertype = bpf_htons(ETH_P_IP);
 	else if (head[6] == 0x00 && head[7] == 0x57)
@@ -222,18 +224,26 @@ static __always_inline enum parse_fragment parse_fragment_of(__be16 offset, __be
 	return offset ? PARSE_LATER_FRAGMENT : more ? PARSE_FIRST_FRAGMENT : PARSE_WHOLE;
 }
 
+/* The most that an IP packet here can have: what is announced before it, or the frame's end. */
+static __always_inline __u32 parse_room(const struct parse_input *in, const struct packet *p)
+{
+	if (p->rest)
+		return p->rest;
+	return in->wire_len > p->offset ? in->wire_len - p->offset : 0xffffffff;
+}
+
 static __always_inline enum parse_result parse_ipv4(const struct parse_input *in, const void *at,
 						    struct packet *p)
 {
 	const struct iphdr *ip = at;
-	__u32 header_len, total;
+	__u32 header_len, total, room = parse_room(in, p);
 
 	if ((const void *)(ip + 1) > in->end)
 		return PARSE_TRUNCATED;
 	header_len = ip->ihl * 4;
 	total = bpf_ntohs(ip->tot_len);
-	if (!total) /* BIG TCP, or left to the NIC by segmentation offload */
-		total = in->wire_len - p->offset;
+	if (!total || total > room) /* 0: BIG TCP, or left to the NIC by segmentation offload */
+		total = room;
 	if (ip->version != 4 || header_len < sizeof(*ip) || total < header_len)
 		return PARSE_BAD_HEADER;
 
@@ -259,10 +269,11 @@ static __always_inline bool parse_is_ext(__u8 next)
 	return next < 64 && PARSE_EXT_BITS >> next & 1;
 }
 
-/* Whether parse_extensions() has to come before parse_transport(). */
+/* Whether parse_extensions() has to come before parse_transport(). IPv4 knows only AH. */
 static __always_inline bool parse_has_extensions(const struct packet *p)
 {
-	return p->ethertype == bpf_htons(ETH_P_IPV6) && parse_is_ext(p->key.proto);
+	return p->key.proto == IPPROTO_AH ||
+	       (p->ethertype == bpf_htons(ETH_P_IPV6) && parse_is_ext(p->key.proto));
 }
 
 static __always_inline enum parse_result parse_extensions(const struct parse_input *in,
@@ -304,6 +315,7 @@ static __always_inline enum parse_result parse_ipv6(const struct parse_input *in
 						    struct packet *p)
 {
 	const struct ipv6hdr *ip = at;
+	__u32 room = parse_room(in, p);
 
 	if ((const void *)(ip + 1) > in->end)
 		return PARSE_TRUNCATED;
@@ -313,8 +325,9 @@ static __always_inline enum parse_result parse_ipv6(const struct parse_input *in
 	p->key.proto = ip->nexthdr;
 	p->offset += sizeof(*ip);
 	p->rest = bpf_ntohs(ip->payload_len);
-	if (!p->rest && in->wire_len > p->offset) /* jumbogram (RFC 2675), BIG TCP */
-		p->rest = in->wire_len - p->offset;
+	room = room > sizeof(*ip) ? room - sizeof(*ip) : 0;
+	if (!p->rest || p->rest > room) /* 0: jumbogram (RFC 2675), BIG TCP */
+		p->rest = room;
 	__builtin_memcpy(p->key.addr_a, &ip->saddr, 16);
 	__builtin_memcpy(p->key.addr_b, &ip->daddr, 16);
 	return PARSE_OK;
@@ -359,6 +372,21 @@ static __always_inline void parse_icmp_key(const struct parse_icmp *icmp, struct
 	p->offset += sizeof(*icmp);
 }
 
+static __always_inline enum parse_result
+parse_ports_of(const struct parse_input *in, const struct parse_ports *ports, struct packet *p)
+{
+	if ((const void *)(ports + 1) > in->end)
+		return PARSE_TRUNCATED;
+	p->key.port_a = ports->source;
+	p->key.port_b = ports->dest;
+	if (p->key.proto == IPPROTO_UDP) {
+		p->offset += sizeof(struct parse_udp);
+		p->rest =
+			p->rest > sizeof(struct parse_udp) ? p->rest - sizeof(struct parse_udp) : 0;
+	}
+	return PARSE_OK;
+}
+
 /*
  * The options that we use where everybody puts them: the timestamp first and
  * aligned (RFC 7323 appendix A), the maximum segment size first in a SYN.
@@ -387,6 +415,10 @@ static __always_inline enum parse_result parse_tcp(const struct parse_input *in,
 	__u32 header_len;
 	__u16 offset_flags;
 
+	if (p->fragment == PARSE_FIRST_FRAGMENT && p->rest < sizeof(*tcp)) {
+		p->fragment = PARSE_TINY_FRAGMENT; /* RFC 1858 section 3 */
+		return parse_ports_of(in, (const void *)tcp, p);
+	}
 	if ((const void *)(tcp + 1) > in->end)
 		return PARSE_TRUNCATED;
 	offset_flags = bpf_ntohs(tcp->offset_flags);
@@ -403,21 +435,6 @@ static __always_inline enum parse_result parse_tcp(const struct parse_input *in,
 	parse_tcp_options(in, tcp, header_len, p);
 	p->offset += header_len;
 	p->rest -= header_len;
-	return PARSE_OK;
-}
-
-static __always_inline enum parse_result
-parse_ports_of(const struct parse_input *in, const struct parse_ports *ports, struct packet *p)
-{
-	if ((const void *)(ports + 1) > in->end)
-		return PARSE_TRUNCATED;
-	p->key.port_a = ports->source;
-	p->key.port_b = ports->dest;
-	if (p->key.proto == IPPROTO_UDP) {
-		p->offset += sizeof(struct parse_udp);
-		p->rest =
-			p->rest > sizeof(struct parse_udp) ? p->rest - sizeof(struct parse_udp) : 0;
-	}
 	return PARSE_OK;
 }
 

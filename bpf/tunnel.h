@@ -2,15 +2,18 @@
 /*
  * tunnel.h - where the inner packet of a tunnel begins.
  *
- * Same rules as parse.h: no BPF helper, offsets, nothing guessed. One level is
- * opened: what is inside a tunnel inside a tunnel belongs to the first.
+ * Same rules as parse.h: no BPF helper, offsets, nothing guessed. Up to
+ * TUNNEL_MAX_LEVELS are opened, one tunnel_open() each: a flow is known by the
+ * innermost packet and the tunnel around that.
  *
  *	IPIP, 6in4, ...  protocols 4 and 41            RFC 2003, 4213, 2473
  *	GRE              protocol 47, version 0        RFC 2784, 2890; NVGRE's TEB too
- *	ERSPAN I, II     in GRE                        draft-foschiano-erspan-03
+ *	PPTP             GRE version 1, PPP in it      RFC 2637; a call id for each direction
+ *	ERSPAN I - III   in GRE                        draft-foschiano-erspan-03
  *	VXLAN            UDP to 4789, 8472             RFC 7348
  *	Geneve           UDP to 6081                   RFC 8926
- *	GTP-U            UDP to or from 2152, G-PDU    3GPP TS 29.281
+ *	GTP-U            UDP to or from 2152, G-PDU    3GPP TS 29.281; each direction
+ *	                 has a TEID of its own, so it is not part of the flow
  *	Teredo           UDP to or from 3544           RFC 4380
  */
 #ifndef WEIR_BPF_TUNNEL_H
@@ -18,14 +21,23 @@
 
 #include "bpf/parse.h"
 
+#define TUNNEL_MAX_LEVELS   3
 #define TUNNEL_ID_MASK	    0xffffff
 #define TUNNEL_HEADER_BYTES 8 /* the least that each of the UDP tunnels and GRE may need */
 
-#define TUNNEL_ANY_IP 0xffff /* instead of an ethertype: look at the version */
+#define TUNNEL_GTP_MAX_EXT 2
+
+/* Instead of an ethertype, until tunnel_look() has found it. */
+#define TUNNEL_ANY_IP 0xffff /* the IP header's version tells */
+#define TUNNEL_PPP    0xfffe /* the PPP header tells */
 
 #ifndef ETH_P_ERSPAN
 #define ETH_P_ERSPAN 0x88be
 #endif
+#ifndef ETH_P_ERSPAN2
+#define ETH_P_ERSPAN2 0x22eb /* type III */
+#endif
+#define TUNNEL_P_PPTP 0x880b
 
 static __always_inline bool tunnel_port(__u16 port)
 {
@@ -83,11 +95,40 @@ static __always_inline bool tunnel_payload(struct packet *inner, enum flow_tunne
 	}
 }
 
-static __always_inline bool tunnel_gre(const __u8 *at, struct packet *inner)
+/* PPTP: the key is there always, sequence and acknowledgement number may be. */
+static __always_inline bool tunnel_pptp(const __u8 *at, struct packet *inner)
+{
+	__u32 len = 8 + (at[0] & 0x10 ? 4 : 0) + (at[1] & 0x80 ? 4 : 0);
+
+	return (at[1] & 7) == 1 && tunnel_enter(inner, FLOW_TUNNEL_GRE, 0, len, TUNNEL_PPP);
+}
+
+/*
+ * II comes with a sequence number and has a header of 8 bytes, I neither; III
+ * has 12 bytes, and 8 more if the last bit of them says so.
+ */
+static __always_inline bool tunnel_erspan(const struct parse_input *in, struct packet *inner,
+					  __u32 gre_len, bool sequence, __u32 proto)
+{
+	const __u8 *at = in->start + inner->offset + gre_len;
+	__u32 len = sequence ? 8 : 0;
+
+	if (proto == ETH_P_ERSPAN2) {
+		if ((const void *)(at + 12) > in->end)
+			return false;
+		len = at[11] & 1 ? 20 : 12;
+	}
+	return tunnel_enter(inner, FLOW_TUNNEL_ERSPAN, 0, gre_len + len, 0);
+}
+
+static __always_inline bool tunnel_gre(const struct parse_input *in, const __u8 *at,
+				       struct packet *inner)
 {
 	__u32 flags = at[0], proto = at[2] << 8 | at[3], len = 4, id = 0;
 
-	if (at[1] & 7) /* version 1 is PPTP's */
+	if (proto == TUNNEL_P_PPTP)
+		return tunnel_pptp(at, inner);
+	if (at[1] & 7)
 		return false;
 	if (flags & 0x80)
 		len += 4; /* checksum */
@@ -97,24 +138,62 @@ static __always_inline bool tunnel_gre(const __u8 *at, struct packet *inner)
 		len += 4;
 	}
 	if (flags & 0x10)
-		len += 4;	   /* sequence number */
-	if (proto == ETH_P_ERSPAN) /* II has a sequence number and a header of 8 bytes, I neither */
-		return tunnel_enter(inner, FLOW_TUNNEL_ERSPAN, 0, len + (flags & 0x10 ? 8 : 0), 0);
+		len += 4; /* sequence number */
+	if (proto == ETH_P_ERSPAN || proto == ETH_P_ERSPAN2)
+		return tunnel_erspan(in, inner, len, flags & 0x10, proto);
 	return tunnel_payload(inner, FLOW_TUNNEL_GRE, id, len, proto);
 }
 
-static __always_inline bool tunnel_gtpu(const __u8 *at, struct packet *inner)
+/* Skips extension headers (29.281 5.2.1); inner->offset is at the type of the first. */
+static __always_inline bool tunnel_gtp_extensions(const struct parse_input *in,
+						  struct packet *inner)
 {
-	__u32 len = 8 + (at[0] & 7 ? 4 : 0);
+	for (int i = 0; i <= TUNNEL_GTP_MAX_EXT; i++) {
+		const __u8 *type = in->start + inner->offset;
 
-	if ((at[0] & 0xf0) != 0x30 || at[1] != 0xff ||
-	    at[0] & 4) /* extension headers: not followed */
-		return false;
-	return tunnel_enter(inner, FLOW_TUNNEL_GTPU, tunnel_be32(at + 4), len, TUNNEL_ANY_IP);
+		if (inner->offset > PARSE_MAX_OFFSET || (const void *)(type + 2) > in->end)
+			return false;
+		if (!type[0]) {
+			inner->offset++;
+			return true;
+		}
+		if (!type[1]) /* the length, in 4 bytes, from there to the next type */
+			return false;
+		inner->offset += type[1] * 4;
+	}
+	return false;
 }
 
-static __always_inline bool tunnel_udp(const __u8 *at, __u16 sport, __u16 dport,
-				       struct packet *inner)
+static __always_inline bool tunnel_gtpu(const struct parse_input *in, const __u8 *at,
+					struct packet *inner)
+{
+	__u32 len = 8 + (at[0] & 7 ? 4 : 0);
+	bool extended = at[0] & 4;
+
+	if ((at[0] & 0xf0) != 0x30 || at[1] != 0xff)
+		return false;
+	(void)tunnel_enter(inner, FLOW_TUNNEL_GTPU, 0, len - extended, TUNNEL_ANY_IP);
+	return !extended || tunnel_gtp_extensions(in, inner);
+}
+
+/* An authentication and an origin indication may come first (RFC 4380 5.1.1). */
+static __always_inline bool tunnel_teredo(const struct parse_input *in, const __u8 *at,
+					  struct packet *inner)
+{
+	if (at[0] == 0 && at[1] == 1) {
+		inner->offset +=
+			4 + at[2] + at[3] + 8 + 1; /* client id, value, nonce, confirmation */
+		at = in->start + inner->offset;
+		if (inner->offset > PARSE_MAX_OFFSET ||
+		    (const void *)(at + TUNNEL_HEADER_BYTES) > in->end)
+			return false;
+	}
+	return tunnel_enter(inner, FLOW_TUNNEL_TEREDO, 0, at[0] == 0 && at[1] == 0 ? 8 : 0,
+			    bpf_htons(ETH_P_IPV6));
+}
+
+static __always_inline bool tunnel_udp(const struct parse_input *in, const __u8 *at, __u16 sport,
+				       __u16 dport, struct packet *inner)
 {
 	if (dport == 4789 || dport == 8472)
 		return at[0] & 0x08 &&
@@ -124,33 +203,45 @@ static __always_inline bool tunnel_udp(const __u8 *at, __u16 sport, __u16 dport,
 		       tunnel_payload(inner, FLOW_TUNNEL_GENEVE, tunnel_be32(at + 4) >> 8,
 				      8 + (at[0] & 0x3f) * 4, at[2] << 8 | at[3]);
 	if (dport == 2152 || sport == 2152)
-		return tunnel_gtpu(at, inner);
-	if (dport == 3544 || sport == 3544) {
-		/* An origin indication (RFC 4380 5.1.1) may come first. */
-		__u32 len = at[0] == 0 && at[1] == 0 ? 8 : 0;
-
-		return (len || at[0] >> 4 == 6) &&
-		       tunnel_enter(inner, FLOW_TUNNEL_TEREDO, 0, len, bpf_htons(ETH_P_IPV6));
-	}
+		return tunnel_gtpu(in, at, inner);
+	if (dport == 3544 || sport == 3544)
+		return tunnel_teredo(in, at, inner);
 	return false;
 }
 
-/* GTP-U does not say which IP it carries: its first nibble does. */
-static __always_inline bool tunnel_ip_version(const struct parse_input *in, struct packet *inner)
+/* PPP in PPTP: address and control may be left out, and the zero before the protocol. */
+static __always_inline bool tunnel_ppp(const __u8 *at, struct packet *inner)
 {
-	const __u8 *ip = in->start + inner->offset;
+	__u32 skip = at[0] == 0xff && at[1] == 0x03 ? 2 : 0;
+	__u8 proto;
 
-	if (inner->ethertype != TUNNEL_ANY_IP)
+	if (skip)
+		at += 2;
+	skip += at[0] ? 1 : 2;
+	proto = at[0] ? at[0] : at[1];
+	inner->offset += skip;
+	inner->ethertype = proto == 0x57 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	return proto == 0x21 || proto == 0x57;
+}
+
+/* GTP-U and PPTP do not say what they carry: the first bytes of that do. */
+static __always_inline bool tunnel_look(const struct parse_input *in, struct packet *inner)
+{
+	const __u8 *at = in->start + inner->offset;
+
+	if (inner->ethertype != TUNNEL_ANY_IP && inner->ethertype != TUNNEL_PPP)
 		return true;
-	if (inner->offset > PARSE_MAX_OFFSET || (const void *)(ip + 1) > in->end)
+	if (inner->offset > PARSE_MAX_OFFSET || (const void *)(at + 4) > in->end)
 		return false;
-	inner->ethertype = *ip >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	if (inner->ethertype == TUNNEL_PPP)
+		return tunnel_ppp(at, inner);
+	inner->ethertype = *at >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 	return true;
 }
 
 /*
- * Looks behind the headers of outer. True: inner is set up for parse_link()
- * (ethertype 0) or parse_network(); if those fail, the packet is outer's.
+ * Looks behind the headers of outer. False: inner is of no use. True: inner is set up for
+ * parse_link() (ethertype 0) or parse_network(); if those fail, the packet is outer's.
  */
 static __always_inline bool tunnel_open(const struct parse_input *in, const struct packet *outer,
 					struct packet *inner)
@@ -168,11 +259,11 @@ static __always_inline bool tunnel_open(const struct parse_input *in, const stru
 	case IPPROTO_IPV6:
 		return tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 0, bpf_htons(ETH_P_IPV6));
 	case IPPROTO_GRE:
-		return tunnel_gre(at, inner);
+		return tunnel_gre(in, at, inner) && tunnel_look(in, inner);
 	case IPPROTO_UDP:
-		return tunnel_udp(at, outer->dir ? port_b : port_a, outer->dir ? port_a : port_b,
-				  inner) &&
-		       tunnel_ip_version(in, inner);
+		return tunnel_udp(in, at, outer->dir ? port_b : port_a,
+				  outer->dir ? port_a : port_b, inner) &&
+		       tunnel_look(in, inner);
 	default:
 		return false;
 	}

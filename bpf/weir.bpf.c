@@ -192,7 +192,7 @@ __noinline int join_fragments(struct event *ev)
 	key.id = ev->packet.fragment_id;
 	key.proto = k->proto;
 	key.dir = ev->packet.dir;
-	if (ev->packet.fragment == PARSE_FIRST_FRAGMENT) {
+	if (ev->packet.fragment != PARSE_LATER_FRAGMENT) {
 		flow.port_a = k->port_a;
 		flow.port_b = k->port_b;
 		flow.icmp_type = k->icmp_type;
@@ -382,6 +382,7 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 		return ev ? parse_extensions(&in, &ev->packet) : PARSE_TRUNCATED;                  \
 	}                                                                                          \
                                                                                                    \
+	/* Goes one level deeper into ev->packet. Not 0: it stays as it is. */                     \
 	__noinline int kind##_tunnel(context *ctx, struct event *ev, __u32 len)                    \
 	{                                                                                          \
 		struct parse_input in = kind##_input(ctx, len);                                    \
@@ -389,11 +390,11 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 		__u32 res = PARSE_OK;                                                              \
                                                                                                    \
 		if (!ev)                                                                           \
-			return 0;                                                                  \
+			return PARSE_TRUNCATED;                                                    \
 		outer = ev->packet;                                                                \
 		if (!tunnel_open(&in, &outer, &ev->packet))                                        \
-			return 0;                                                                  \
-		if (!ev->packet.ethertype)                                                         \
+			res = PARSE_NOT_IP;                                                        \
+		if (!res && !ev->packet.ethertype)                                                 \
 			res = parse_link(&in, &ev->packet);                                        \
 		if (!res)                                                                          \
 			res = parse_network(&in, &ev->packet);                                     \
@@ -403,7 +404,7 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 			res = parse_transport(&in, &ev->packet);                                   \
 		if (res)                                                                           \
 			ev->packet = outer; /* not for us to open: the tunnel is the flow */       \
-		else                                                                               \
+		else if (!outer.key.tunnel)                                                        \
 			keep_outer(&outer, ev);                                                    \
 		return res;                                                                        \
 	}                                                                                          \
@@ -423,15 +424,17 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 		__u8 head[PAYLOAD_HEAD] = {};                                                      \
 		struct flow_payload *out;                                                          \
 		struct flow_slot *slot;                                                            \
-		__u32 n;                                                                           \
+		__u32 n, n_head;                                                                   \
 		int wanted;                                                                        \
                                                                                                    \
 		if (!ev || ev->packet.offset >= len)                                               \
 			return 0;                                                                  \
 		slot = bpf_map_lookup_elem(&slots, &ev->slot);                                     \
 		n = len - ev->packet.offset;                                                       \
-		if (!slot || n < PAYLOAD_HEAD ||                                                   \
-		    kind##_load_bytes(ctx, ev->packet.offset, head, PAYLOAD_HEAD))                 \
+		if (n > ev->packet.rest)                                                           \
+			n = ev->packet.rest;                                                       \
+		n_head = n < PAYLOAD_HEAD ? n : PAYLOAD_HEAD;                                      \
+		if (!slot || !n_head || kind##_load_bytes(ctx, ev->packet.offset, head, n_head))   \
 			return 0;                                                                  \
 		wanted = payload_kind(&ev->packet, slot, head);                                    \
 		if (wanted < 0)                                                                    \
@@ -439,8 +442,6 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 		out = reserve_payload(ev, wanted);                                                 \
 		if (!out)                                                                          \
 			return 0;                                                                  \
-		if (n > ev->packet.rest)                                                           \
-			n = ev->packet.rest;                                                       \
 		if (n > PAYLOAD_BYTES)                                                             \
 			n = PAYLOAD_BYTES;                                                         \
 		out->len = n;                                                                      \
@@ -468,8 +469,9 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 			res = kind##_extensions(ctx, ev);                                          \
 		if (!res)                                                                          \
 			res = parse_transport(&in, &ev->packet);                                   \
-		if (!res && tunnel_possible(&ev->packet))                                          \
-			(void)kind##_tunnel(ctx, ev, len);                                         \
+		for (int i = 0; !res && i < TUNNEL_MAX_LEVELS; i++)                                \
+			if (!tunnel_possible(&ev->packet) || kind##_tunnel(ctx, ev, len))          \
+				break;                                                             \
 		if (!res && parse_is_icmp_error(&ev->packet))                                      \
 			(void)kind##_icmp_error(ctx, ev);                                          \
 		return res;                                                                        \

@@ -11,6 +11,7 @@
 #include "collector/query.h"
 #include "common/addr.h"
 #include "common/output.h"
+#include "proto/flow_columns.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -24,56 +25,47 @@ struct parser {
 	struct filter_error *error;
 };
 
-/* Columns that hold numbers, and their short names. */
+/* Numbers that a record does not carry as they are, and short names. */
 static const struct number_column {
 	const char *name, *column;
 	enum filter_unit unit;
 } number_columns[] = {
-	{"bytes", "bytes", FILTER_UNIT_COUNT},
-	{"packets", "packets", FILTER_UNIT_COUNT},
-	{"rev_bytes", "rev_bytes", FILTER_UNIT_COUNT},
-	{"rev_packets", "rev_packets", FILTER_UNIT_COUNT},
-	{"total_bytes", "total_bytes", FILTER_UNIT_COUNT},
-	{"total_packets", "total_packets", FILTER_UNIT_COUNT},
-	{"rev_total_bytes", "rev_total_bytes", FILTER_UNIT_COUNT},
-	{"rev_total_packets", "rev_total_packets", FILTER_UNIT_COUNT},
 	{"retrans", "retrans_pkts", FILTER_UNIT_COUNT},
-	{"retrans_pkts", "retrans_pkts", FILTER_UNIT_COUNT},
-	{"retrans_bytes", "retrans_bytes", FILTER_UNIT_COUNT},
 	{"rev_retrans", "rev_retrans_pkts", FILTER_UNIT_COUNT},
-	{"rev_retrans_pkts", "rev_retrans_pkts", FILTER_UNIT_COUNT},
-	{"rev_retrans_bytes", "rev_retrans_bytes", FILTER_UNIT_COUNT},
 	{"duration", "duration_us", FILTER_UNIT_TIME},
 	{"duration_us", "duration_us", FILTER_UNIT_US},
 	{"rtt", "rtt_us", FILTER_UNIT_TIME},
-	{"rtt_us", "rtt_us", FILTER_UNIT_US},
 	{"rtt_client", "rtt_client_us", FILTER_UNIT_TIME},
-	{"rtt_client_us", "rtt_client_us", FILTER_UNIT_US},
 	{"rtt_server", "rtt_server_us", FILTER_UNIT_TIME},
-	{"rtt_server_us", "rtt_server_us", FILTER_UNIT_US},
-	{"vlan", "vlan", FILTER_UNIT_COUNT},
 	{"ip_version", "ip_version", FILTER_UNIT_COUNT},
-	{"icmp_type", "icmp_type", FILTER_UNIT_COUNT},
-	{"icmp_code", "icmp_code", FILTER_UNIT_COUNT},
-	{"icmp_id", "icmp_id", FILTER_UNIT_COUNT},
-	{"src_port", "src_port", FILTER_UNIT_COUNT},
-	{"dst_port", "dst_port", FILTER_UNIT_COUNT},
-	{"tcp_flags", "tcp_flags", FILTER_UNIT_COUNT},
-	{"rev_tcp_flags", "rev_tcp_flags", FILTER_UNIT_COUNT},
 	{"start_ms", "start_ms", FILTER_UNIT_COUNT},
 	{"end_ms", "end_ms", FILTER_UNIT_COUNT},
-	{"flow_id", "flow_id", FILTER_UNIT_COUNT},
 	{"host_id", "host_id", FILTER_UNIT_COUNT},
 };
+
+/* All the others, under their own names; those that end in _us are times. */
+#define NAME(name, max, has) #name,
+static const char *const record_numbers[] = {FLOW_COUNTERS(NAME) FLOW_NUMBERS(NAME)};
+#undef NAME
 
 /* Columns that hold text. values: what they can be; NULL: anything. */
 static const struct text_column {
 	const char *name, *values;
 } text_columns[] = {
-	{"iface", NULL},
-	{"role", "client|server|unknown"},
+#define ANY_TEXT(name, max, has) {#name, NULL},
+	FLOW_TEXTS(ANY_TEXT)
+#undef ANY_TEXT
+		{"role", "client|server|unknown"},
 	{"direction", "ingress|egress|unknown"},
 	{"end_reason", "idle|active|end|forced|no_resources"},
+	{"tunnel", "ipip|gre|erspan|vxlan|geneve|gtpu|teredo"},
+	{"verdict", "syn_unanswered|refused|half_open|established|closed|reset|timed_out"},
+	{"community_id", NULL},
+	{"dns_qname", NULL},
+	{"dns_qtype", NULL},
+	{"dns_rcode", NULL},
+	{"tls_sni", NULL},
+	{"tls_alpn", NULL},
 };
 
 /* Terms of one word. */
@@ -376,9 +368,8 @@ static int parse_text_column(struct parser *p, const struct text_column *c)
 		return err;
 	if (c->values && !one_of(c->values, p->token.word))
 		return fail(p, p->token.at, "%s is one of %s", c->name, c->values);
-	query_add(p->q, "%s = ?%u", c->name, query_bind_text(p->q, p->token.word));
-	if (c->values)
-		query_add(p->q, " COLLATE NOCASE");
+	query_add(p->q, "ifnull(%s = ?%u%s, 0)", c->name, query_bind_text(p->q, p->token.word),
+		  c->values ? " COLLATE NOCASE" : "");
 	return advance(p);
 }
 
@@ -421,8 +412,35 @@ static int parse_side(struct parser *p)
 	return parse_keyword(p, k, side);
 }
 
+static enum filter_unit unit_of(const char *name)
+{
+	const char *last = strrchr(name, '_');
+
+	return last && strcmp(last, "_us") == 0 ? FILTER_UNIT_US : FILTER_UNIT_COUNT;
+}
+
+static bool find_number(const struct parser *p, struct number_column *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(number_columns); i++) {
+		if (at_word(p, number_columns[i].name)) {
+			*ret = number_columns[i];
+			return true;
+		}
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(record_numbers); i++) {
+		const char *name = record_numbers[i];
+
+		if (at_word(p, name)) {
+			*ret = (struct number_column){name, name, unit_of(name)};
+			return true;
+		}
+	}
+	return false;
+}
+
 static int parse_term(struct parser *p)
 {
+	struct number_column number;
 	const struct keyword *k;
 	int err = expect_word(p, "a condition such as port 443");
 
@@ -441,10 +459,8 @@ static int parse_term(struct parser *p)
 			return advance(p);
 		}
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(number_columns); i++) {
-		if (at_word(p, number_columns[i].name))
-			return parse_number_column(p, &number_columns[i]);
-	}
+	if (find_number(p, &number))
+		return parse_number_column(p, &number);
 	for (size_t i = 0; i < ARRAY_SIZE(text_columns); i++) {
 		if (at_word(p, text_columns[i].name))
 			return parse_text_column(p, &text_columns[i]);

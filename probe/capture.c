@@ -40,7 +40,7 @@ static int fail(const char *what, int err)
 	return err == -EPERM || err == -EACCES ? EXIT_PERMISSION : EXIT_RUNTIME;
 }
 
-static int check_kernel(void)
+int capture_check_kernel(void)
 {
 	int err = datapath_check();
 
@@ -132,7 +132,7 @@ static int start(struct capture *c, const struct settings *s, uint64_t epoch, dr
 	};
 	int err, code;
 
-	code = check_kernel();
+	code = capture_check_kernel();
 	if (!code)
 		code = select_ifaces(c, s);
 	if (code)
@@ -230,6 +230,16 @@ void capture_drain(struct capture *c, enum drain_scope scope)
 		log_warn("cannot read the flow table: %s, trying again", strerror(-err));
 }
 
+void capture_payloads(struct capture *c)
+{
+	drain_payloads(c->drain);
+}
+
+int capture_payloads_fd(const struct capture *c)
+{
+	return drain_payloads_fd(c->drain);
+}
+
 void capture_finish(struct capture *c)
 {
 	hooks_close(take_ptr(c->hooks));
@@ -246,6 +256,11 @@ const uint64_t *capture_counters(struct capture *c)
 const struct drain_stats *capture_stats(const struct capture *c)
 {
 	return drain_stats(c->drain);
+}
+
+const uint64_t *capture_names_counters(const struct capture *c)
+{
+	return drain_names_counters(c->drain);
 }
 
 const struct hooks *capture_hooks(const struct capture *c)

@@ -24,6 +24,9 @@ struct settings;
 int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, void *arg,
 		 struct capture **ret);
 
+/* EXIT_OK if the BPF programs can be loaded here, or another exit code after logging why not. */
+int capture_check_kernel(void);
+
 /* Detaches if capture_finish() has not. NULL is a no-op. */
 void capture_close(struct capture *c);
 
@@ -45,6 +48,10 @@ const struct follow_stats *capture_follow_stats(const struct capture *c);
 /* One pass over the flow table; failures are logged and counted, not returned. */
 void capture_drain(struct capture *c, enum drain_scope scope);
 
+/* Call it when the descriptor, which c owns, is readable, or payloads are lost: drain.h. */
+void capture_payloads(struct capture *c);
+int capture_payloads_fd(const struct capture *c);
+
 /* Detaches the hooks, then drains with DRAIN_FINAL: the counters are final as well. */
 void capture_finish(struct capture *c);
 
@@ -52,6 +59,7 @@ void capture_finish(struct capture *c);
 const uint64_t *capture_counters(struct capture *c);
 
 const struct drain_stats *capture_stats(const struct capture *c);
+const uint64_t *capture_names_counters(const struct capture *c);
 
 /* The hooks, until capture_finish(). */
 const struct hooks *capture_hooks(const struct capture *c);

@@ -105,18 +105,20 @@ static int set_sizes(struct weir_bpf *skel, uint32_t n_slots, uint64_t seed)
 	return err;
 }
 
-static int load(uint32_t n_slots, bool with_frags, struct weir_bpf **ret)
+static int load(uint32_t n_slots, bool replaying, bool with_frags, struct weir_bpf **ret)
 {
 	struct weir_bpf *skel;
-	uint64_t seed;
+	uint64_t seed = 0; /* a replay has the same result each time */
 	int err;
 
-	if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
+	if (!replaying && getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
 		return -EIO;
 	skel = weir_bpf__open();
 	err = -errno;
 	if (!skel)
 		return err < 0 ? err : -ENOMEM;
+	skel->rodata->replaying = replaying;
+	skel->rodata->copy_payloads = true;
 	err = set_sizes(skel, n_slots, seed);
 	if (!err)
 		err = bpf_program__set_autoload(skel->progs.weir_xdp_frags, with_frags);
@@ -203,7 +205,7 @@ static uint32_t power_of_two(uint32_t at_least)
 	return n;
 }
 
-int datapath_open(uint32_t max_flows, struct datapath **ret)
+static int open_for(uint32_t max_flows, bool replaying, struct datapath **ret)
 {
 	uint32_t n_slots = power_of_two(max_flows);
 	struct datapath *d;
@@ -217,10 +219,10 @@ int datapath_open(uint32_t max_flows, struct datapath **ret)
 	if (!d)
 		return -ENOMEM;
 	d->n_cpus = libbpf_num_possible_cpus();
-	err = d->n_cpus < 0 ? d->n_cpus : load(n_slots, true, &d->skel);
+	err = d->n_cpus < 0 ? d->n_cpus : load(n_slots, replaying, true, &d->skel);
 	if (err == -EINVAL) { /* xdp.frags is new in Linux 5.18 */
 		log_debug("loading again without the program for XDP fragments");
-		err = load(n_slots, false, &d->skel);
+		err = load(n_slots, replaying, false, &d->skel);
 	}
 	if (!err)
 		err = map_table(d, n_slots);
@@ -231,6 +233,27 @@ int datapath_open(uint32_t max_flows, struct datapath **ret)
 	note_programs(d);
 	*ret = d;
 	return 0;
+}
+
+int datapath_open(uint32_t max_flows, struct datapath **ret)
+{
+	return open_for(max_flows, false, ret);
+}
+
+int datapath_open_replay(uint32_t max_flows, struct datapath **ret)
+{
+	return open_for(max_flows, true, ret);
+}
+
+int datapath_replay(struct datapath *d, const struct flow_replay *packet, const void *frame,
+		    size_t len)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = (uint32_t)len);
+	int err;
+
+	d->skel->bss->replay = *packet;
+	err = bpf_prog_test_run_opts(d->prog_fds[DATAPATH_TC_INGRESS], &opts);
+	return err < 0 ? err : 0;
 }
 
 void datapath_close(struct datapath *d)
@@ -250,6 +273,11 @@ const struct datapath_table *datapath_table(const struct datapath *d)
 int datapath_prog_fd(const struct datapath *d, enum datapath_prog prog)
 {
 	return d->prog_fds[prog];
+}
+
+int datapath_payloads_fd(const struct datapath *d)
+{
+	return bpf_map__fd(d->skel->maps.payloads);
 }
 
 void datapath_settle(void)

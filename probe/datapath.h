@@ -13,6 +13,7 @@
 #define WEIR_PROBE_DATAPATH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "bpf/flow_abi.h"
@@ -56,12 +57,27 @@ struct datapath_table {
  */
 int datapath_open(uint32_t max_flows, struct datapath **ret);
 
+/* The same for datapath_replay(): the programs take time and lengths from there. */
+int datapath_open_replay(uint32_t max_flows, struct datapath **ret);
+
+/*
+ * Sends one Ethernet frame through the TC ingress program; nothing leaves the
+ * machine. len is from DATAPATH_FRAME_MIN to DATAPATH_FRAME_MAX bytes: the
+ * start of the frame is enough, packet has the real lengths and the time.
+ * Returns -errno.
+ */
+int datapath_replay(struct datapath *d, const struct flow_replay *packet, const void *frame,
+		    size_t len);
+#define DATAPATH_FRAME_MIN 14	/* an Ethernet header */
+#define DATAPATH_FRAME_MAX 3072 /* what BPF_PROG_TEST_RUN takes for one page, and some air */
+
 /* NULL is a no-op. */
 void datapath_close(struct datapath *d);
 
 /* Owned by d. */
 const struct datapath_table *datapath_table(const struct datapath *d);
 int datapath_prog_fd(const struct datapath *d, enum datapath_prog prog);
+int datapath_payloads_fd(const struct datapath *d); /* the map */
 
 /* Waits until every program that runs at this moment has ended (an RCU grace period). */
 void datapath_settle(void);

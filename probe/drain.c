@@ -8,6 +8,8 @@
 #include "bpf/flow_abi.h"
 #include "common/clock.h"
 #include "probe/datapath.h"
+#include "probe/names.h"
+#include "probe/payload_reader.h"
 #include "probe/siphash.h"
 
 /* A flow that has left the index and waits for its last record. */
@@ -20,6 +22,8 @@ struct drain {
 	const struct datapath *datapath;
 	const struct datapath_table *kernel;
 	struct flow_table *table;
+	struct names *names;
+	struct payload_reader *payloads;
 	drain_emit_fn emit;
 	void *arg;
 	uint64_t epoch;
@@ -52,6 +56,10 @@ int drain_new(const struct datapath *datapath, const struct flow_table_config *c
 	sized.n_slots = d->kernel->n_slots;
 	d->endings = calloc(sized.n_slots, sizeof(*d->endings));
 	err = d->endings ? flow_table_new(&sized, &d->table) : -ENOMEM;
+	if (!err)
+		err = names_new(sized.n_slots, &d->names);
+	if (!err)
+		err = payload_reader_open(datapath_payloads_fd(datapath), d->names, &d->payloads);
 	if (err) {
 		drain_free(d);
 		return err;
@@ -64,6 +72,8 @@ void drain_free(struct drain *d)
 {
 	if (!d)
 		return;
+	payload_reader_close(d->payloads);
+	names_free(d->names);
 	flow_table_free(d->table);
 	free(d->endings);
 	free(d);
@@ -74,10 +84,39 @@ const struct drain_stats *drain_stats(const struct drain *d)
 	return &d->stats;
 }
 
+void drain_payloads(struct drain *d)
+{
+	payload_reader_consume(d->payloads);
+}
+
+int drain_payloads_fd(const struct drain *d)
+{
+	return payload_reader_fd(d->payloads);
+}
+
+const uint64_t *drain_names_counters(const struct drain *d)
+{
+	return names_counters(d->names);
+}
+
 static void emit(struct drain *d, const struct flow_record *r, const struct flow_view *v)
 {
 	d->stats.records++;
 	d->emit(r, v, d->arg);
+}
+
+/*
+ * The extremes of the next record. A program that stores one at this moment
+ * moves it into the record before or after, or out of both; counts and sums,
+ * which are never reset, lose nothing.
+ */
+static void begin_interval(const struct datapath_table *k, uint32_t index)
+{
+	k->slots[index].response_max_us = 0;
+	for (int half = 0; half < 2; half++) {
+		k->perf[index].half[half].rtt_min_us = 0;
+		k->perf[index].half[half].rtt_max_us = 0;
+	}
 }
 
 static void report(struct drain *d, const struct flow_view *v, enum flow_end_reason reason)
@@ -85,6 +124,9 @@ static void report(struct drain *d, const struct flow_view *v, enum flow_end_rea
 	struct flow_record r;
 
 	flow_table_report(d->table, v, &d->now, reason, &r);
+	names_fill(d->names, v->index, reason, &r);
+	if (reason == FLOW_END_ACTIVE)
+		begin_interval(d->kernel, v->index);
 	emit(d, &r, v);
 }
 
@@ -116,6 +158,7 @@ static void take_out(struct drain *d)
 	if (d->n_endings == 0)
 		return;
 	datapath_settle();
+	drain_payloads(d); /* nothing of these flows comes after this */
 	for (uint32_t i = 0; i < d->n_endings; i++) {
 		uint32_t index = d->endings[i].index;
 		struct flow_view v = {index, &d->kernel->slots[index], &d->kernel->perf[index]};
@@ -216,10 +259,19 @@ static int read_refused(struct drain *d)
 
 int drain_run(struct drain *d, enum drain_scope scope)
 {
+	uint64_t mono_ns = clock_mono_ns();
+	struct flow_now now = {mono_ns, clock_real_ns() - mono_ns};
+
+	return drain_run_at(d, scope, &now);
+}
+
+int drain_run_at(struct drain *d, enum drain_scope scope, const struct flow_now *now)
+{
 	int err;
 
-	d->now.mono_ns = clock_mono_ns();
-	d->now.real_offset_ns = clock_real_ns() - clock_mono_ns();
+	d->now = *now;
+	drain_payloads(d);
+	names_expire(d->names, now->mono_ns);
 	read_flows(d, scope);
 	err = read_refused(d);
 	if (err)

@@ -7,6 +7,7 @@
  * after an RCU grace period are their counts read for the last time (struct
  * flow_bucket), so no packet falls in between. What the full table refused
  * comes as one record per hook: no addresses, protocol 0, FLOW_END_NO_RESOURCES.
+ * The names in a record are from the payloads, see drain_payloads().
  *
  * Threads: one drain belongs to one thread.
  */
@@ -46,6 +47,24 @@ void drain_free(struct drain *d);
 
 /* One pass. Returns -errno if the catch-all could not be read this time. */
 int drain_run(struct drain *d, enum drain_scope scope);
+
+/*
+ * The same at another time than now: a capture's. What the full table refused
+ * is reported as seen since the run before.
+ */
+int drain_run_at(struct drain *d, enum drain_scope scope, const struct flow_now *now);
+
+/*
+ * Takes the payloads that the programs have copied: names and latencies come
+ * from them (probe/names.h). drain_run() does it as well, but the ring may be
+ * full before: call it whenever the descriptor is readable, which d owns. A
+ * replay calls it after every packet.
+ */
+void drain_payloads(struct drain *d);
+int drain_payloads_fd(const struct drain *d);
+
+/* The counters of names.h, NAMES_COUNTER_MAX of them; owned by d. */
+const uint64_t *drain_names_counters(const struct drain *d);
 
 const struct drain_stats *drain_stats(const struct drain *d);
 

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/spelling.h"
 #include "probe/check.h"
+#include "probe/replay.h"
 #include "probe/run.h"
 #include "probe/settings.h"
 #include "probe/show.h"
@@ -22,6 +23,7 @@ static const struct {
 	{&run_command, run_main},
 	{&show_command, show_main},
 	{&check_command, check_main},
+	{&replay_command, replay_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 

@@ -18,6 +18,7 @@
 #include "probe/hooks.h"
 #include "probe/iface.h"
 #include "probe/identity.h"
+#include "probe/names_counter.h"
 #include "probe/outbox.h"
 #include "probe/sender.h"
 #include "probe/settings.h"
@@ -101,6 +102,7 @@ static void warn_losses(struct run *run, uint64_t refused, uint64_t dropped)
 static void set_counters(struct run *run)
 {
 	static const char *const names[FLOW_CNT_MAX] = FLOW_COUNTER_NAMES;
+	static const char *const unnamed[NAMES_COUNTER_MAX] = NAMES_COUNTER_NAMES;
 	const uint64_t *kernel = capture_counters(run->capture);
 	const struct drain_stats *drain = capture_stats(run->capture);
 	const struct follow_stats *follow = capture_follow_stats(run->capture);
@@ -136,6 +138,8 @@ static void set_counters(struct run *run)
 
 	for (size_t i = 0; i < FLOW_CNT_MAX; i++)
 		set_counter(run, names[i], kernel[i]);
+	for (size_t i = 0; i < NAMES_COUNTER_MAX; i++)
+		set_counter(run, unnamed[i], capture_names_counters(run->capture)[i]);
 	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 		set_counter(run, ours[i].name, ours[i].value);
 	set_drop_counters(run);
@@ -205,13 +209,27 @@ static int start(struct run *run)
 	return EXIT_OK;
 }
 
-static bool wait_until(int stop_fd, uint64_t when_ns)
+/* Takes payloads as they come. Returns false when asked to stop. */
+static bool wait_until(struct run *run, int stop_fd, uint64_t when_ns)
 {
-	struct pollfd stop = {.fd = stop_fd, .events = POLLIN};
-	uint64_t now_ns = clock_mono_ns();
-	int left_ms = when_ns > now_ns ? (int)((when_ns - now_ns) / NS_PER_MS) + 1 : 0;
+	struct pollfd fds[] = {
+		{.fd = stop_fd, .events = POLLIN},
+		{.fd = capture_payloads_fd(run->capture), .events = POLLIN},
+	};
 
-	return poll(&stop, 1, left_ms) == 0;
+	for (;;) {
+		uint64_t now_ns = clock_mono_ns();
+		int left_ms = when_ns > now_ns ? (int)((when_ns - now_ns) / NS_PER_MS) + 1 : 0;
+		int ready = poll(fds, 2, left_ms);
+
+		if (ready == 0)
+			return true;
+		if (ready < 0 || fds[0].revents)
+			return false;
+		capture_payloads(run->capture);
+		if (left_ms == 0)
+			return true; /* payloads without end must not keep us from draining */
+	}
 }
 
 /* A pass that takes longer than the interval delays the next: never two at once. */
@@ -220,7 +238,7 @@ static void loop(struct run *run, int stop_fd)
 	uint64_t interval_ns = run->settings.drain_ms * NS_PER_MS;
 	uint64_t next_ns = clock_mono_ns() + interval_ns;
 
-	while (wait_until(stop_fd, next_ns)) {
+	while (wait_until(run, stop_fd, next_ns)) {
 		capture_follow(run->capture);
 		capture_drain(run->capture, DRAIN_DUE);
 		set_counters(run);

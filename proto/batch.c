@@ -7,55 +7,32 @@
 #include <string.h>
 
 #include "proto/codec.h"
+#include "proto/dictionary.h"
+#include "proto/flow_columns.h"
 #include "proto/frame.h"
 #include "weir.pb-c.h"
 
-#define ADDR_BYTES  16
-#define VLAN_MAX    4095
-#define FLOW_ID_MAX ((UINT64_C(1) << 53) - 1)
-#define NS_PER_US   1000
+#define ADDR_BYTES 16
+#define NS_PER_US  1000
+
+#define TEXT(name, max, has) TEXT_##name,
+enum { FLOW_TEXTS(TEXT) N_TEXTS }; /* as a row may have */
+#undef TEXT
+#define TEXT_MAX_BYTES 256 /* the longest, with its NUL */
 
 /*
- * The columns that have the same name in the schema and in struct flow_record:
- * X(name, largest value). 64-bit ones first, so that all of them can share one
- * allocation. Times, addresses and the interface are apart, see below.
+ * Every column that has a number for each row, in the order of the allocation:
+ * 64-bit ones first. Addresses, histograms and what a row has only with a
+ * tunnel are apart.
  */
-#define PLAIN_COLUMNS(X)                                                                           \
-	X(flow_id, FLOW_ID_MAX)                                                                    \
-	X(packets, COUNT_MAX)                                                                      \
-	X(bytes, COUNT_MAX)                                                                        \
-	X(rev_packets, COUNT_MAX)                                                                  \
-	X(rev_bytes, COUNT_MAX)                                                                    \
-	X(total_packets, COUNT_MAX)                                                                \
-	X(total_bytes, COUNT_MAX)                                                                  \
-	X(rev_total_packets, COUNT_MAX)                                                            \
-	X(rev_total_bytes, COUNT_MAX)                                                              \
-	X(retrans_pkts, COUNT_MAX)                                                                 \
-	X(retrans_bytes, COUNT_MAX)                                                                \
-	X(rev_retrans_pkts, COUNT_MAX)                                                             \
-	X(rev_retrans_bytes, COUNT_MAX)                                                            \
-	X(src_port, UINT16_MAX)                                                                    \
-	X(dst_port, UINT16_MAX)                                                                    \
-	X(proto, UINT8_MAX)                                                                        \
-	X(icmp_type, UINT8_MAX)                                                                    \
-	X(icmp_code, UINT8_MAX)                                                                    \
-	X(icmp_id, UINT16_MAX)                                                                     \
-	X(vlan, VLAN_MAX)                                                                          \
-	X(direction, FLOW_DIRECTION_MAX - 1)                                                       \
-	X(role, FLOW_ROLE_MAX - 1)                                                                 \
-	X(end_reason, FLOW_END_MAX - 1)                                                            \
-	X(tcp_flags, UINT16_MAX)                                                                   \
-	X(rev_tcp_flags, UINT16_MAX)                                                               \
-	X(rtt_us, UINT32_MAX)                                                                      \
-	X(rtt_client_us, UINT32_MAX)                                                               \
-	X(rtt_server_us, UINT32_MAX)
-
-/* Every column of the schema that is an array, in the order of the allocation. */
 #define ARRAY_COLUMNS(X)                                                                           \
-	X(start_us, 0)                                                                             \
-	X(end_us, 0)                                                                               \
-	PLAIN_COLUMNS(X)                                                                           \
-	X(iface, 0)
+	X(start_us, 0, true)                                                                       \
+	X(end_us, 0, true)                                                                         \
+	FLOW_COLUMNS(X)                                                                            \
+	FLOW_TEXTS(X)
+
+/* As many bytes a row as all that is not in ARRAY_COLUMNS may need. */
+#define REST_ROW_BYTES (4 * ADDR_BYTES + 2 * RTT_BUCKETS * sizeof(uint32_t))
 
 /* --- packing -------------------------------------------------------------- */
 
@@ -64,46 +41,36 @@ struct pack {
 	Weir__Batch m;
 	char *counter_name[BATCH_MAX_COUNTERS];
 	uint64_t counter_value[BATCH_MAX_COUNTERS];
-	char **iface_name; /* up to one a row */
-	uint8_t *arrays;   /* all columns and both addresses */
+	struct dictionary texts;
+	uint8_t *arrays; /* all columns */
 };
 
 static int alloc_columns(struct pack *p, size_t n)
 {
-	size_t row_bytes = 2 * ADDR_BYTES;
+	size_t row_bytes = REST_ROW_BYTES;
 	uint8_t *at;
 
-#define ADD_SIZE(name, max) row_bytes += sizeof(*p->m.name);
+#define ADD_SIZE(name, max, has) row_bytes += sizeof(*p->m.name);
 	ARRAY_COLUMNS(ADD_SIZE)
 #undef ADD_SIZE
-	p->iface_name = calloc(n, sizeof(*p->iface_name));
 	p->arrays = calloc(n, row_bytes);
-	if (!p->iface_name || !p->arrays)
+	if (!p->arrays || dictionary_init(&p->texts, n * N_TEXTS))
 		return -ENOMEM;
 	at = p->arrays;
-#define PLACE(name, max)                                                                           \
+#define PLACE(name, max, has)                                                                      \
 	p->m.n_##name = n;                                                                         \
 	p->m.name = (void *)at;                                                                    \
 	at += n * sizeof(*p->m.name);
 	ARRAY_COLUMNS(PLACE)
 #undef PLACE
+	p->m.data_rtt_hist = (uint32_t *)at;
+	p->m.rev_data_rtt_hist = p->m.data_rtt_hist + n * RTT_BUCKETS;
+	at = (uint8_t *)(p->m.rev_data_rtt_hist + n * RTT_BUCKETS);
 	p->m.src_addr = (ProtobufCBinaryData){n * ADDR_BYTES, at};
 	p->m.dst_addr = (ProtobufCBinaryData){n * ADDR_BYTES, at + n * ADDR_BYTES};
-	p->m.iface_name = p->iface_name;
+	p->m.outer_src_addr = (ProtobufCBinaryData){0, at + 2 * n * ADDR_BYTES};
+	p->m.outer_dst_addr = (ProtobufCBinaryData){0, at + 3 * n * ADDR_BYTES};
 	return 0;
-}
-
-/* Index of name in the dictionary, which it joins if need be. */
-static uint32_t iface_index(Weir__Batch *m, const char *name)
-{
-	uint32_t i;
-
-	for (i = 0; i < m->n_iface_name; i++)
-		/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): set below */
-		if (strcmp(m->iface_name[i], name) == 0)
-			return i;
-	m->iface_name[m->n_iface_name++] = (char *)name;
-	return i;
 }
 
 /* The earliest start, on a whole microsecond: differences to it cut no time apart. */
@@ -117,16 +84,62 @@ static uint64_t earliest_start(const struct flow_record *rows, size_t n)
 	return n ? base - base % NS_PER_US : 0;
 }
 
-static void put_row(Weir__Batch *m, size_t i, const struct flow_record *r)
+static void put_hist(uint32_t *column, size_t *n, uint32_t samples, const uint16_t *hist)
 {
+	for (size_t i = 0; samples && i < RTT_BUCKETS; i++)
+		column[(*n)++] = hist[i];
+}
+
+static void put_addr(ProtobufCBinaryData *column, const uint8_t addr[ADDR_BYTES])
+{
+	memcpy(column->data + column->len, addr, ADDR_BYTES);
+	column->len += ADDR_BYTES;
+}
+
+/* What only some rows have: appended to its column. */
+static void put_rest(Weir__Batch *m, const struct flow_record *r)
+{
+	put_hist(m->data_rtt_hist, &m->n_data_rtt_hist, r->data_rtt_samples, r->data_rtt_hist);
+	put_hist(m->rev_data_rtt_hist, &m->n_rev_data_rtt_hist, r->rev_data_rtt_samples,
+		 r->rev_data_rtt_hist);
+	if (r->tunnel) {
+		put_addr(&m->outer_src_addr, r->outer_src_addr);
+		put_addr(&m->outer_dst_addr, r->outer_dst_addr);
+	}
+}
+
+static void put_row(struct pack *p, size_t i, const struct flow_record *r)
+{
+	Weir__Batch *m = &p->m;
+
 	m->start_us[i] = (int64_t)(r->start_ns - m->base_ns) / NS_PER_US;
 	m->end_us[i] = (int64_t)(r->end_ns - m->base_ns) / NS_PER_US;
 	memcpy(m->src_addr.data + i * ADDR_BYTES, r->src_addr, ADDR_BYTES);
 	memcpy(m->dst_addr.data + i * ADDR_BYTES, r->dst_addr, ADDR_BYTES);
-	m->iface[i] = iface_index(m, r->iface);
-#define PUT(name, max) m->name[i] = r->name;
-	PLAIN_COLUMNS(PUT)
+#define PUT(name, max, has) m->name[i] = r->name;
+	FLOW_COLUMNS(PUT)
 #undef PUT
+#define PUT_TEXT(name, max, has) m->name[i] = dictionary_number(&p->texts, r->name);
+	FLOW_TEXTS(PUT_TEXT)
+#undef PUT_TEXT
+	put_rest(m, r);
+}
+
+static bool all_zero(const void *column, size_t bytes)
+{
+	const uint8_t *p = column;
+
+	return p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0;
+}
+
+static void leave_out_zeros(Weir__Batch *m)
+{
+#define LEAVE_OUT(name, max, has)                                                                  \
+	if (all_zero(m->name, m->n_##name * sizeof(*m->name)))                                     \
+		m->n_##name = 0;
+	FLOW_COLUMNS(LEAVE_OUT)
+	FLOW_TEXTS(LEAVE_OUT)
+#undef LEAVE_OUT
 }
 
 static int put_rows(struct pack *p, const struct batch *b)
@@ -141,7 +154,10 @@ static int put_rows(struct pack *p, const struct batch *b)
 		return err;
 	p->m.base_ns = earliest_start(b->rows, b->n_rows);
 	for (size_t i = 0; i < b->n_rows; i++)
-		put_row(&p->m, i, &b->rows[i]);
+		put_row(p, i, &b->rows[i]);
+	leave_out_zeros(&p->m);
+	p->m.text = p->texts.texts;
+	p->m.n_text = p->texts.n;
 	return 0;
 }
 
@@ -175,7 +191,7 @@ int batch_pack(const struct batch *b, struct packed *ret)
 	err = put_rows(&p, b);
 	if (!err)
 		err = codec_seal(&p.m.base, FRAME_BATCH, ret);
-	free(p.iface_name);
+	dictionary_done(&p.texts);
 	free(p.arrays);
 	return err;
 }
@@ -199,10 +215,56 @@ static bool above(uint64_t value, uint64_t max)
 	return value > max;
 }
 
-static const char *get_row(const Weir__Batch *m, size_t i, struct flow_record *r)
-{
-	const char *iface;
+/* How far the columns are read that only some rows have. */
+struct rest {
+	size_t hist, rev_hist, tunnels;
+};
 
+static const char *get_hist(const uint32_t *column, size_t *at, uint32_t samples, uint16_t *ret)
+{
+	for (size_t i = 0; samples && i < RTT_BUCKETS; i++) {
+		if (column[*at] > UINT16_MAX)
+			return "data_rtt_hist out of range";
+		ret[i] = (uint16_t)column[(*at)++];
+	}
+	return NULL;
+}
+
+/* The columns are long enough: see check_rest(). */
+static const char *get_rest(const Weir__Batch *m, struct rest *at, struct flow_record *r)
+{
+	const char *why;
+
+	why = get_hist(m->data_rtt_hist, &at->hist, r->data_rtt_samples, r->data_rtt_hist);
+	if (!why)
+		why = get_hist(m->rev_data_rtt_hist, &at->rev_hist, r->rev_data_rtt_samples,
+			       r->rev_data_rtt_hist);
+	if (why || !r->tunnel)
+		return why;
+	memcpy(r->outer_src_addr, m->outer_src_addr.data + at->tunnels * ADDR_BYTES, ADDR_BYTES);
+	memcpy(r->outer_dst_addr, m->outer_dst_addr.data + at->tunnels * ADDR_BYTES, ADDR_BYTES);
+	at->tunnels++;
+	return NULL;
+}
+
+/* Text number n of the dictionary, if there is such a one and it fits. ret is empty. */
+static bool get_text(const Weir__Batch *m, uint32_t n, char *ret, size_t size)
+{
+	size_t len;
+
+	if (n == 0)
+		return true;
+	if (n > m->n_text)
+		return false;
+	len = strlen(m->text[n - 1]);
+	if (len >= size)
+		return false;
+	memcpy(ret, m->text[n - 1], len + 1);
+	return true;
+}
+
+static const char *get_row(const Weir__Batch *m, size_t i, struct rest *at, struct flow_record *r)
+{
 	if (!time_from(m->base_ns, m->start_us[i], &r->start_ns) ||
 	    !time_from(m->base_ns, m->end_us[i], &r->end_ns))
 		return "time out of range";
@@ -210,47 +272,78 @@ static const char *get_row(const Weir__Batch *m, size_t i, struct flow_record *r
 		return "a flow ends before it starts";
 	memcpy(r->src_addr, m->src_addr.data + i * ADDR_BYTES, ADDR_BYTES);
 	memcpy(r->dst_addr, m->dst_addr.data + i * ADDR_BYTES, ADDR_BYTES);
-	if (m->iface[i] >= m->n_iface_name)
-		return "iface is not in the dictionary";
-	iface = m->iface_name[m->iface[i]];
-	memcpy(r->iface, iface, strlen(iface) + 1); /* fits: see check_ifaces() */
-	if (m->flow_id[i] == 0)
-		return "flow_id is 0";
-#define GET(name, max)                                                                             \
-	if (above(m->name[i], max))                                                                \
-		return #name " out of range";                                                      \
-	r->name = (__typeof__(r->name))m->name[i];
-	PLAIN_COLUMNS(GET)
+#define GET(name, max, has)                                                                        \
+	if (m->n_##name) {                                                                         \
+		if (above(m->name[i], max))                                                        \
+			return #name " out of range";                                              \
+		r->name = (__typeof__(r->name))m->name[i];                                         \
+	}
+	FLOW_COLUMNS(GET)
 #undef GET
+#define GET_TEXT(name, max, has)                                                                   \
+	if (m->n_##name && !get_text(m, m->name[i], r->name, max))                                 \
+		return #name " is not in the dictionary, or too long";
+	FLOW_TEXTS(GET_TEXT)
+#undef GET_TEXT
+	return r->flow_id ? get_rest(m, at, r) : "flow_id is 0";
+}
+
+static const char *check_texts(const Weir__Batch *m)
+{
+	char text[TEXT_MAX_BYTES];
+
+	if (m->n_text > (size_t)m->n_rows * N_TEXTS)
+		return "more texts than rows can have";
+	for (size_t i = 0; i < m->n_text; i++)
+		if (!codec_text(m->text[i], text, sizeof(text)))
+			return "bad text";
 	return NULL;
 }
 
-static const char *check_ifaces(const Weir__Batch *m)
+/* In how many rows a column that may be left out is not 0. */
+static size_t count_set(const uint32_t *column, size_t n)
 {
-	char name[IFACE_NAME_MAX];
+	size_t set = 0;
 
-	if (m->n_iface_name > m->n_rows)
-		return "more interfaces than rows";
-	for (size_t i = 0; i < m->n_iface_name; i++)
-		if (!codec_text(m->iface_name[i], name, sizeof(name)))
-			return "bad iface_name";
+	for (size_t i = 0; i < n; i++)
+		set += column[i] != 0;
+	return set;
+}
+
+static const char *check_rest(const Weir__Batch *m)
+{
+	size_t tunnels = count_set(m->tunnel, m->n_tunnel);
+
+	if (m->n_data_rtt_hist !=
+		    RTT_BUCKETS * count_set(m->data_rtt_samples, m->n_data_rtt_samples) ||
+	    m->n_rev_data_rtt_hist !=
+		    RTT_BUCKETS * count_set(m->rev_data_rtt_samples, m->n_rev_data_rtt_samples))
+		return "data_rtt_hist is not 16 values for each row with samples";
+	if (m->outer_src_addr.len != tunnels * ADDR_BYTES ||
+	    m->outer_dst_addr.len != tunnels * ADDR_BYTES)
+		return "outer addresses are not 16 bytes for each row with a tunnel";
 	return NULL;
 }
 
 static const char *check_columns(const Weir__Batch *m)
 {
 	size_t n = m->n_rows;
+	const char *why;
 
 	if (n > BATCH_MAX_ROWS)
 		return "too many rows";
-#define CHECK(name, max)                                                                           \
-	if (m->n_##name != n)                                                                      \
+	if (m->n_start_us != n || m->n_end_us != n)
+		return "start_us or end_us has not n_rows values";
+#define CHECK(name, max, has)                                                                      \
+	if (m->n_##name != n && m->n_##name != 0)                                                  \
 		return "column " #name " has not n_rows values";
-	ARRAY_COLUMNS(CHECK)
+	FLOW_COLUMNS(CHECK)
+	FLOW_TEXTS(CHECK)
 #undef CHECK
 	if (m->src_addr.len != n * ADDR_BYTES || m->dst_addr.len != n * ADDR_BYTES)
 		return "addresses are not 16 bytes a row";
-	return check_ifaces(m);
+	why = check_rest(m);
+	return why ? why : check_texts(m);
 }
 
 static const char *get_counters(const Weir__Batch *m, struct batch *b)
@@ -268,7 +361,7 @@ static const char *get_counters(const Weir__Batch *m, struct batch *b)
 
 		if (len == 0 || name[len] != '\0' || len >= COUNTER_NAME_MAX)
 			return "bad counter_name";
-		if (m->counter_value[i] > COUNT_MAX)
+		if (m->counter_value[i] > FLOW_TOTAL_MAX)
 			return "counter_value out of range";
 		memcpy(b->counters[i].name, name, len + 1);
 		b->counters[i].value = m->counter_value[i];
@@ -288,8 +381,8 @@ static const char *get_header(const Weir__Batch *m, struct batch *b)
 		return "probe_id is not 16 bytes";
 	if (m->seq > COUNT_MAX || m->first_seq == 0 || m->first_seq > m->seq)
 		return "first_seq and seq are no range";
-	if (m->dropped_rows > COUNT_MAX || m->dropped_packets > COUNT_MAX ||
-	    m->dropped_bytes > COUNT_MAX)
+	if (m->dropped_rows > FLOW_TOTAL_MAX || m->dropped_packets > FLOW_TOTAL_MAX ||
+	    m->dropped_bytes > FLOW_TOTAL_MAX)
 		return "dropped count out of range";
 	switch (m->kind) {
 	case WEIR__BATCH_KIND__FLOWS:
@@ -307,11 +400,12 @@ static const char *get_header(const Weir__Batch *m, struct batch *b)
 static const char *get_batch(const Weir__Batch *m, struct batch *b)
 {
 	const char *why = get_header(m, b);
+	struct rest at = {0};
 
 	if (!why)
 		why = get_counters(m, b);
 	for (size_t i = 0; i < b->n_rows && !why; i++)
-		why = get_row(m, i, &b->rows[i]);
+		why = get_row(m, i, &at, &b->rows[i]);
 	return why;
 }
 

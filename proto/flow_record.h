@@ -21,6 +21,15 @@
 #include <stdint.h>
 
 #define IFACE_NAME_MAX 16 /* IFNAMSIZ */
+/* Sizes of the texts below, with their NUL. */
+#define DNS_NAME_MAX 256
+#define TLS_SNI_MAX  256
+#define TLS_ALPN_MAX 64
+
+#define DNS_RCODE_NONE 255
+
+/* Bucket i counts samples of [2^(i+4), 2^(i+5)) us; the first and the last are open. */
+#define RTT_BUCKETS 16
 
 enum flow_direction {
 	FLOW_DIRECTION_UNKNOWN,
@@ -47,6 +56,49 @@ enum flow_end_reason {
 	FLOW_END_MAX,
 };
 
+/* What a flow travels in. Same numbers as enum flow_tunnel of the datapath. */
+enum flow_encap {
+	FLOW_ENCAP_NONE,
+	FLOW_ENCAP_IPIP, /* IPv4 or IPv6 in IPv4 or IPv6 */
+	FLOW_ENCAP_GRE,
+	FLOW_ENCAP_ERSPAN,
+	FLOW_ENCAP_VXLAN,
+	FLOW_ENCAP_GENEVE,
+	FLOW_ENCAP_GTPU,
+	FLOW_ENCAP_TEREDO,
+	FLOW_ENCAP_MAX,
+};
+
+/*
+ * What became of a TCP connection, as of this record. Established is one whose
+ * handshake was seen to its last ACK. So is one that was under way when it was
+ * first seen (no SYN, no SYN-ACK), and, where only one direction passes here or
+ * the SYN came before the probe, one that goes on as no other can: an ACK of
+ * the initiator, PSH or FIN of the other end. In this order:
+ *
+ *	CLOSED          established, FIN of both sides
+ *	RESET           established, then RST of either side
+ *	TIMED_OUT       established, and this record ends it for its silence
+ *	ESTABLISHED     established
+ *	HALF_OPEN       SYN-ACK, and no ACK to it (an RST of the initiator is none)
+ *	REFUSED         no SYN-ACK, but an RST of the other end
+ *	SYN_UNANSWERED  neither
+ *
+ * The last three are final only in the last record of a flow: more may come.
+ */
+enum flow_verdict {
+	FLOW_VERDICT_NONE, /* not TCP */
+	FLOW_VERDICT_SYN_UNANSWERED,
+	FLOW_VERDICT_REFUSED,
+	FLOW_VERDICT_HALF_OPEN,
+	FLOW_VERDICT_ESTABLISHED,
+	FLOW_VERDICT_CLOSED,
+	FLOW_VERDICT_RESET,
+	FLOW_VERDICT_TIMED_OUT,
+	FLOW_VERDICT_MAX,
+};
+
+/* Numbers are also rows of proto/flow_columns.h, which says when each is measured. */
 struct flow_record {
 	uint64_t flow_id;  /* random-looking, 1 to 2^53 - 1 so that JSON readers keep it exact */
 	uint64_t start_ns; /* first packet of the flow */
@@ -73,6 +125,50 @@ struct flow_record {
 	uint32_t rtt_us, rtt_client_us, rtt_server_us;
 	uint64_t retrans_pkts, retrans_bytes; /* TCP segments of src sent again; payload bytes */
 	uint64_t rev_retrans_pkts, rev_retrans_bytes; /* the same of dst */
+
+	/* Of what src sent and, rev_, of what dst sent, since the record before. TCP: */
+	uint32_t ooo_pkts, rev_ooo_pkts;	 /* segments that came late, not sent again */
+	uint32_t dup_acks, rev_dup_acks;	 /* RFC 5681 section 2 */
+	uint32_t zero_windows, rev_zero_windows; /* segments that advertised no window */
+	uint32_t ce_pkts, rev_ce_pkts;		 /* any IP: ECN congestion experienced */
+	uint16_t mss, rev_mss;			 /* TCP: from its SYN; 0: not seen */
+	/*
+	 * Round trips since the record before, each counted at this point:
+	 * payload of src (rev_: of dst) to the acknowledgement of the other
+	 * end, or echo request to reply. min <= avg <= max.
+	 */
+	uint32_t data_rtt_samples, data_rtt_min_us, data_rtt_avg_us, data_rtt_max_us;
+	uint32_t rev_data_rtt_samples, rev_data_rtt_min_us, rev_data_rtt_avg_us,
+		rev_data_rtt_max_us;
+	uint16_t data_rtt_hist[RTT_BUCKETS], rev_data_rtt_hist[RTT_BUCKETS];
+	/*
+	 * TCP and UDP: answers of dst since the record before, from the last
+	 * byte that src asked with to the first byte of the answer.
+	 */
+	uint32_t responses, response_avg_us, response_max_us;
+	uint32_t icmp_errors; /* that quote this flow, since the record before */
+	uint8_t icmp_error_type, icmp_error_code; /* of the last of them */
+	uint8_t tunnel;				  /* enum flow_encap */
+	uint8_t verdict;			  /* enum flow_verdict */
+	uint32_t tunnel_id; /* VNI, low 24 bits of a GRE key; 0 where there is none */
+	/* With a tunnel: the outer addresses on src's and on dst's side, of the first packet. */
+	uint8_t outer_src_addr[16], outer_dst_addr[16];
+
+	/*
+	 * DNS, UDP and TCP port 53, since the record before. The name, type,
+	 * rcode and latency are of one query, the one that went worst: without
+	 * an answer, else with an error for an answer, else the slowest. Texts
+	 * are printable ASCII, lower case, other bytes as \DDD; "" is none.
+	 */
+	char dns_qname[DNS_NAME_MAX];
+	uint16_t dns_qtype;
+	uint8_t dns_rcode;		      /* DNS_RCODE_NONE: no answer (yet) */
+	uint32_t dns_latency_us;	      /* query to answer; 0: not both seen */
+	uint32_t dns_queries, dns_unanswered; /* 5 s without an answer, or the flow ended before */
+	/* The TLS ClientHello of the connection, over TCP or QUIC, in each of its records. */
+	char tls_sni[TLS_SNI_MAX];
+	char tls_alpn[TLS_ALPN_MAX]; /* what the client offers, by comma */
+	uint32_t quic_version;	     /* 0: not QUIC */
 };
 
 #endif /* WEIR_PROTO_FLOW_RECORD_H */

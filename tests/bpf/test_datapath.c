@@ -273,6 +273,72 @@ static void test_fragments_join_their_first(void **state)
 	assert_int_equal(read_counters(*state).n[FLOW_CNT_TRUNCATED], 0);
 }
 
+static void test_a_packet_ends_with_its_frame(void **state)
+{
+	struct flow_state_of f;
+	struct craft c;
+
+	for (int i = 0; i < 4; i++) {
+		craft_eth(&c, i < 2 ? ETH_P_IP : ETH_P_IPV6);
+		if (i < 2)
+			craft_ipv4(&c, A, B, IPPROTO_TCP, 0, 0);
+		else
+			craft_ipv6(&c, "2001:db8::1", "2001:db8::2", IPPROTO_TCP);
+		craft_tcp(&c, &(struct craft_tcp){.sport = 1, .dport = 2, .flags = ACK});
+		craft_end(&c);
+		c.data[c.ip_at + (i < 2 ? 2 : 4)] = 0x80; /* 32 KiB and more, says the header */
+		run_xdp(*state, &c);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		f = nth_flow(*state, i);
+		assert_int_equal(f.slot.half[0].packets, 2);
+		assert_int_equal(f.slot.state & FLOW_SEQ_A, 0); /* no payload */
+		assert_int_equal(f.perf.half[0].retrans_pkts, 0);
+	}
+}
+
+static void test_ipv4_authentication_header_is_skipped(void **state)
+{
+	struct flow_state_of f;
+	struct craft c;
+
+	craft_eth(&c, ETH_P_IP);
+	craft_ipv4(&c, A, B, IPPROTO_AH, 0, 0);
+	craft_bytes(&c, 24);
+	c.data[c.len - 24] = IPPROTO_UDP;
+	c.data[c.len - 23] = 24 / 4 - 2;
+	craft_udp(&c, 5, 6, 10);
+	craft_end(&c);
+	run_xdp(*state, &c);
+	f = only_flow(*state);
+	assert_int_equal(f.slot.key.proto, IPPROTO_UDP);
+	assert_int_equal(ntohs(f.slot.key.port_a), 5);
+}
+
+/* RFC 1858: of the TCP header only the ports are in the first fragment. */
+static void test_a_tiny_first_fragment_has_ports(void **state)
+{
+	struct flow_state_of f;
+	struct craft c;
+
+	for (int i = 0; i < 2; i++) {
+		craft_eth(&c, ETH_P_IP);
+		craft_ipv4(&c, A, B, IPPROTO_TCP, i ? 0x0002 : 0x2000, 0);
+		craft_bytes(&c, 16);
+		if (!i)
+			memcpy(c.data + c.len - 16, "\0\7\0\x8\1\1\1\1\1\1\1\1\xff\xff\0\0", 16);
+		craft_end(&c);
+		run_xdp(*state, &c);
+	}
+	f = only_flow(*state);
+	assert_int_equal(ntohs(f.slot.key.port_a), 7);
+	assert_int_equal(ntohs(f.slot.key.port_b), 8);
+	assert_int_equal(f.slot.half[0].packets, 2);
+	assert_int_equal(f.slot.half[0].tcp_flags, 0);
+	assert_int_equal(f.perf.half[0].zero_windows, 0);
+	assert_int_equal(read_counters(*state).n[FLOW_CNT_BAD_HEADER], 0);
+}
+
 static void test_ipv6_fragments_join_their_first(void **state)
 {
 	struct flow_state_of f;
@@ -468,6 +534,9 @@ int main(void)
 		harness_test(test_ipv4_options_are_skipped),
 		harness_test(test_ipv6_extension_headers),
 		harness_test(test_fragments_join_their_first),
+		harness_test(test_a_packet_ends_with_its_frame),
+		harness_test(test_ipv4_authentication_header_is_skipped),
+		harness_test(test_a_tiny_first_fragment_has_ports),
 		harness_test(test_ipv6_fragments_join_their_first),
 		harness_test(test_other_protocols_by_number),
 		harness_test(test_not_ip_is_counted),

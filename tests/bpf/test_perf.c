@@ -133,6 +133,59 @@ static void test_late_is_not_retransmitted(void **state)
 	assert_int_equal(p.hole_ns, 0);
 }
 
+/* With a handshake, what fills a gap within its round trip is late. */
+static void test_the_handshake_bounds_lateness(void **state)
+{
+	struct flow_perf_half p;
+
+	from_a(*state, SYN, 999, 0, 0);
+	usleep(30000);
+	from_b(*state, SYN | ACK, 0, 1000, 0);
+	from_a(*state, ACK, 1000, 1, 0);
+	from_a(*state, ACK, 1100, 1, 100); /* 1000..1100 missing */
+	usleep(10000);
+	from_a(*state, ACK, 1000, 1, 50);
+	usleep(30000);
+	from_a(*state, ACK, 1050, 1, 50);
+	p = only_flow(*state).perf.half[0];
+	assert_int_equal(p.ooo_pkts, 1);
+	assert_int_equal(p.retrans_pkts, 1);
+}
+
+static void test_handshake_of_the_last_syn(void **state)
+{
+	struct flow_slot s;
+
+	from_a(*state, SYN, 999, 0, 0);
+	usleep(30000);
+	from_a(*state, SYN, 999, 0, 0);
+	usleep(SLEEP_US);
+	from_b(*state, SYN | ACK, 0, 1000, 0);
+	usleep(30000);
+	from_a(*state, SYN, 999, 0, 0);	       /* crosses the answer */
+	from_b(*state, SYN | ACK, 0, 1000, 0); /* and brings another */
+	usleep(30000);
+	from_b(*state, SYN | ACK, 0, 1000, 0); /* repeated */
+	from_a(*state, ACK, 1000, 1, 0);
+	s = only_flow(*state).slot;
+	assert_in_range(s.rtt_server_us, 1, 29999);
+	assert_in_range(s.rtt_client_us, 1, 29999);
+
+	from_b(*state, SYN | ACK, 0, 1000, 0); /* too late to count */
+	assert_int_equal(only_flow(*state).slot.rtt_server_us, s.rtt_server_us);
+	assert_int_equal(only_flow(*state).slot.synack_ns, s.synack_ns);
+}
+
+/* The capture point saw the answer first: there is no time from SYN to SYN-ACK. */
+static void test_no_handshake_from_a_reordered_syn(void **state)
+{
+	from_b(*state, SYN | ACK, 0, 1000, 0);
+	from_a(*state, SYN, 999, 0, 0);
+	from_a(*state, ACK, 1000, 1, 0);
+	assert_int_equal(only_flow(*state).slot.state & FLOW_HANDSHAKE_DONE, 0);
+	assert_int_equal(only_flow(*state).slot.initiator, 0);
+}
+
 static void test_repeated_syn_is_retransmitted(void **state)
 {
 	struct flow_perf_half p;
@@ -247,6 +300,9 @@ int main(void)
 		harness_test(test_timestamps_tell_which_was_acknowledged),
 		harness_test(test_retransmissions),
 		harness_test(test_late_is_not_retransmitted),
+		harness_test(test_the_handshake_bounds_lateness),
+		harness_test(test_handshake_of_the_last_syn),
+		harness_test(test_no_handshake_from_a_reordered_syn),
 		harness_test(test_repeated_syn_is_retransmitted),
 		harness_test(test_duplicate_acks),
 		harness_test(test_zero_windows),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * test_tunnel.c - tunnels are opened one level, what stands between the link
+ * test_tunnel.c - tunnels are opened, also in each other, what stands between the link
  * and IP is skipped, ICMP errors find their flow; in the kernel. Needs root.
  */
 #include <setjmp.h>
@@ -132,6 +132,40 @@ static void test_erspan_2(void **state)
 	assert_inner(*state, &c, FLOW_TUNNEL_ERSPAN, 0, A);
 }
 
+static void test_erspan_3(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0x10, 0, 0x22, 0xeb, 0, 0, 0, 1);
+	PUT(&c, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, /* subheader: */ 0, 0, 0, 0, 0, 0, 0, 0);
+	end_with_inner_frame(&c);
+	assert_inner(*state, &c, FLOW_TUNNEL_ERSPAN, 0, A);
+}
+
+static void test_pptp(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0x30, 0x81, 0x88, 0x0b, 0, 42, 0, 7, 0, 0, 0, 1, 0, 0, 0, 2);
+	PUT(&c, 0xff, 0x03, 0x00, 0x21);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_GRE, 0, A);
+}
+
+/* Nothing that PPP can leave out, and no acknowledgement number. */
+static void test_pptp_compressed(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0x30, 0x01, 0x88, 0x0b, 0, 38, 0, 7, 0, 0, 0, 1);
+	PUT(&c, 0x21);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_GRE, 0, A);
+}
+
 static void test_vxlan(void **state)
 {
 	struct craft c;
@@ -162,7 +196,47 @@ static void test_gtpu(void **state)
 	craft_udp(&c, 2152, 2152, 0);
 	PUT(&c, 0x30, 0xff, 0, 0, 0, 0, 0x12, 0x34);
 	end_with_inner_udp(&c, false);
-	assert_inner(*state, &c, FLOW_TUNNEL_GTPU, VNI, A);
+	assert_inner(*state, &c, FLOW_TUNNEL_GTPU, 0, A); /* the answers have another TEID */
+}
+
+static void test_gtpu_with_extension_header(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 2152, 2152, 0);
+	PUT(&c, 0x34, 0xff, 0, 0, 0, 0, 0x12, 0x34, 0, 0, 0, 0x85);
+	PUT(&c, 2, 0x10, 9, 9, 9, 9, 9, 0xc0, /* and another: */ 1, 1, 1, 0);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_GTPU, 0, A);
+}
+
+static void test_teredo_with_both_indications(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 3544, 1234, 0);
+	PUT(&c, 0, 1, 2, 1, /* client id: */ 1, 2, /* value: */ 3, /* nonce: */ 1, 2, 3, 4, 5, 6, 7,
+	    8, /* confirmation: */ 0);
+	PUT(&c, 0, 0, 1, 2, 3, 4, 5, 6); /* origin */
+	end_with_inner_udp(&c, true);
+	assert_inner(*state, &c, FLOW_TUNNEL_TEREDO, 0, "2001:db8::1");
+}
+
+/* The flow is the innermost one, its outer addresses are the outermost. */
+static void test_tunnel_in_tunnel_in_tunnel(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_IPIP);
+	craft_ipv4(&c, "198.51.100.1", "198.51.100.2", IPPROTO_GRE, 0, 0);
+	PUT(&c, 0, 0, 0x08, 0x00);
+	craft_ipv4(&c, "198.51.100.3", "198.51.100.4", IPPROTO_UDP, 0, 0);
+	craft_udp(&c, 55555, 4789, 0);
+	PUT(&c, 0x08, 0, 0, 0, 0, 0x12, 0x34, 0);
+	end_with_inner_frame(&c);
+	assert_inner(*state, &c, FLOW_TUNNEL_VXLAN, VNI, A);
 }
 
 /* What looks like a tunnel but does not hold a packet is the outer flow. */
@@ -184,6 +258,32 @@ static void test_broken_inside_is_the_outer_flow(void **state)
 	assert_int_equal(read_counters(*state).n[FLOW_CNT_TRUNCATED], 0);
 }
 
+/* Other things come by these ports too, and by a tunnel other things than packets. */
+static void test_no_tunnel_is_the_outer_flow(void **state)
+{
+	static const uint16_t ports[] = {4789, 6081, 2152, 3544};
+	struct flow_state_of f;
+	struct craft c;
+
+	for (unsigned i = 0; i < 4; i++) {
+		begin_outer(&c, IPPROTO_UDP);
+		craft_udp(&c, 55555, ports[i], 0);
+		PUT(&c, 0xf1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff);
+		craft_end(&c);
+		run_xdp(*state, &c);
+		f = nth_flow(*state, i);
+		assert_addr(f.slot.key.addr_b, OUTER_B);
+		assert_int_equal(ntohs(f.slot.key.port_b), ports[i]);
+		assert_int_equal(f.slot.key.proto, IPPROTO_UDP);
+		assert_int_equal(f.slot.key.tunnel, 0);
+	}
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0, 0, 0x88, 0x47, 0, 0, 0, 0, 0, 0, 0, 0); /* MPLS */
+	craft_end(&c);
+	run_xdp(*state, &c);
+	assert_int_equal(nth_flow(*state, 4).slot.key.proto, IPPROTO_GRE);
+}
+
 static void test_mpls_and_pppoe_are_skipped(void **state)
 {
 	struct craft c;
@@ -201,6 +301,25 @@ static void test_mpls_and_pppoe_are_skipped(void **state)
 	craft_end(&c);
 	run_xdp(*state, &c);
 	assert_int_equal(only_flow(*state).slot.half[0].packets, 2);
+}
+
+/* Six bytes of padding that the IP header counts as its own, PPPoE does not. */
+static void test_pppoe_bounds_the_packet(void **state)
+{
+	struct craft c;
+
+	for (int i = 0; i < 2; i++) {
+		craft_eth(&c, ETH_P_PPP_SES);
+		PUT(&c, 0x11, 0, 0, 1, 0, 2 + 40, 0x00, 0x21);
+		craft_ipv4(&c, A, B, IPPROTO_TCP, 0, 0);
+		craft_tcp(&c, &(struct craft_tcp){.sport = 1, .dport = 2, .flags = ACK});
+		craft_bytes(&c, 6);
+		craft_end(&c);
+		run_xdp(*state, &c);
+	}
+	assert_int_equal(only_flow(*state).slot.half[0].packets, 2);
+	assert_int_equal(only_flow(*state).slot.state & FLOW_SEQ_A, 0); /* no payload */
+	assert_int_equal(only_flow(*state).perf.half[0].retrans_pkts, 0);
 }
 
 static void test_icmp_error_finds_the_flow_it_quotes(void **state)
@@ -235,11 +354,19 @@ int main(void)
 		harness_test(test_gre_with_key_and_sequence),
 		harness_test(test_gre_ethernet),
 		harness_test(test_erspan_2),
+		harness_test(test_erspan_3),
+		harness_test(test_pptp),
+		harness_test(test_pptp_compressed),
 		harness_test(test_vxlan),
 		harness_test(test_geneve_with_option),
 		harness_test(test_gtpu),
+		harness_test(test_gtpu_with_extension_header),
+		harness_test(test_teredo_with_both_indications),
+		harness_test(test_tunnel_in_tunnel_in_tunnel),
 		harness_test(test_broken_inside_is_the_outer_flow),
+		harness_test(test_no_tunnel_is_the_outer_flow),
 		harness_test(test_mpls_and_pppoe_are_skipped),
+		harness_test(test_pppoe_bounds_the_packet),
 		harness_test(test_icmp_error_finds_the_flow_it_quotes),
 	};
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/flow_columns.h"
 #include "proto/frame.h"
 #include "proto/message.h"
 
@@ -51,7 +52,11 @@ static inline void fuzz_batch(const uint8_t *body, size_t len)
 	for (size_t i = 0; i < first->n_rows; i++) {
 		const struct flow_record *a = &first->rows[i], *b = &second->rows[i];
 
-		assert(a->flow_id == b->flow_id && a->rev_retrans_bytes == b->rev_retrans_bytes);
+#define SAME(name, max, has) assert(a->name == b->name);
+		FLOW_COLUMNS(SAME)
+#undef SAME
+		assert(memcmp(a->data_rtt_hist, b->data_rtt_hist, sizeof(a->data_rtt_hist)) == 0);
+		assert(memcmp(a->outer_dst_addr, b->outer_dst_addr, 16) == 0);
 		assert(strcmp(a->iface, b->iface) == 0 && a->end_ns >= a->start_ns);
 	}
 	free(packed.data);

@@ -11,52 +11,46 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/flow_columns.h"
 #include "proto/frame.h"
 #include "proto/message.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/pick.h"
 #include "weir.pb-c.h"
 
-#define N_BATCHES   300
-#define FLOW_ID_MAX ((UINT64_C(1) << 53) - 1)
+#define N_BATCHES 300
 
+static void pick_hist(uint64_t *seed, uint32_t samples, uint16_t *ret)
+{
+	for (size_t i = 0; samples && i < RTT_BUCKETS; i++)
+		ret[i] = (uint16_t)pick(seed, UINT16_MAX);
+}
+
+/* In one row of four, all that can be zero is. */
 static void pick_row(uint64_t *seed, struct flow_record *r)
 {
 	uint64_t start_us = pick(seed, INT64_MAX / 1000 / 2);
+	bool zero = pick(seed, 3) == 0;
 
+#define PICK(name, max, has) r->name = zero ? 0 : (__typeof__(r->name))pick(seed, max);
+	FLOW_COLUMNS(PICK)
+#undef PICK
 	r->flow_id = 1 + pick(seed, FLOW_ID_MAX - 1);
 	r->start_ns = start_us * 1000;
 	r->end_ns = (start_us + pick(seed, INT64_MAX / 1000 / 2)) * 1000;
 	pick_bytes(seed, r->src_addr, 16);
 	pick_bytes(seed, r->dst_addr, 16);
-	r->src_port = (uint16_t)pick(seed, UINT16_MAX);
-	r->dst_port = (uint16_t)pick(seed, UINT16_MAX);
-	r->proto = (uint8_t)pick(seed, UINT8_MAX);
-	r->icmp_type = (uint8_t)pick(seed, UINT8_MAX);
-	r->icmp_code = (uint8_t)pick(seed, UINT8_MAX);
-	r->icmp_id = (uint16_t)pick(seed, UINT16_MAX);
-	r->vlan = (uint16_t)pick(seed, 4095);
-	(void)snprintf(r->iface, sizeof(r->iface), "eth%u", (unsigned)pick(seed, 40));
-	r->direction = (uint8_t)pick(seed, FLOW_DIRECTION_MAX - 1);
-	r->role = (uint8_t)pick(seed, FLOW_ROLE_MAX - 1);
-	r->end_reason = (uint8_t)pick(seed, FLOW_END_MAX - 1);
-	r->packets = pick(seed, INT64_MAX);
-	r->bytes = pick(seed, INT64_MAX);
-	r->rev_packets = pick(seed, INT64_MAX);
-	r->rev_bytes = pick(seed, INT64_MAX);
-	r->total_packets = pick(seed, INT64_MAX);
-	r->total_bytes = pick(seed, INT64_MAX);
-	r->rev_total_packets = pick(seed, INT64_MAX);
-	r->rev_total_bytes = pick(seed, INT64_MAX);
-	r->tcp_flags = (uint16_t)pick(seed, UINT16_MAX);
-	r->rev_tcp_flags = (uint16_t)pick(seed, UINT16_MAX);
-	r->rtt_us = (uint32_t)pick(seed, UINT32_MAX);
-	r->rtt_client_us = (uint32_t)pick(seed, UINT32_MAX);
-	r->rtt_server_us = (uint32_t)pick(seed, UINT32_MAX);
-	r->retrans_pkts = pick(seed, INT64_MAX);
-	r->retrans_bytes = pick(seed, INT64_MAX);
-	r->rev_retrans_pkts = pick(seed, INT64_MAX);
-	r->rev_retrans_bytes = pick(seed, INT64_MAX);
+#define PICK_TEXT(name, max, has)                                                                  \
+	if (!zero)                                                                                 \
+		(void)snprintf(r->name, max, "%u", (unsigned)pick(seed, 40));
+	FLOW_TEXTS(PICK_TEXT)
+#undef PICK_TEXT
+	pick_hist(seed, r->data_rtt_samples, r->data_rtt_hist);
+	pick_hist(seed, r->rev_data_rtt_samples, r->rev_data_rtt_hist);
+	if (r->tunnel) {
+		pick_bytes(seed, r->outer_src_addr, 16);
+		pick_bytes(seed, r->outer_dst_addr, 16);
+	}
 }
 
 /* All padding is zero, so that batches can be compared as memory. */
@@ -73,11 +67,11 @@ static struct batch *pick_batch(uint64_t *seed, size_t n_rows)
 	b->n_counters = pick(seed, BATCH_MAX_COUNTERS);
 	for (size_t i = 0; i < b->n_counters; i++) {
 		(void)snprintf(b->counters[i].name, COUNTER_NAME_MAX, "counter_%zu", i);
-		b->counters[i].value = pick(seed, INT64_MAX);
+		b->counters[i].value = pick(seed, FLOW_TOTAL_MAX);
 	}
-	b->dropped_rows = pick(seed, INT64_MAX);
-	b->dropped_packets = pick(seed, INT64_MAX);
-	b->dropped_bytes = pick(seed, INT64_MAX);
+	b->dropped_rows = pick(seed, FLOW_TOTAL_MAX);
+	b->dropped_packets = pick(seed, FLOW_TOTAL_MAX);
+	b->dropped_bytes = pick(seed, FLOW_TOTAL_MAX);
 	b->n_rows = n_rows;
 	b->rows = calloc(n_rows + 1, sizeof(*b->rows));
 	assert_non_null(b->rows);
@@ -157,41 +151,31 @@ static void times_are_cut_to_microseconds(void **state)
 	drop_batch(b);
 }
 
-/* The widest value of every column. */
-static const struct flow_record widest = {
-	.flow_id = FLOW_ID_MAX,
-	.start_ns = INT64_MAX / 1000 * 1000,
-	.end_ns = INT64_MAX / 1000 * 1000,
-	.src_port = UINT16_MAX,
-	.dst_port = UINT16_MAX,
-	.proto = UINT8_MAX,
-	.icmp_type = UINT8_MAX,
-	.icmp_code = UINT8_MAX,
-	.icmp_id = UINT16_MAX,
-	.vlan = 4095,
-	.direction = FLOW_DIRECTION_MAX - 1,
-	.role = FLOW_ROLE_MAX - 1,
-	.end_reason = FLOW_END_MAX - 1,
-	.packets = INT64_MAX,
-	.bytes = INT64_MAX,
-	.rev_packets = INT64_MAX,
-	.rev_bytes = INT64_MAX,
-	.total_packets = INT64_MAX,
-	.total_bytes = INT64_MAX,
-	.rev_total_packets = INT64_MAX,
-	.rev_total_bytes = INT64_MAX,
-	.tcp_flags = UINT16_MAX,
-	.rev_tcp_flags = UINT16_MAX,
-	.rtt_us = UINT32_MAX,
-	.rtt_client_us = UINT32_MAX,
-	.rtt_server_us = UINT32_MAX,
-	.retrans_pkts = INT64_MAX,
-	.retrans_bytes = INT64_MAX,
-	.rev_retrans_pkts = INT64_MAX,
-	.rev_retrans_bytes = INT64_MAX,
-};
+/* The widest value of every column; the texts are not those of another i. */
+static struct flow_record widest(size_t i)
+{
+	unsigned column = 0;
+	char start[24] = "";
+	struct flow_record r = {
+		.start_ns = INT64_MAX / 1000 * 1000,
+		.end_ns = INT64_MAX / 1000 * 1000,
+	};
 
-/* Every row on an interface of its own, every counter used. */
+#define WIDEST(name, max, has) r.name = max;
+	FLOW_COLUMNS(WIDEST)
+#undef WIDEST
+#define WIDEST_TEXT(name, max, has)                                                                \
+	memset(r.name, 'x', (max)-1);                                                              \
+	memcpy(r.name, start,                                                                      \
+	       (size_t)snprintf(start, sizeof(start), "%zu.%u.", i % 10000, column++ % 10));
+	FLOW_TEXTS(WIDEST_TEXT)
+#undef WIDEST_TEXT
+	memset(r.data_rtt_hist, 0xff, sizeof(r.data_rtt_hist));
+	memset(r.rev_data_rtt_hist, 0xff, sizeof(r.rev_data_rtt_hist));
+	return r;
+}
+
+/* Every row with texts of its own, every counter used. */
 static void widest_batch_fits_a_frame(void **state)
 {
 	uint64_t seed = 3;
@@ -200,19 +184,15 @@ static void widest_batch_fits_a_frame(void **state)
 	struct frame f;
 
 	(void)state;
-	for (size_t i = 0; i < b->n_rows; i++) {
-		b->rows[i] = widest;
-		memset(b->rows[i].iface, 0, sizeof(b->rows[i].iface));
-		(void)snprintf(b->rows[i].iface, sizeof(b->rows[i].iface), "%015u",
-			       (unsigned)i % BATCH_MAX_ROWS);
-	}
+	for (size_t i = 0; i < b->n_rows; i++)
+		b->rows[i] = widest(i);
 	b->rows[0].start_ns = 0; /* base_ns far from all others */
 	b->first_seq = b->seq = INT64_MAX;
 	b->n_counters = BATCH_MAX_COUNTERS;
 	for (size_t i = 0; i < BATCH_MAX_COUNTERS; i++) {
 		memset(b->counters[i].name, 'x', COUNTER_NAME_MAX - 1);
 		b->counters[i].name[COUNTER_NAME_MAX - 1] = '\0';
-		b->counters[i].value = INT64_MAX;
+		b->counters[i].value = FLOW_TOTAL_MAX;
 	}
 	assert_int_equal(batch_pack(b, &p), 0);
 	print_message("widest batch: %zu of %u bytes\n", p.len, FRAME_MAX_BYTES);
@@ -237,6 +217,9 @@ static Weir__Batch *valid_batch(void)
 	struct packed p;
 	Weir__Batch *m;
 
+	b->rows[0] = widest(0);
+	b->rows[1] = widest(1);
+	b->rows[0].start_ns = b->rows[0].end_ns = 1000000;
 	b->n_counters = 1;
 	(void)snprintf(b->counters[0].name, COUNTER_NAME_MAX, "packets_seen");
 	assert_int_equal(batch_pack(b, &p), 0);
@@ -296,14 +279,27 @@ static void values_out_of_range_are_refused(void **state)
 	CHECK_REFUSED(m->rev_tcp_flags[0] = 65536, "rev_tcp_flags");
 	CHECK_REFUSED(m->flow_id[1] = 0, "flow_id");
 	CHECK_REFUSED(m->flow_id[1] = FLOW_ID_MAX + 1, "flow_id");
-	CHECK_REFUSED(m->packets[1] = too_much, "packets");
-	CHECK_REFUSED(m->rev_total_bytes[1] = too_much, "rev_total_bytes");
-	CHECK_REFUSED(m->rev_retrans_bytes[1] = too_much, "rev_retrans_bytes");
-	CHECK_REFUSED(m->iface[1] = (uint32_t)m->n_iface_name, "iface");
+	CHECK_REFUSED(m->packets[1] = FLOW_COUNT_MAX + 1, "packets");
+	CHECK_REFUSED(m->rev_total_bytes[1] = FLOW_TOTAL_MAX + 1, "rev_total_bytes");
+	CHECK_REFUSED(m->rev_retrans_bytes[1] = FLOW_COUNT_MAX + 1, "rev_retrans_bytes");
+	CHECK_REFUSED(m->mss[1] = 65536, "mss");
+	CHECK_REFUSED(m->tunnel[1] = FLOW_ENCAP_MAX, "tunnel");
+	CHECK_REFUSED(m->verdict[1] = FLOW_VERDICT_MAX, "verdict");
+	CHECK_REFUSED(m->data_rtt_hist[17] = 65536, "hist");
+	CHECK_REFUSED(m->rev_data_rtt_hist[0] = 65536, "hist");
+	CHECK_REFUSED(m->iface[1] = (uint32_t)m->n_text + 1, "iface");
 	CHECK_REFUSED(m->base_ns = too_much, "time");
 	CHECK_REFUSED(m->start_us[0] = INT64_MAX, "time");
 	CHECK_REFUSED(m->start_us[0] = INT64_MIN, "time");
 	CHECK_REFUSED(m->start_us[0] = m->end_us[0] + 1, "ends before");
+}
+
+static void add_texts(Weir__Batch *m, size_t n)
+{
+	m->text = realloc(m->text, (m->n_text + n) * sizeof(*m->text));
+	assert_non_null(m->text);
+	while (n--)
+		m->text[m->n_text++] = strdup("");
 }
 
 static void broken_shapes_are_refused(void **state)
@@ -313,12 +309,24 @@ static void broken_shapes_are_refused(void **state)
 	CHECK_REFUSED(m->n_rows = BATCH_MAX_ROWS + 1, "too many rows");
 	CHECK_REFUSED(m->n_rows = UINT32_MAX, "too many rows");
 	CHECK_REFUSED(m->n_start_us--, "start_us");
-	CHECK_REFUSED(m->n_rev_retrans_bytes = 0, "rev_retrans_bytes");
+	CHECK_REFUSED(m->n_end_us = 0, "end_us");
+	CHECK_REFUSED(m->n_rev_retrans_bytes = 1, "rev_retrans_bytes");
+	CHECK_REFUSED(m->n_verdict = 1, "verdict");
+	CHECK_REFUSED(m->n_flow_id = 0, "flow_id");
 	CHECK_REFUSED(m->n_iface = 1, "iface");
 	CHECK_REFUSED(m->src_addr.len = 31, "addresses");
 	CHECK_REFUSED(m->dst_addr.len = 0, "addresses");
-	CHECK_REFUSED(while (m->n_iface_name) free(m->iface_name[--m->n_iface_name]), "dictionary");
-	CHECK_REFUSED(m->iface_name[0][0] = '\xff', "iface_name");
+	CHECK_REFUSED(m->n_data_rtt_hist--, "hist");
+	CHECK_REFUSED(m->n_rev_data_rtt_hist = 0, "hist");
+	CHECK_REFUSED(m->n_data_rtt_samples = 0, "hist");
+	CHECK_REFUSED(m->data_rtt_samples[1] = 0, "hist");
+	CHECK_REFUSED(m->outer_src_addr.len = 16, "outer");
+	CHECK_REFUSED(m->outer_dst_addr.len = 0, "outer");
+	CHECK_REFUSED(m->n_tunnel = 0, "outer");
+	CHECK_REFUSED(while (m->n_text) free(m->text[--m->n_text]), "dictionary");
+	CHECK_REFUSED(m->text[0][0] = '\xff', "bad text");
+	CHECK_REFUSED((free(m->text[0]), m->text[0] = strdup("too-long-an-iface")), "iface");
+	CHECK_REFUSED(add_texts(m, 2 * 8), "more texts");
 	CHECK_REFUSED(m->probe_id.len = 15, "probe_id");
 	CHECK_REFUSED(m->first_seq = 0, "first_seq");
 	CHECK_REFUSED(m->first_seq = m->seq + 1, "first_seq");
@@ -355,8 +363,8 @@ static void cut_and_flipped_batches_never_crash(void **state)
 		assert_non_null(cut);
 		memcpy(cut, p.data + FRAME_HEADER_BYTES, n);
 		err = batch_unpack(cut, n, &back, NULL);
-		if (!err) { /* cut between two fields, before the first row: frame.h's matter */
-			assert_int_equal(back->n_rows, 0);
+		if (!err) { /* cut between two fields: frame.h's matter */
+			assert_true(back->n_rows == 0 || back->n_rows == 4);
 			batch_free(back);
 		} else {
 			assert_int_equal(err, -EBADMSG);
@@ -445,7 +453,7 @@ static void every_failed_allocation_is_reported(void **state)
 		assert_int_equal(err, -ENOMEM);
 	}
 	assert_int_equal(err, 0);
-	assert_int_equal(n, 4); /* names, columns, frame */
+	assert_int_equal(n, 5); /* columns, dictionary (2), frame */
 	for (n = 1;; n++) {
 		fail_alloc_at(n);
 		err = batch_unpack(p.data + FRAME_HEADER_BYTES, p.len - FRAME_HEADER_BYTES, &back,

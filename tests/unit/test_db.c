@@ -15,6 +15,7 @@
 
 #include "collector/db.h"
 #include "common/exit_code.h"
+#include "migrations.h" /* generated */
 #include "tests/unit/sample_jobs.h"
 
 static int setup(void **state)
@@ -101,6 +102,42 @@ static void test_reopening_keeps_data(void **state)
 	make_with(d, "INSERT INTO detector_state VALUES ('x', 42)");
 	assert_int_equal(db_open_writer(d->path, &db, &why), 0);
 	assert_int_equal(sample_int(db, "SELECT done_until_ms FROM detector_state"), 42);
+	db_close(db);
+}
+
+/* A database of version 1 with a record: what it could not know reads NULL. */
+static void test_older_database_is_brought_up(void **state)
+{
+	const struct sample_dir *d = *state;
+	const char *why = NULL;
+	sqlite3 *db = NULL;
+	char mark[100];
+
+	(void)snprintf(mark, sizeof(mark), "PRAGMA application_id = %d; PRAGMA user_version = 1",
+		       DB_APPLICATION_ID);
+	make_with(d, migrations[0]);
+	make_with(d, mark);
+	make_with(d,
+		  "INSERT INTO host VALUES (1, zeroblob(16), 'web1', '', '', x'', '', 1, 2, 3);"
+		  "INSERT INTO flow VALUES (5, 1, 7, 1000, 2000, 1000000, '10.0.0.1', '10.0.0.2',"
+		  " 4000, 80, 6, NULL, NULL, NULL, NULL, 'eth0', 1, 2, 3, 10, 20, 30, 40, 10, 20,"
+		  " 30, 40, 27, 27, 5, 2, 3, 1, 100, 0, 0)");
+	assert_int_equal(db_open_reader(d->path, &db, &why), -EPROTO);
+	assert_int_equal(db_open_writer(d->path, &db, &why), 0);
+	assert_int_equal(sample_int(db, "PRAGMA user_version"),
+			 sizeof(migrations) / sizeof(*migrations));
+	sample_assert_text(db,
+			   "SELECT host || ' ' || src_addr || ' ' || dst_port || ' ' || rev_bytes"
+			   " || ' ' || rtt_us || ' ' || retrans_bytes || ' ' || flow_id FROM flows",
+			   "web1 10.0.0.1 80 40 5 100 7");
+	assert_int_equal(sample_int(db, "SELECT count(*) FROM flows WHERE coalesce(ooo_pkts,"
+					" ce_pkts, mss, data_rtt_samples, data_rtt_hist, responses,"
+					" icmp_errors, tunnel, tunnel_id, outer_src_addr, verdict,"
+					" community_id) IS NULL"),
+			 1);
+	db_close(db);
+	assert_int_equal(db_open_writer(d->path, &db, &why), 0); /* once only */
+	assert_int_equal(sample_int(db, "SELECT count(*) FROM flows"), 1);
 	db_close(db);
 }
 
@@ -282,6 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_new_file_gets_the_schema),
 		TEST(test_reopening_keeps_data),
+		TEST(test_older_database_is_brought_up),
 		TEST(test_second_writer_is_refused),
 		TEST(test_lock_dies_with_its_process),
 		TEST(test_foreign_database_is_refused_and_left_alone),

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,6 +301,219 @@ static void icmp_has_no_ports(void **state)
 	assert_int_equal(r.icmp_id, 0xbeef);
 }
 
+static void performance_counts_are_differences(void **state)
+{
+	struct sample f = sample_of(IPPROTO_TCP, 100, 101, 10);
+	struct flow_perf_half *perf = f.perf.half;
+	struct flow_record r;
+
+	perf[0].ooo_pkts = 1;
+	perf[1].ooo_pkts = 2;
+	perf[0].dup_acks = 3;
+	perf[1].dup_acks = 4;
+	perf[0].zero_windows = 5;
+	perf[1].zero_windows = 6;
+	perf[0].ce_pkts = UINT32_MAX; /* about to wrap */
+	perf[1].ce_pkts = 8;
+	f.slot.half[0].mss = 1460;
+	f.slot.half[1].mss = 1400;
+	r = report(*state, &f, 115, FLOW_END_ACTIVE);
+	assert_int_equal(r.ooo_pkts, 1);
+	assert_int_equal(r.rev_ooo_pkts, 2);
+	assert_int_equal(r.dup_acks, 3);
+	assert_int_equal(r.rev_dup_acks, 4);
+	assert_int_equal(r.zero_windows, 5);
+	assert_int_equal(r.rev_zero_windows, 6);
+	assert_int_equal(r.rev_ce_pkts, 8);
+	assert_int_equal(r.mss, 1460);
+	assert_int_equal(r.rev_mss, 1400);
+
+	perf[0].ooo_pkts = 11;
+	perf[0].ce_pkts = 9;
+	perf[1].zero_windows = 7;
+	r = report(*state, &f, 130, FLOW_END_ACTIVE);
+	assert_int_equal(r.ooo_pkts, 10);
+	assert_int_equal(r.ce_pkts, 10);
+	assert_int_equal(r.rev_zero_windows, 1);
+	assert_int_equal(r.rev_ooo_pkts | r.dup_acks | r.rev_dup_acks | r.zero_windows, 0);
+	assert_int_equal(r.mss, 1460); /* stays */
+
+	f.slot.initiator = 1;
+	perf[1].dup_acks += 2;
+	r = report(*state, &f, 145, FLOW_END_FORCED);
+	assert_int_equal(r.dup_acks, 2);
+	assert_int_equal(r.mss, 1400);
+}
+
+static void round_trips_are_those_of_the_interval(void **state)
+{
+	struct sample f = sample_of(IPPROTO_TCP, 100, 101, 10);
+	struct flow_perf_half *perf = f.perf.half;
+	struct flow_record r;
+
+	perf[0] = (struct flow_perf_half){.rtt_count = 3,
+					  .rtt_sum_us = 600,
+					  .rtt_min_us = 100,
+					  .rtt_max_us = 300,
+					  .rtt_hist = {[2] = 1, [4] = 2}};
+	r = report(*state, &f, 115, FLOW_END_ACTIVE);
+	assert_int_equal(r.data_rtt_samples, 3);
+	assert_int_equal(r.data_rtt_min_us, 100);
+	assert_int_equal(r.data_rtt_avg_us, 200);
+	assert_int_equal(r.data_rtt_max_us, 300);
+	assert_int_equal(r.data_rtt_hist[2], 1);
+	assert_int_equal(r.data_rtt_hist[4], 2);
+	assert_int_equal(r.rev_data_rtt_samples, 0);
+
+	perf[0].rtt_min_us = perf[0].rtt_max_us = 0; /* as the drain takes them */
+	r = report(*state, &f, 130, FLOW_END_ACTIVE);
+	assert_int_equal(r.data_rtt_samples | r.data_rtt_min_us | r.data_rtt_max_us, 0);
+	assert_int_equal(r.data_rtt_hist[2] | r.data_rtt_hist[4], 0);
+
+	perf[0].rtt_count = 5;
+	perf[0].rtt_sum_us = 2600;
+	perf[0].rtt_min_us = 900;
+	perf[0].rtt_max_us = 1100;
+	perf[0].rtt_hist[6] = 2;
+	perf[1].rtt_count = 1;
+	perf[1].rtt_sum_us = 50; /* and no extremes yet: read in between */
+	r = report(*state, &f, 145, FLOW_END_FORCED);
+	assert_int_equal(r.data_rtt_samples, 2);
+	assert_int_equal(r.data_rtt_min_us, 900);
+	assert_int_equal(r.data_rtt_avg_us, 1000);
+	assert_int_equal(r.data_rtt_max_us, 1100);
+	assert_int_equal(r.data_rtt_hist[6], 2);
+	assert_int_equal(r.data_rtt_hist[4], 0);
+	assert_int_equal(r.rev_data_rtt_min_us, 50);
+	assert_int_equal(r.rev_data_rtt_max_us, 50);
+}
+
+static void answers_and_icmp_errors_are_those_of_the_interval(void **state)
+{
+	struct sample f = sample_of(IPPROTO_UDP, 100, 101, 10);
+	struct flow_record r;
+
+	f.slot.responses = 2;
+	f.slot.response_sum_us = 300;
+	f.slot.response_max_us = 200;
+	f.slot.icmp_errors = 1;
+	f.slot.icmp_error = 3 << 8 | 13;
+	r = report(*state, &f, 115, FLOW_END_ACTIVE);
+	assert_int_equal(r.responses, 2);
+	assert_int_equal(r.response_avg_us, 150);
+	assert_int_equal(r.response_max_us, 200);
+	assert_int_equal(r.icmp_errors, 1);
+	assert_int_equal(r.icmp_error_type, 3);
+	assert_int_equal(r.icmp_error_code, 13);
+
+	f.slot.response_max_us = 0;
+	r = report(*state, &f, 130, FLOW_END_ACTIVE);
+	assert_int_equal(r.responses | r.response_avg_us | r.response_max_us, 0);
+	assert_int_equal(r.icmp_errors | r.icmp_error_type | r.icmp_error_code, 0);
+
+	f.slot.responses = 3;
+	f.slot.response_sum_us = 1000;
+	f.slot.response_max_us = 700;
+	f.slot.icmp_errors = 4;
+	r = report(*state, &f, 145, FLOW_END_FORCED);
+	assert_int_equal(r.responses, 1);
+	assert_int_equal(r.response_avg_us, 700);
+	assert_int_equal(r.response_max_us, 700);
+	assert_int_equal(r.icmp_errors, 3);
+}
+
+static void a_tunnel_is_told_with_its_ends(void **state)
+{
+	struct sample f = sample_of(IPPROTO_TCP, 100, 101, 10);
+	struct flow_record r;
+
+	r = report(*state, &f, 115, FLOW_END_FORCED);
+	assert_int_equal(r.tunnel, FLOW_ENCAP_NONE);
+	f.slot.key.tunnel = FLOW_TUNNEL_VXLAN << 24 | 0xabcdef;
+	f.perf.outer = (struct flow_outer){.src_addr = {1}, .dst_addr = {2}};
+	r = report(*state, &f, 115, FLOW_END_FORCED);
+	assert_int_equal(r.tunnel, FLOW_ENCAP_VXLAN);
+	assert_int_equal(r.tunnel_id, 0xabcdef);
+	assert_int_equal(r.outer_src_addr[0], 1);
+	assert_int_equal(r.outer_dst_addr[0], 2);
+	f.slot.state = FLOW_SYN_SEEN | FLOW_SYNACK_SEEN; /* the first packet was dst's */
+	r = report(*state, &f, 115, FLOW_END_FORCED);
+	assert_int_equal(r.outer_src_addr[0], 2);
+	assert_int_equal(r.outer_dst_addr[0], 1);
+}
+
+/* A connection of end b (half 1) to end a, so that sides cannot be mixed up unseen. */
+static enum flow_verdict verdict(struct flow_table *t, uint32_t bits, uint16_t src_flags,
+				 uint16_t dst_flags, enum flow_end_reason reason)
+{
+	struct sample f = sample_of(IPPROTO_TCP, 100, 101, 10);
+
+	f.slot.initiator = 1;
+	f.slot.state |= bits;
+	f.slot.syn_ns = src_flags & TH_SYN ? 100 * SEC : 0;
+	f.slot.half[1].tcp_flags = src_flags;
+	f.slot.half[0].tcp_flags = dst_flags;
+	if (!src_flags)
+		f.slot.half[1] = (struct flow_half){0};
+	if (!dst_flags)
+		f.slot.half[0] = (struct flow_half){0};
+	return report(t, &f, 102, reason).verdict;
+}
+
+static void verdicts_follow_the_rules(void **state)
+{
+	enum {
+		SYN = FLOW_SYN_SEEN,
+		SYNACK = FLOW_SYN_SEEN | FLOW_SYNACK_SEEN,
+		DONE = SYNACK | FLOW_HANDSHAKE_DONE,
+		FINS = FLOW_CLOSING_A | FLOW_CLOSING_B,
+		RST_DST = FLOW_RESET_A,
+		RST_SRC = FLOW_RESET_B
+	};
+	enum { S = TH_SYN, A = TH_ACK, SA = TH_SYN | TH_ACK, R = TH_RST, P = TH_PUSH, F = TH_FIN };
+	static const struct {
+		uint32_t bits;
+		uint16_t src, dst;
+		enum flow_end_reason reason;
+		enum flow_verdict wanted;
+	} cases[] = {
+		{SYN, S, 0, FLOW_END_IDLE, FLOW_VERDICT_SYN_UNANSWERED},
+		{SYN, S, A, FLOW_END_IDLE, FLOW_VERDICT_SYN_UNANSWERED}, /* a challenge ACK */
+		{SYN | RST_SRC, S | R, 0, FLOW_END_DETECTED, FLOW_VERDICT_SYN_UNANSWERED},
+		{SYN | RST_DST, S, R | A, FLOW_END_DETECTED, FLOW_VERDICT_REFUSED},
+		{SYNACK, S, SA, FLOW_END_IDLE, FLOW_VERDICT_HALF_OPEN},
+		{SYNACK | RST_SRC, S | R | A, SA, FLOW_END_DETECTED, FLOW_VERDICT_HALF_OPEN},
+		{SYNACK | RST_DST, S, SA | R, FLOW_END_DETECTED, FLOW_VERDICT_HALF_OPEN},
+		{SYNACK, 0, SA, FLOW_END_IDLE, FLOW_VERDICT_HALF_OPEN},
+		{DONE, SA, SA, FLOW_END_ACTIVE, FLOW_VERDICT_ESTABLISHED},
+		{DONE, SA, SA, FLOW_END_FORCED, FLOW_VERDICT_ESTABLISHED},
+		{DONE, SA, SA, FLOW_END_IDLE, FLOW_VERDICT_TIMED_OUT},
+		{DONE | FLOW_CLOSING_A, SA, SA, FLOW_END_IDLE, FLOW_VERDICT_TIMED_OUT},
+		{DONE | FINS, SA, SA, FLOW_END_DETECTED, FLOW_VERDICT_CLOSED},
+		{DONE | FINS | RST_SRC, SA, SA, FLOW_END_DETECTED, FLOW_VERDICT_CLOSED},
+		{DONE | RST_SRC, SA, SA, FLOW_END_DETECTED, FLOW_VERDICT_RESET},
+		{DONE | FLOW_CLOSING_B | RST_DST, SA, SA, FLOW_END_DETECTED, FLOW_VERDICT_RESET},
+		/* Under way when first seen. */
+		{0, A, A, FLOW_END_ACTIVE, FLOW_VERDICT_ESTABLISHED},
+		{RST_DST, A, R, FLOW_END_DETECTED, FLOW_VERDICT_RESET},
+		/* One direction only, or no SYN. */
+		{SYN, SA, 0, FLOW_END_ACTIVE, FLOW_VERDICT_ESTABLISHED},
+		{SYNACK, 0, SA | P, FLOW_END_ACTIVE, FLOW_VERDICT_ESTABLISHED},
+		{SYNACK, A, SA, FLOW_END_ACTIVE, FLOW_VERDICT_ESTABLISHED},
+		{SYNACK | FINS, A | F, SA | F, FLOW_END_DETECTED, FLOW_VERDICT_CLOSED},
+	};
+	struct sample udp = sample_of(IPPROTO_UDP, 100, 101, 10);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		enum flow_verdict is =
+			verdict(*state, cases[i].bits, cases[i].src, cases[i].dst, cases[i].reason);
+
+		if (is != cases[i].wanted)
+			fail_msg("case %zu: %d, not %d", i, is, cases[i].wanted);
+	}
+	assert_int_equal(report(*state, &udp, 102, FLOW_END_IDLE).verdict, FLOW_VERDICT_NONE);
+}
+
 /* --- the table ------------------------------------------------------------- */
 
 /* Against plain arrays: the flows of all slots come, go on and end in random order. */
@@ -358,6 +572,11 @@ int main(void)
 		TEST(direction_and_role_come_from_where_src_is_counted),
 		TEST(the_handshake_is_told_once),
 		TEST(icmp_has_no_ports),
+		TEST(performance_counts_are_differences),
+		TEST(round_trips_are_those_of_the_interval),
+		TEST(answers_and_icmp_errors_are_those_of_the_interval),
+		TEST(a_tunnel_is_told_with_its_ends),
+		TEST(verdicts_follow_the_rules),
 		TEST(every_slot_remembers_its_own_flow),
 		cmocka_unit_test(no_memory_is_reported),
 	};

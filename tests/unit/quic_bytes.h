@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * quic_bytes.h - makes client Initial packets, for the tests of quic and names.
+ *
+ * The connection id, and so the keys, are those of RFC 9001 and RFC 9369,
+ * appendix A.1; so are header and padding. Nothing of probe/ is used.
+ */
+#ifndef WEIR_TESTS_UNIT_QUIC_BYTES_H
+#define WEIR_TESTS_UNIT_QUIC_BYTES_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <nettle/gcm.h>
+
+#define QUIC_PACKET_BYTES 1200
+#define QUIC_HEADER_BYTES 22
+#define QUIC_FRAMES_MAX	  (QUIC_PACKET_BYTES - QUIC_HEADER_BYTES - 16)
+
+struct quic_keys {
+	const char *header, *key, *iv, *hp;
+};
+
+static const struct quic_keys quic_keys_v1 = {
+	"\xc3\0\0\0\1\x08\x83\x94\xc8\xf0\x3e\x51\x57\x08\0\0\x44\x9e\0\0\0\2",
+	"\x1f\x36\x96\x13\xdd\x76\xd5\x46\x77\x30\xef\xcb\xe3\xb1\xa2\x2d",
+	"\xfa\x04\x4b\x2f\x42\xa3\xfd\x3b\x46\xfb\x25\x5c",
+	"\x9f\x50\x44\x9e\x04\xa0\xe8\x10\x28\x3a\x1e\x99\x33\xad\xed\xd2",
+};
+
+static const struct quic_keys quic_keys_v2 = {
+	"\xd3\x6b\x33\x43\xcf\x08\x83\x94\xc8\xf0\x3e\x51\x57\x08\0\0\x44\x9e\0\0\0\2",
+	"\x8b\x1a\x0b\xc1\x21\x28\x42\x90\xa2\x9e\x09\x71\xb5\xcd\x04\x5d",
+	"\x91\xf7\x3e\x23\x51\xd8\xfa\x91\x66\x0e\x90\x9f",
+	"\x45\xb9\x5e\x15\x23\x5d\x6f\x45\xa6\xb1\x9c\xbc\xb0\x29\x4b\xa9",
+};
+
+/* The CRYPTO frame of RFC 9001 A.2: a ClientHello for example.com. */
+static const char quic_rfc_frames[] =
+	"\x06\x00\x40\xf1\x01\x00\x00\xed\x03\x03\xeb\xf8\xfa\x56\xf1\x29\x39\xb9\x58\x4a\x38\x96"
+	"\x47\x2e\xc4\x0b\xb8\x63\xcf\xd3\xe8\x68\x04\xfe\x3a\x47\xf0\x6a\x2b\x69\x48\x4c\x00\x00"
+	"\x04\x13\x01\x13\x02\x01\x00\x00\xc0\x00\x00\x00\x10\x00\x0e\x00\x00\x0b\x65\x78\x61\x6d"
+	"\x70\x6c\x65\x2e\x63\x6f\x6d\xff\x01\x00\x01\x00\x00\x0a\x00\x08\x00\x06\x00\x1d\x00\x17"
+	"\x00\x18\x00\x10\x00\x07\x00\x05\x04\x61\x6c\x70\x6e\x00\x05\x00\x05\x01\x00\x00\x00\x00"
+	"\x00\x33\x00\x26\x00\x24\x00\x1d\x00\x20\x93\x70\xb2\xc9\xca\xa4\x7f\xba\xba\xf4\x55\x9f"
+	"\xed\xba\x75\x3d\xe1\x71\xfa\x71\xf5\x0f\x1c\xe1\x5d\x43\xe9\x94\xec\x74\xd7\x48\x00\x2b"
+	"\x00\x03\x02\x03\x04\x00\x0d\x00\x10\x00\x0e\x04\x03\x05\x03\x06\x03\x02\x03\x08\x04\x08"
+	"\x05\x08\x06\x00\x2d\x00\x02\x01\x01\x00\x1c\x00\x02\x40\x01\x00\x39\x00\x32\x04\x08\xff"
+	"\xff\xff\xff\xff\xff\xff\xff\x05\x04\x80\x00\xff\xff\x07\x04\x80\x00\xff\xff\x08\x01\x10"
+	"\x01\x04\x80\x00\x75\x30\x09\x01\x10\x0f\x08\x83\x94\xc8\xf0\x3e\x51\x57\x08\x06\x04\x80"
+	"\x00\xff\xff";
+
+/* Seals frames, with padding behind them, as packet number 2. version is 1 or that of 2. */
+static inline void quic_seal(uint32_t version, const void *frames, size_t len,
+			     uint8_t packet[QUIC_PACKET_BYTES])
+{
+	const struct quic_keys *k = version == 1 ? &quic_keys_v1 : &quic_keys_v2;
+	uint8_t plain[QUIC_FRAMES_MAX] = {0}, iv[GCM_IV_SIZE], mask[16];
+	uint8_t *body = packet + QUIC_HEADER_BYTES;
+	struct gcm_aes128_ctx gcm;
+	struct aes128_ctx aes;
+
+	assert(len <= sizeof(plain));
+	memcpy(plain, frames, len);
+	memcpy(packet, k->header, QUIC_HEADER_BYTES);
+	memcpy(iv, k->iv, sizeof(iv));
+	iv[GCM_IV_SIZE - 1] ^= 2;
+	gcm_aes128_set_key(&gcm, (const uint8_t *)k->key);
+	gcm_aes128_set_iv(&gcm, sizeof(iv), iv);
+	gcm_aes128_update(&gcm, QUIC_HEADER_BYTES, packet);
+	gcm_aes128_encrypt(&gcm, sizeof(plain), body, plain);
+	gcm_aes128_digest(&gcm, 16, body + sizeof(plain));
+	aes128_set_encrypt_key(&aes, (const uint8_t *)k->hp);
+	aes128_encrypt(&aes, 16, mask, body);
+	packet[0] ^= mask[0] & 0x0f;
+	for (size_t i = 0; i < 4; i++)
+		packet[QUIC_HEADER_BYTES - 4 + i] ^= mask[1 + i];
+}
+
+#endif /* WEIR_TESTS_UNIT_QUIC_BYTES_H */
