@@ -52,6 +52,8 @@ def key_of(proto, a, a_port, b, b_port):
 
 
 def name_of(key):
+    if isinstance(key, str):
+        return key
     proto, (a, a_port), (b, b_port) = key
     return f'{proto} {a} {a_port} {b} {b_port}'
 
@@ -207,6 +209,26 @@ def handshake_rtt(capture, records):
     return res
 
 
+def dns(capture, records):
+    """Of the whole file: queries, and those without an answer."""
+    truth = capture.doc['dns'] or {}
+    rows = [r for r in records.rows if r['dns_qname']]
+    res = {}
+    for name in ('queries', 'unanswered'):
+        pair = truth.get(name, 0), sum(r['dns_' + name] or 0 for r in rows)
+        if any(pair):
+            res['dns ' + name] = [pair]
+    return res
+
+
+def sni(capture, records):
+    """Of the whole file, by server name: ClientHellos (weir: flows) in TLS and QUIC."""
+    theirs = collections.Counter(capture.doc['tls_sni'] or {})
+    theirs.update(capture.doc['quic_sni'] or {})
+    ours = collections.Counter(r['tls_sni'] for r in records.rows if r['tls_sni'])
+    return {name: [(theirs[name], ours[name])] for name in theirs | ours}
+
+
 def tshark(name):
     return lambda side: side.get('tshark', {}).get(name, 0)
 
@@ -247,6 +269,8 @@ MEASURES = {
     'ooo': (tcp_counter(tshark('out_of_order'), 'ooo_pkts'), [by_sequence]),
     'zero_window': (tcp_counter(tshark('zero_window'), 'zero_windows'), []),
     'handshake_rtt': (handshake_rtt, [by_initial_rtt]),
+    'dns': (dns, []),
+    'sni': (sni, []),
 }
 
 
