@@ -184,7 +184,7 @@ deps: ## folders include each other only in the allowed direction
 	$(Q)! grep -nE '#include "(probe|bpf|tests)/' collector/*.[ch]
 	$(Q)! grep -nE '#include "(probe|collector|common|proto|tests)/' bpf/*.[ch]
 
-check: lint all test test-system ## everything that CI runs
+check: lint all test truth test-system ## everything that CI runs
 	$(Q)echo "check: all passed"
 
 # --- install -----------------------------------------------------------------
