@@ -167,8 +167,10 @@ struct flow_perf {
 };
 
 /*
- * The index: FLOW_WAYS entries a bucket, one cache line. tag 0 is empty. The
- * programs put entries in, under lock; the probe takes them out:
+ * The index: FLOW_WAYS entries a bucket, one cache line. tag 0 is empty. A
+ * bucket that is full puts what comes into its neighbour (number ^ 1), once
+ * overflowed is set. The programs put entries in, under the lock of the even
+ * neighbour; the probe takes them out:
  *	1. tag = 0: packets to come do not find the flow and open another one
  *	2. wait for an RCU grace period (membarrier MEMBARRIER_CMD_GLOBAL):
  *	   programs that had found the slot are done, its counts are final
@@ -180,7 +182,7 @@ struct flow_bucket {
 	__u32 tag[FLOW_WAYS];
 	__u32 lock;
 	__u32 slot[FLOW_WAYS];
-	__u32 zero;
+	__u32 overflowed; /* stays set: the neighbour has to be looked at, too */
 };
 
 /* Numbers of free slots, first in first out. The programs move head, the probe tail. */

@@ -4,8 +4,8 @@
  *
  * An index of buckets, a cache line each, and the slots it points into; all
  * array maps that the probe reads through mmap. Finding takes no lock; opening
- * takes the bucket's, so that two CPUs cannot open one flow twice. Only the
- * probe closes flows: struct flow_bucket says how.
+ * takes that of a pair of buckets, so that two CPUs cannot open one flow twice.
+ * Only the probe closes flows: struct flow_bucket says how.
  *
  * Measured against a preallocated HASH with the same keys and values, both by
  * BPF_PROG_TEST_RUN: docs/ARCHITECTURE.md.
@@ -109,6 +109,32 @@ static __always_inline int flow_scan(const struct flow_bucket *b, __u32 tag,
 	return -1;
 }
 
+static __always_inline __u32 flow_tag(__u64 hash)
+{
+	return hash >> 32 | 1;
+}
+
+static __always_inline struct flow_bucket *flow_bucket_at(__u32 bucket)
+{
+	return bpf_map_lookup_elem(&buckets, &bucket);
+}
+
+/* Number of the slot of the flow with this key, or -1. */
+static __always_inline int flow_find(const struct flow_key *key, __u64 hash)
+{
+	__u32 bucket = (__u32)hash & bucket_mask;
+	const struct flow_bucket *b = flow_bucket_at(bucket);
+	int index;
+
+	if (!b)
+		return -1;
+	index = flow_scan(b, flow_tag(hash), key);
+	if (index >= 0 || !b->overflowed)
+		return index;
+	b = flow_bucket_at(bucket ^ 1);
+	return b ? flow_scan(b, flow_tag(hash), key) : -1;
+}
+
 static __always_inline bool flow_lock(struct flow_bucket *b)
 {
 	for (int i = 0; i < LOCK_TRIES; i++)
@@ -146,49 +172,68 @@ static __always_inline int flow_pop_free(void)
 	return -1;
 }
 
-/* Under the bucket's lock. The slot comes cleared from the probe. */
-static __always_inline int flow_insert(struct flow_bucket *b, __u32 bucket, __u32 tag,
-				       const struct packet *p, __u64 now_ns)
+/* Under the lock. The slot comes cleared from the probe. */
+static __always_inline int flow_fill(struct flow_bucket *b, __u32 bucket, __u32 way, __u32 tag,
+				     const struct packet *p, __u64 now_ns)
 {
-	for (__u32 way = 0; way < FLOW_WAYS; way++) {
-		struct flow_slot *s;
-		__u32 index;
+	__u32 index = flow_pop_free();
+	struct flow_slot *s = bpf_map_lookup_elem(&slots, &index);
 
-		if (b->tag[way])
-			continue;
-		index = flow_pop_free();
-		s = bpf_map_lookup_elem(&slots, &index);
-		if (!s) /* -1 is past the end */
-			break;
-		s->key = p->key;
-		s->first_ns = now_ns;
-		s->place = bucket << FLOW_WAY_BITS | way;
-		s->initiator = p->query == 2 ? !p->dir : p->dir;
-		b->slot[way] = index;
-		(void)__sync_lock_test_and_set(&s->state, FLOW_LIVE);
-		(void)__sync_lock_test_and_set(&b->tag[way], tag); /* from here on others find it */
-		return index;
-	}
-	return -1;
+	if (!s) /* -1 is past the end */
+		return -1;
+	s->key = p->key;
+	s->first_ns = now_ns;
+	s->place = bucket << FLOW_WAY_BITS | way;
+	s->initiator = p->query == 2 ? !p->dir : p->dir;
+	b->slot[way] = index;
+	(void)__sync_lock_test_and_set(&s->state, FLOW_LIVE);
+	(void)__sync_lock_test_and_set(&b->tag[way], tag); /* from here on others find it */
+	return index;
 }
 
-static __always_inline __u32 flow_tag(__u64 hash)
+/* A way of the bucket that is free, or FLOW_WAYS. */
+static __always_inline __u32 flow_free_way(const struct flow_bucket *b)
 {
-	return hash >> 32 | 1;
+	for (__u32 way = 0; way < FLOW_WAYS; way++)
+		if (!b->tag[way])
+			return way;
+	return FLOW_WAYS;
+}
+
+/* Under the lock: into the key's own bucket, or beside it. */
+static __always_inline int flow_insert(const struct packet *p, __u64 hash, __u64 now_ns)
+{
+	__u32 bucket = (__u32)hash & bucket_mask, way;
+	struct flow_bucket *b = flow_bucket_at(bucket);
+
+	if (!b)
+		return -1;
+	way = flow_free_way(b);
+	if (way >= FLOW_WAYS) {
+		b->overflowed = 1;
+		bucket ^= 1;
+		b = flow_bucket_at(bucket);
+		if (!b)
+			return -1;
+		way = flow_free_way(b);
+		if (way >= FLOW_WAYS)
+			return -1;
+	}
+	return flow_fill(b, bucket, way, flow_tag(hash), p, now_ns);
 }
 
 /* Opens the flow of p. Number of its slot, or -1 if the table has no room. */
-static __always_inline int flow_open(struct flow_bucket *b, __u32 bucket, __u32 tag,
-				     const struct packet *p, __u64 now_ns)
+static __always_inline int flow_open(const struct packet *p, __u64 hash, __u64 now_ns)
 {
+	struct flow_bucket *pair = flow_bucket_at((__u32)hash & bucket_mask & ~1u);
 	int index;
 
-	if (!flow_lock(b))
+	if (!pair || !flow_lock(pair))
 		return -1;
-	index = flow_scan(b, tag, &p->key); /* another CPU may have been faster */
+	index = flow_find(&p->key, hash); /* another CPU may have been faster */
 	if (index < 0)
-		index = flow_insert(b, bucket, tag, p, now_ns);
-	flow_unlock(b);
+		index = flow_insert(p, hash, now_ns);
+	flow_unlock(pair);
 	return index;
 }
 

@@ -140,32 +140,14 @@ struct event {
 /* A function of its own, verified once: opening flows is rare beside finding them. */
 __noinline int open_flow(struct event *ev)
 {
-	struct flow_counters *cnt = this_cpu();
-	__u64 hash;
-	__u32 bucket;
-	struct flow_bucket *b;
-
-	if (!ev || !cnt)
-		return -1;
-	hash = flow_hash(&ev->packet.key);
-	bucket = (__u32)hash & bucket_mask;
-	b = bpf_map_lookup_elem(&buckets, &bucket);
-	if (!b)
-		return -1;
-	return flow_open(b, bucket, flow_tag(hash), &ev->packet, ev->seen.now_ns);
+	return ev ? flow_open(&ev->packet, flow_hash(&ev->packet.key), ev->seen.now_ns) : -1;
 }
 
 /* The flow's slot number, or -1 after counting why there is none. */
 static __always_inline int find_flow(struct flow_counters *cnt, struct event *ev)
 {
-	__u64 hash = flow_hash(&ev->packet.key);
-	__u32 bucket = (__u32)hash & bucket_mask;
-	struct flow_bucket *b = bpf_map_lookup_elem(&buckets, &bucket);
-	int index;
+	int index = flow_find(&ev->packet.key, flow_hash(&ev->packet.key));
 
-	if (!b)
-		return -1;
-	index = flow_scan(b, flow_tag(hash), &ev->packet.key);
 	if (index >= 0)
 		return index;
 	index = open_flow(ev);
@@ -334,19 +316,12 @@ static __always_inline struct parse_input xdp_input(struct xdp_md *ctx, __u32 le
 static __always_inline void relate_icmp_error(const struct parse_input *in, const struct event *ev)
 {
 	struct packet quoted = {};
-	struct flow_bucket *b;
 	struct flow_slot *slot;
-	__u32 bucket, index;
-	__u64 hash;
+	__u32 index;
 
 	if (parse_quoted(in, &ev->packet, &quoted) != PARSE_OK)
 		return;
-	hash = flow_hash(&quoted.key);
-	bucket = (__u32)hash & bucket_mask;
-	b = bpf_map_lookup_elem(&buckets, &bucket);
-	if (!b)
-		return;
-	index = flow_scan(b, flow_tag(hash), &quoted.key);
+	index = flow_find(&quoted.key, flow_hash(&quoted.key));
 	slot = bpf_map_lookup_elem(&slots, &index);
 	if (!slot)
 		return;

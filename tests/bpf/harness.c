@@ -16,7 +16,7 @@
 
 #define MAX_CPUS 1024
 
-int harness_setup(void **state)
+static int setup_with(void **state, unsigned n_buckets)
 {
 	struct weir_bpf *w = weir_bpf__open();
 	struct flow_free_ring ring = {.tail = HARNESS_SLOTS};
@@ -25,10 +25,10 @@ int harness_setup(void **state)
 	assert_non_null(w);
 	assert_int_equal(bpf_map__set_max_entries(w->maps.slots, HARNESS_SLOTS), 0);
 	assert_int_equal(bpf_map__set_max_entries(w->maps.perf, HARNESS_SLOTS), 0);
-	assert_int_equal(bpf_map__set_max_entries(w->maps.buckets, HARNESS_SLOTS / 2), 0);
+	assert_int_equal(bpf_map__set_max_entries(w->maps.buckets, n_buckets), 0);
 	assert_int_equal(bpf_map__set_max_entries(w->maps.free_ring, HARNESS_SLOTS + 1), 0);
 	w->rodata->slot_mask = HARNESS_SLOTS - 1;
-	w->rodata->bucket_mask = HARNESS_SLOTS / 2 - 1;
+	w->rodata->bucket_mask = n_buckets - 1;
 	w->rodata->hash_seed = 0x77656972;
 	assert_int_equal(weir_bpf__load(w), 0);
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(w->maps.free_ring), &at, &ring, 0), 0);
@@ -40,6 +40,16 @@ int harness_setup(void **state)
 	}
 	*state = w;
 	return 0;
+}
+
+int harness_setup(void **state)
+{
+	return setup_with(state, HARNESS_SLOTS / 2);
+}
+
+int harness_setup_crowded(void **state)
+{
+	return setup_with(state, HARNESS_SLOTS / 8);
 }
 
 struct flow_counters read_counters(struct weir_bpf *w)

@@ -28,6 +28,8 @@ struct weir_bpf;
 
 /* cmocka fixtures; *state is a struct weir_bpf. The teardown asserts conservation. */
 int harness_setup(void **state);
+/* With eight slots for each bucket, which has seven ways. */
+int harness_setup_crowded(void **state);
 int harness_teardown(void **state);
 #define harness_test(f) cmocka_unit_test_setup_teardown(f, harness_setup, harness_teardown)
 

@@ -482,6 +482,29 @@ static void test_full_table_goes_to_catch_all(void **state)
 			 c.n[FLOW_CNT_SEEN_BYTES]);
 }
 
+/* A full bucket puts its flows into its neighbour, and finds them again there. */
+static void test_full_bucket_overflows(void **state)
+{
+	struct weir_bpf *w = *state;
+	const unsigned n_flows = 40;
+	struct flow_bucket bucket;
+	struct flow_sums sums;
+	unsigned overflowed = 0;
+
+	for (int n = 0; n < 2; n++)
+		for (unsigned i = 0; i < n_flows; i++)
+			send_tcp(w, A, B, &(struct craft_tcp){1000 + i, 80, ACK, 1, 1, 6});
+	for (__u32 i = 0; i < HARNESS_SLOTS / 8; i++) {
+		assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(w->maps.buckets), &i, &bucket), 0);
+		overflowed += bucket.overflowed;
+	}
+	assert_in_range(overflowed, 1, HARNESS_SLOTS / 8);
+	sums = sum_flows(w);
+	assert_int_equal(sums.flows, n_flows);
+	assert_int_equal(sums.packets, 2 * n_flows);
+	assert_int_equal(read_counters(w).n[FLOW_CNT_FLOWS_REFUSED], 0);
+}
+
 /* What probe/drain.c does to end a flow, step by step. */
 static void test_closed_flow_is_not_found_again(void **state)
 {
@@ -545,6 +568,8 @@ int main(void)
 		harness_test(test_gso_counts_wire_packets),
 		harness_test(test_same_packet_elsewhere_counts_once),
 		harness_test(test_full_table_goes_to_catch_all),
+		cmocka_unit_test_setup_teardown(test_full_bucket_overflows, harness_setup_crowded,
+						harness_teardown),
 		harness_test(test_closed_flow_is_not_found_again),
 		harness_test(test_frags_program_passes_and_counts),
 	};
