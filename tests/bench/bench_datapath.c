@@ -325,6 +325,44 @@ static int bench_elephant(struct bench *b, struct results *r)
 	return 0;
 }
 
+/* --- each program -------------------------------------------------------------- */
+
+/*
+ * One UDP flow straight into each program. The l3 ones are the same code without
+ * the Ethernet stage; a test run gives its packets an Ethernet header.
+ */
+static int bench_programs(struct bench *b, struct results *r)
+{
+	static const struct {
+		const char *key;
+		enum datapath_prog prog;
+		unsigned verdict;
+	} programs[] = {
+		{"weir_xdp_ns", DATAPATH_XDP, 2},
+		{"weir_xdp_frags_ns", DATAPATH_XDP_FRAGS, 2},
+		{"weir_tc_ingress_ns", DATAPATH_TC_INGRESS, (unsigned)-1},
+		{"weir_tc_egress_ns", DATAPATH_TC_EGRESS, (unsigned)-1},
+	};
+
+	make_udp(b->packet);
+	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+		int prog = datapath_prog_fd(b->weir, programs[i].prog);
+		double ns[ROUNDS];
+
+		if (prog < 0) /* a kernel without fragments in XDP */
+			continue;
+		empty_tables(b);
+		for (int round = 0; round < ROUNDS; round++) {
+			ns[round] = run(b, prog, REPEAT, programs[i].verdict);
+			if (ns[round] < 0)
+				return -EIO;
+		}
+		results_add(r, programs[i].key, median(ns, ROUNDS), "one UDP flow");
+	}
+	make_packet(b->packet);
+	return 0;
+}
+
 /* --- draining ----------------------------------------------------------------- */
 
 static void ignore_record(const struct flow_record *record, const struct flow_view *view, void *arg)
@@ -453,6 +491,8 @@ int main(int argc, char **argv)
 	err = bench_hook(&b, r, XDP);
 	if (!err)
 		err = bench_hook(&b, r, TC);
+	if (!err)
+		err = bench_programs(&b, r);
 	if (!err)
 		err = bench_elephant(&b, r);
 	if (!err)
