@@ -12,7 +12,8 @@ run="gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev
      libinih-dev libsmartcols-dev libpcap-dev nettle-dev pkg-config
      iproute2 iputils-ping"
 test="libcmocka-dev clang-format clang-tidy cppcheck shellcheck sqlite3
-      bind9-dnsutils curl ethtool iperf3 nftables nmap python3 tcpdump"
+      bind9-dnsutils curl ethtool iperf3 nftables nmap python3 tcpdump
+      tcpreplay"
 
 case "${1:-run}" in
 run) wanted=$run ;;
