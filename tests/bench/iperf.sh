@@ -31,7 +31,7 @@ ip -n "$a" addr add 10.255.0.1/24 dev veth0
 ip -n "$b" addr add 10.255.0.2/24 dev veth0
 ip -n "$a" link set veth0 up
 ip -n "$b" link set veth0 up
-ip netns exec "$b" iperf3 --server >/dev/null &
+ip netns exec "$b" iperf3 --server >/dev/null 2>&1 &
 server=$!
 sleep 0.5
 
