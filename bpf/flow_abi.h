@@ -204,7 +204,7 @@ enum flow_payload_kind { PAYLOAD_DNS, PAYLOAD_TLS, PAYLOAD_QUIC, PAYLOAD_KIND_MA
 struct flow_payload {
 	__u64 now_ns;
 	struct flow_key key;
-	__u32 slot;  /* of the flow, FLOW_NO_SLOT without one */
+	__u32 slot;  /* of the flow */
 	__u8 kind;   /* enum flow_payload_kind */
 	__u8 dir;    /* 0: sent by end a of the key */
 	__u16 len;   /* bytes in data */
@@ -213,7 +213,6 @@ struct flow_payload {
 	__u32 zero;
 	__u8 data[PAYLOAD_BYTES];
 };
-#define FLOW_NO_SLOT 0xffffffffu
 
 /* Replay of a capture: its clock and lengths stand in for the kernel's. */
 struct flow_replay {

@@ -134,7 +134,7 @@ struct event {
 	struct flow_outer outer; /* of a packet in a tunnel */
 	struct flow_seen seen;
 	__u32 parsed; /* enum parse_result */
-	__u32 slot;   /* of its flow, FLOW_NO_SLOT without one */
+	__u32 slot;   /* of its flow, once account() has found it */
 };
 
 /* A function of its own, verified once: opening flows is rare beside finding them. */
@@ -357,6 +357,16 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 		return ev ? parse_extensions(&in, &ev->packet) : PARSE_TRUNCATED;                  \
 	}                                                                                          \
                                                                                                    \
+	static __always_inline __u32 kind##_from_ip(context *ctx, const struct parse_input *in,    \
+						    struct event *ev)                              \
+	{                                                                                          \
+		__u32 res = parse_network(in, &ev->packet);                                        \
+                                                                                                   \
+		if (!res && parse_has_extensions(&ev->packet))                                     \
+			res = kind##_extensions(ctx, ev);                                          \
+		return res ? res : parse_transport(in, &ev->packet);                               \
+	}                                                                                          \
+                                                                                                   \
 	/* Goes one level deeper into ev->packet. Not 0: it stays as it is. */                     \
 	__noinline int kind##_tunnel(context *ctx, struct event *ev, __u32 len)                    \
 	{                                                                                          \
@@ -372,11 +382,7 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 		if (!res && !ev->packet.ethertype)                                                 \
 			res = parse_link(&in, &ev->packet);                                        \
 		if (!res)                                                                          \
-			res = parse_network(&in, &ev->packet);                                     \
-		if (!res && parse_has_extensions(&ev->packet))                                     \
-			res = kind##_extensions(ctx, ev);                                          \
-		if (!res)                                                                          \
-			res = parse_transport(&in, &ev->packet);                                   \
+			res = kind##_from_ip(ctx, &in, ev);                                        \
 		if (res)                                                                           \
 			ev->packet = outer; /* not for us to open: the tunnel is the flow */       \
 		else if (!outer.key.tunnel)                                                        \
@@ -439,11 +445,7 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 		if (!res && parse_has_shim(&ev->packet))                                           \
 			res = kind##_shim(ctx, ev);                                                \
 		if (!res)                                                                          \
-			res = parse_network(&in, &ev->packet);                                     \
-		if (!res && parse_has_extensions(&ev->packet))                                     \
-			res = kind##_extensions(ctx, ev);                                          \
-		if (!res)                                                                          \
-			res = parse_transport(&in, &ev->packet);                                   \
+			res = kind##_from_ip(ctx, &in, ev);                                        \
 		for (int i = 0; !res && i < TUNNEL_MAX_LEVELS; i++)                                \
 			if (!tunnel_possible(&ev->packet) || kind##_tunnel(ctx, ev, len))          \
 				break;                                                             \

@@ -127,8 +127,7 @@ static bool is_named(const struct iface *item, const struct option_list *names)
 	for (size_t i = 0; i < names->n; i++) {
 		if (strcmp(names->items[i], item->name) == 0)
 			return true;
-		if (strcmp(names->items[i], "all") == 0 && item->up &&
-		    item->framing != IFACE_UNSUPPORTED)
+		if (strcmp(names->items[i], "all") == 0 && item->up)
 			return true;
 	}
 	return false;

@@ -568,7 +568,7 @@ static void flows_beyond_the_table_are_counted(void **state)
 
 static void payloads_without_a_slot_are_counted(void **state)
 {
-	dns(*state, FLOW_NO_SLOT, SEC, CLIENT, 1, -1, "x");
+	dns(*state, UINT32_MAX, SEC, CLIENT, 1, -1, "x");
 	assert_int_equal(counter(*state, NAMES_TABLE_FULL), 1);
 }
 
