@@ -17,7 +17,7 @@
 #include "probe/settings.h"
 
 #define WARN_PERIOD_MS 30000
-#define LOOK_PERIOD_NS (10 * NS_PER_SEC)
+#define LOOK_PERIOD_NS (5 * NS_PER_SEC)
 
 struct capture {
 	struct option_list wanted; /* the interfaces that the settings ask for; borrowed */
@@ -127,6 +127,8 @@ static int start(struct capture *c, const struct settings *s, uint64_t epoch, dr
 		.active_ns = s->active_ms * NS_PER_MS,
 		.idle_ns = s->idle_ms * NS_PER_MS,
 		.tcp_idle_ns = s->tcp_idle_ms * NS_PER_MS,
+		.udp_idle_ns = (s->udp_idle_ms ? s->udp_idle_ms : s->idle_ms) * NS_PER_MS,
+		.icmp_idle_ns = (s->icmp_idle_ms ? s->icmp_idle_ms : s->idle_ms) * NS_PER_MS,
 		.epoch = epoch,
 		.ifaces = &c->ifaces,
 	};

@@ -40,7 +40,7 @@ struct follow_stats {
 /*
  * Follows the interfaces: attaches to those that appear or come up and that
  * the settings ask for, takes over new names, notices programs that were
- * detached. Looks when there is news, and every 10 s.
+ * detached. Looks when there is news, and every 5 s.
  */
 void capture_follow(struct capture *c);
 const struct follow_stats *capture_follow_stats(const struct capture *c);

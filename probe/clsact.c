@@ -96,18 +96,38 @@ int clsact_attach(uint32_t ifindex, bool egress, int prog_fd, struct clsact_filt
 	return err;
 }
 
-int clsact_detach(const struct clsact_filter *filter)
+/* 0, or -errno: also if another program is there. */
+static int find(const struct clsact_filter *filter)
 {
 	struct bpf_tc_hook hook = hook_of(filter->ifindex, point_of(filter->egress));
 	LIBBPF_OPTS(bpf_tc_opts, found, .handle = HANDLE, .priority = filter->priority);
+	int err = bpf_tc_query(&hook, &found);
+
+	return !err && found.prog_id != filter->prog_id ? -ENOENT : err;
+}
+
+/* Whether that error of find() means that our filter is not there. */
+static bool is_gone(int err)
+{
+	/* Kernels say EINVAL where the qdisc has gone. */
+	return err == -ENOENT || err == -ENODEV || err == -EINVAL;
+}
+
+bool clsact_is_attached(const struct clsact_filter *filter)
+{
+	return !is_gone(find(filter)); /* if we cannot tell, it has not gone */
+}
+
+int clsact_detach(const struct clsact_filter *filter)
+{
+	struct bpf_tc_hook hook = hook_of(filter->ifindex, point_of(filter->egress));
 	LIBBPF_OPTS(bpf_tc_opts, gone, .handle = HANDLE, .priority = filter->priority);
 	int err;
 
-	err = bpf_tc_query(&hook, &found);
-	if (!err && found.prog_id == filter->prog_id)
+	err = find(filter);
+	if (!err)
 		err = bpf_tc_detach(&hook, &gone);
 	if (filter->made_qdisc)
 		remove_unused_qdisc(filter->ifindex);
-	/* Kernels say EINVAL where the qdisc has gone. */
-	return err == -ENOENT || err == -ENODEV || err == -EINVAL ? 0 : err;
+	return is_gone(err) ? 0 : err;
 }

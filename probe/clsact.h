@@ -24,6 +24,9 @@ struct clsact_filter {
 /* Makes the qdisc if needed. Returns -EEXIST or -EINVAL if no priority in reach is free. */
 int clsact_attach(uint32_t ifindex, bool egress, int prog_fd, struct clsact_filter *ret);
 
+/* Whether the filter still is the program that we attached. Anybody may ask, not only its maker. */
+bool clsact_is_attached(const struct clsact_filter *filter);
+
 /*
  * Takes the filter away if it still is the program that we attached, and the
  * qdisc if we made it and no filter is left in it. An interface or filter that

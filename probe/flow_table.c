@@ -89,6 +89,21 @@ static bool is_closed(const struct flow_slot *s)
 	       s->state & (FLOW_RESET_A | FLOW_RESET_B);
 }
 
+static uint64_t idle_ns(const struct flow_table_config *c, uint8_t proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return c->tcp_idle_ns;
+	case IPPROTO_UDP:
+		return c->udp_idle_ns;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return c->icmp_idle_ns;
+	default:
+		return c->idle_ns;
+	}
+}
+
 enum flow_end_reason flow_table_due(const struct flow_table *t, const struct flow_view *v,
 				    const struct flow_now *now)
 {
@@ -99,7 +114,7 @@ enum flow_end_reason flow_table_due(const struct flow_table *t, const struct flo
 
 	if (is_closed(s) && silent_ns >= FLOW_CLOSED_GRACE_NS)
 		return FLOW_END_DETECTED;
-	if (silent_ns >= (s->key.proto == IPPROTO_TCP ? c->tcp_idle_ns : c->idle_ns))
+	if (silent_ns >= idle_ns(c, s->key.proto))
 		return FLOW_END_IDLE;
 	if (since(before->at_ns ? before->at_ns : s->first_ns, now) < c->active_ns)
 		return FLOW_END_NONE;

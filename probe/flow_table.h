@@ -26,8 +26,8 @@ struct iface_list;
 struct flow_table_config {
 	uint32_t n_slots;		 /* as many as the kernel's table has */
 	uint64_t active_ns;		 /* a record at least this often while packets come */
-	uint64_t idle_ns;		 /* end after this silence: all but TCP */
-	uint64_t tcp_idle_ns;		 /* the same for TCP */
+	uint64_t idle_ns;		 /* end after this silence: protocols not named below */
+	uint64_t tcp_idle_ns, udp_idle_ns, icmp_idle_ns;
 	uint64_t epoch;			 /* random: seeds flow_id */
 	const struct iface_list *ifaces; /* names for records; borrowed */
 };

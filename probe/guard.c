@@ -25,9 +25,14 @@ struct guard {
 	pid_t child;
 };
 
+/* With a program: attach it there. Without: detach that filter. */
 struct request {
-	uint32_t ifindex;
-	bool egress;
+	struct clsact_filter filter;
+};
+
+struct answer {
+	int err;
+	struct clsact_filter filter; /* attached */
 };
 
 /* --- in the child ---------------------------------------------------------- */
@@ -37,7 +42,7 @@ struct filters {
 	size_t n;
 };
 
-/* Receives one request with its program. Returns -EPIPE at the end. */
+/* Receives one request and its program, -1 if there is none. Returns -EPIPE at the end. */
 static int recv_request(struct request *ret, int *ret_fd)
 {
 	union {
@@ -56,15 +61,18 @@ static int recv_request(struct request *ret, int *ret_fd)
 	do
 		n = recvmsg(CHILD_SOCKET, &msg, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	c = n == (ssize_t)sizeof(req) ? CMSG_FIRSTHDR(&msg) : NULL;
-	if (!c || c->cmsg_type != SCM_RIGHTS)
+	if (n != (ssize_t)sizeof(req))
 		return -EPIPE;
-	memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
+	c = CMSG_FIRSTHDR(&msg);
+	*ret_fd = -1;
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(ret_fd, CMSG_DATA(c), sizeof(*ret_fd));
 	*ret = req;
 	return 0;
 }
 
-static int serve_one(struct filters *filters, const struct request *req, int prog_fd)
+static int attach_one(struct filters *filters, const struct request *req, int prog_fd,
+		      struct clsact_filter *ret)
 {
 	struct clsact_filter *items;
 	int err;
@@ -73,10 +81,26 @@ static int serve_one(struct filters *filters, const struct request *req, int pro
 	if (!items)
 		return -ENOMEM;
 	filters->items = items;
-	err = clsact_attach(req->ifindex, req->egress, prog_fd, &items[filters->n]);
+	err = clsact_attach(req->filter.ifindex, req->filter.egress, prog_fd, &items[filters->n]);
 	if (!err)
-		filters->n++;
+		*ret = items[filters->n++];
 	return err;
+}
+
+static int detach_one(struct filters *filters, const struct clsact_filter *wanted)
+{
+	for (size_t i = 0; i < filters->n; i++) {
+		struct clsact_filter f = filters->items[i];
+
+		if (f.ifindex != wanted->ifindex || f.egress != wanted->egress ||
+		    f.priority != wanted->priority)
+			continue;
+		filters->n--;
+		memmove(&filters->items[i], &filters->items[i + 1],
+			(filters->n - i) * sizeof(*filters->items));
+		return clsact_detach(&f);
+	}
+	return -ENOENT;
 }
 
 static void detach_all(struct filters *filters)
@@ -122,10 +146,15 @@ static _Noreturn void child_main(int sock)
 	leave_parent(sock);
 	(void)libbpf_set_print(NULL); /* the parent reports what we answer */
 	while (recv_request(&req, &prog_fd) == 0) {
-		int err = serve_one(&filters, &req, prog_fd);
+		struct answer answer = {0};
 
-		close(prog_fd);
-		if (send(CHILD_SOCKET, &err, sizeof(err), 0) < 0)
+		if (prog_fd >= 0) {
+			answer.err = attach_one(&filters, &req, prog_fd, &answer.filter);
+			close(prog_fd);
+		} else {
+			answer.err = detach_one(&filters, &req.filter);
+		}
+		if (send(CHILD_SOCKET, &answer, sizeof(answer), 0) < 0)
 			break;
 	}
 	detach_all(&filters);
@@ -163,32 +192,53 @@ int guard_open(struct guard **ret)
 	return 0;
 }
 
-int guard_attach(struct guard *g, uint32_t ifindex, bool egress, int prog_fd)
+/* prog_fd -1: none goes with it. */
+static int ask(struct guard *g, struct request *req, int prog_fd, struct answer *ret)
 {
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
 	} control = {0};
-	struct request req = {.ifindex = ifindex, .egress = egress};
-	struct iovec iov = {&req, sizeof(req)};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.space,
-			     .msg_controllen = sizeof(control.space)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	struct iovec iov = {req, sizeof(*req)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct cmsghdr *c;
 	ssize_t n;
-	int err;
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(prog_fd));
-	memcpy(CMSG_DATA(c), &prog_fd, sizeof(prog_fd));
+	if (prog_fd >= 0) {
+		msg.msg_control = control.space;
+		msg.msg_controllen = sizeof(control.space);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(prog_fd));
+		memcpy(CMSG_DATA(c), &prog_fd, sizeof(prog_fd));
+	}
 	if (sendmsg(g->socket, &msg, MSG_NOSIGNAL) < 0)
 		return -errno;
 	do
-		n = recv(g->socket, &err, sizeof(err), 0);
+		n = recv(g->socket, ret, sizeof(*ret), 0);
 	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)sizeof(err) ? err : -EPIPE;
+	return n == (ssize_t)sizeof(*ret) ? ret->err : -EPIPE;
+}
+
+int guard_attach(struct guard *g, uint32_t ifindex, bool egress, int prog_fd,
+		 struct clsact_filter *ret)
+{
+	struct request req = {.filter = {.ifindex = ifindex, .egress = egress}};
+	struct answer answer;
+	int err = ask(g, &req, prog_fd, &answer);
+
+	if (!err)
+		*ret = answer.filter;
+	return err;
+}
+
+int guard_detach(struct guard *g, const struct clsact_filter *filter)
+{
+	struct request req = {.filter = *filter};
+	struct answer answer;
+
+	return ask(g, &req, -1, &answer);
 }
 
 void guard_close(struct guard *g)

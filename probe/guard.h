@@ -17,12 +17,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct clsact_filter;
 struct guard;
 
 int guard_open(struct guard **ret);
 
 /* As clsact_attach(); returns once the filter is in place. prog_fd is borrowed. */
-int guard_attach(struct guard *g, uint32_t ifindex, bool egress, int prog_fd);
+int guard_attach(struct guard *g, uint32_t ifindex, bool egress, int prog_fd,
+		 struct clsact_filter *ret);
+
+/* As clsact_detach(), of a filter from guard_attach(), which is then forgotten. */
+int guard_detach(struct guard *g, const struct clsact_filter *filter);
 
 /* Detaches everything and waits until that is done. NULL is a no-op. */
 void guard_close(struct guard *g);

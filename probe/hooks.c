@@ -12,6 +12,7 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "probe/clsact.h"
 #include "probe/datapath.h"
 #include "probe/guard.h"
 #include "probe/iface.h"
@@ -25,8 +26,9 @@ enum side { INGRESS, EGRESS, SIDES };
 
 struct place {
 	struct iface iface;
-	int links[SIDES]; /* -1: a filter that the guard keeps */
-	char how[16];	  /* "xdp+tcx" */
+	int links[SIDES];		     /* -1: a filter that the guard keeps, or nothing */
+	struct clsact_filter filters[SIDES]; /* priority 0: none */
+	char how[16];			     /* "xdp+tcx" */
 	bool gone;
 };
 
@@ -133,14 +135,15 @@ static int attach_tcx(struct hooks *h, struct place *p, enum side side)
 	return 0;
 }
 
-static int attach_filter(struct hooks *h, const struct place *p, enum side side)
+static int attach_filter(struct hooks *h, struct place *p, enum side side)
 {
 	int err = h->guard ? 0 : guard_open(&h->guard);
 
 	if (err)
 		return err;
 	return guard_attach(h->guard, p->iface.index, side == EGRESS,
-			    datapath_prog_fd(h->datapath, tc_prog(&p->iface, side)));
+			    datapath_prog_fd(h->datapath, tc_prog(&p->iface, side)),
+			    &p->filters[side]);
 }
 
 static int attach_side(struct hooks *h, struct place *p, enum side side, const char **ret_how)
@@ -162,11 +165,28 @@ static int attach_side(struct hooks *h, struct place *p, enum side side, const c
 	return err;
 }
 
+/* Filters that nobody detaches here go with the guard, at the latest. */
 static void unlink_place(const struct place *p)
 {
 	for (int side = 0; side < SIDES; side++)
 		if (p->links[side] >= 0)
 			close(p->links[side]);
+}
+
+static void let_go(struct hooks *h, struct place *p)
+{
+	unlink_place(p);
+	/* Backwards: the filter that made the qdisc comes last and finds it empty. */
+	for (int side = SIDES - 1; side >= 0; side--) {
+		int err = p->filters[side].priority ? guard_detach(h->guard, &p->filters[side]) : 0;
+
+		if (err)
+			log_debug("%s: cannot detach our filter: %s", p->iface.name,
+				  strerror(-err));
+		p->filters[side] = (struct clsact_filter){0};
+		p->links[side] = -1;
+	}
+	p->gone = true;
 }
 
 /* One that an interface has left, or room for another; NULL without memory. */
@@ -198,7 +218,7 @@ int hooks_attach(struct hooks *h, const struct iface *iface)
 	if (!err)
 		err = attach_side(h, &p, EGRESS, &how[EGRESS]);
 	if (err) {
-		unlink_place(&p); /* a filter of the guard's goes with the process, at the latest */
+		let_go(h, &p);
 		return err;
 	}
 	(void)snprintf(p.how, sizeof(p.how), "%s+%s", how[INGRESS], how[EGRESS]);
@@ -210,22 +230,15 @@ int hooks_attach(struct hooks *h, const struct iface *iface)
 }
 
 /* A link whose program somebody has detached names no interface any more. */
-static bool link_is_attached(int link)
+static bool is_attached(const struct place *p, enum side side)
 {
 	struct bpf_link_info info = {0};
 	__u32 len = sizeof(info);
 
-	if (link < 0) /* a filter of the guard's */
-		return true;
+	if (p->links[side] < 0)
+		return clsact_is_attached(&p->filters[side]);
 	/* xdp.ifindex and tcx.ifindex are the same bytes; Debian 12 has no header of TCX. */
-	return bpf_obj_get_info_by_fd(link, &info, &len) == 0 && info.xdp.ifindex != 0;
-}
-
-static void let_go(struct place *p)
-{
-	unlink_place(p);
-	p->links[INGRESS] = p->links[EGRESS] = -1;
-	p->gone = true;
+	return bpf_obj_get_info_by_fd(p->links[side], &info, &len) == 0 && info.xdp.ifindex != 0;
 }
 
 size_t hooks_check(struct hooks *h)
@@ -240,12 +253,11 @@ size_t hooks_check(struct hooks *h)
 		if (!iface_exists(p->iface.index)) {
 			log_info("%s: the interface has been deleted, counting the others on",
 				 p->iface.name);
-			let_go(p);
-		} else if (!link_is_attached(p->links[INGRESS]) ||
-			   !link_is_attached(p->links[EGRESS])) {
+			let_go(h, p);
+		} else if (!is_attached(p, INGRESS) || !is_attached(p, EGRESS)) {
 			log_warn("%s: somebody has detached our program, attaching it again",
 				 p->iface.name);
-			let_go(p);
+			let_go(h, p);
 			detached++;
 		}
 	}

@@ -41,8 +41,7 @@ int hooks_attach(struct hooks *h, const struct iface *iface);
 /*
  * Lets go of interfaces that have been deleted, and of those from which
  * somebody took our program away; logs both. Returns how many of the latter:
- * they may be attached again. (A clsact filter that was taken away is not
- * noticed.)
+ * they may be attached again.
  */
 size_t hooks_check(struct hooks *h);
 

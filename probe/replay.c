@@ -225,6 +225,8 @@ static int replay_open(struct replay *r)
 		.active_ns = UINT64_MAX,
 		.idle_ns = UINT64_MAX,
 		.tcp_idle_ns = UINT64_MAX,
+		.udp_idle_ns = UINT64_MAX,
+		.icmp_idle_ns = UINT64_MAX,
 		.ifaces = &no_ifaces,
 	};
 	int code, err;

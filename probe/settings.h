@@ -16,7 +16,9 @@ struct settings {
 	struct option_list ifaces; /* never empty */
 	int hook;		   /* enum hooks_mode */
 	uint64_t max_flows;
-	uint64_t active_ms, idle_ms, tcp_idle_ms;
+	uint64_t active_ms;
+	uint64_t idle_ms, tcp_idle_ms;
+	uint64_t udp_idle_ms, icmp_idle_ms; /* 0: as idle_ms */
 	int log_level; /* enum log_level */
 
 	/* run */

@@ -411,6 +411,8 @@ static int bench_drain(struct bench *b, struct results *r)
 		.active_ns = 3600 * NS_PER_SEC,
 		.idle_ns = 3600 * NS_PER_SEC,
 		.tcp_idle_ns = 3600 * NS_PER_SEC,
+		.udp_idle_ns = 3600 * NS_PER_SEC,
+		.icmp_idle_ns = 3600 * NS_PER_SEC,
 		.epoch = 1,
 		.ifaces = &no_ifaces,
 	};

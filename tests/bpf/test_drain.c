@@ -50,6 +50,8 @@ static int setup(void **state)
 		.active_ns = 1000000000,
 		.idle_ns = 15000000000,
 		.tcp_idle_ns = 60000000000,
+		.udp_idle_ns = 15000000000,
+		.icmp_idle_ns = 15000000000,
 		.epoch = 1,
 		.ifaces = &no_ifaces,
 	};

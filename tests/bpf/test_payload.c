@@ -49,6 +49,8 @@ static int setup(void **state)
 		.active_ns = UINT64_MAX,
 		.idle_ns = UINT64_MAX,
 		.tcp_idle_ns = UINT64_MAX,
+		.udp_idle_ns = UINT64_MAX,
+		.icmp_idle_ns = UINT64_MAX,
 		.ifaces = &no_ifaces,
 	};
 	struct fixture *f = calloc(1, sizeof(*f));

@@ -100,6 +100,49 @@ test_interfaces_change()
 	expect "pings after that" 5 "$(query "SELECT sum(packets) FROM flows WHERE host = 'a' AND icmp_type = 8")"
 }
 
+times_in_log() # NAME TEXT TIMES
+{
+	[ "$(grep -c -- "$2" "$work/$1.log")" -ge "$3" ]
+}
+
+our_filter() # HOST ingress|egress
+{
+	in_host "$1" tc filter show dev eth0 "$2" | grep -q weir_tc
+}
+
+attached_again() # HOST TIMES
+{
+	wait_for 60 times_in_log "probe-$1" "somebody has detached our program" "$2" ||
+		fail "not noticed: $2"
+	wait_for 60 our_filter "$1" ingress || fail "no filter for ingress"
+	wait_for 60 our_filter "$1" egress || fail "no filter for egress"
+	# At the start the line goes on and says how.
+	wait_for 60 times_in_log "probe-$1" "eth0: attached\$" "$2" || fail "not attached again: $2"
+}
+
+# The same of clsact filters, which have no link: one is deleted, then the whole qdisc.
+test_filter_taken_away()
+{
+	local probe_pid
+
+	fleet_new
+	start_collector
+	start_probe a --hook tc
+	probe_pid=$pid
+	our_filter a egress || fail "no filter at the start"
+	in_host a tc filter del dev eth0 egress
+	attached_again a 1
+	in_host a ping -q -c 3 -i 0.2 "$net4.2" >/dev/null
+	in_host a tc qdisc del dev eth0 clsact
+	attached_again a 2
+	in_host a ping -q -c 4 -i 0.2 "$net4.2" >/dev/null
+	stop_pid "$probe_pid" || fail "the probe ended with status $?"
+	expect "detached" 2 "$(query "SELECT max(value) FROM probe_counter WHERE name = 'ifaces_detached'")"
+	expect "pings and replies" 7,7 "$(query "SELECT sum(packets), sum(rev_packets) FROM flows
+		WHERE host = 'a' AND icmp_type = 8")"
+	expect "clsact at the end" "" "$(in_host a tc qdisc show dev eth0 clsact)"
+}
+
 # What deploy/weir-probe.service leaves it.
 test_least_privileges()
 {

@@ -32,8 +32,10 @@ static const struct iface_list iface_list = {ifaces, 2};
 static const struct flow_table_config config = {
 	.n_slots = N_SLOTS,
 	.active_ns = 15 * SEC,
-	.idle_ns = 15 * SEC,
+	.idle_ns = 25 * SEC,
 	.tcp_idle_ns = 60 * SEC,
+	.udp_idle_ns = 15 * SEC,
+	.icmp_idle_ns = 5 * SEC,
 	.epoch = 0x1234567890,
 	.ifaces = &iface_list,
 };
@@ -126,6 +128,24 @@ static void silence_ends_a_flow(void **state)
 	assert_int_equal(due(*state, &udp, 125), FLOW_END_ACTIVE);
 	assert_int_equal(due(*state, &udp, 127), FLOW_END_IDLE);
 	assert_int_equal(due(*state, &udp, 100), FLOW_END_NONE); /* packets after "now" */
+}
+
+static void each_protocol_has_its_idle_time(void **state)
+{
+	static const struct {
+		uint8_t proto;
+		uint64_t s;
+	} times[] = {
+		{IPPROTO_TCP, 60},   {IPPROTO_UDP, 15},	 {IPPROTO_ICMP, 5},
+		{IPPROTO_ICMPV6, 5}, {IPPROTO_SCTP, 25}, {IPPROTO_GRE, 25},
+	};
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		struct sample f = sample_of(times[i].proto, 100, 100, 4);
+
+		assert_int_not_equal(due(*state, &f, 99 + times[i].s), FLOW_END_IDLE);
+		assert_int_equal(due(*state, &f, 100 + times[i].s), FLOW_END_IDLE);
+	}
 }
 
 static void a_closed_connection_ends_after_the_grace(void **state)
@@ -565,6 +585,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(silence_ends_a_flow),
+		TEST(each_protocol_has_its_idle_time),
 		TEST(a_closed_connection_ends_after_the_grace),
 		TEST(a_long_flow_reports_only_news),
 		TEST(records_carry_the_difference_and_the_total),
