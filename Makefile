@@ -119,7 +119,7 @@ $(BENCH): $(B)/%: $(B)/%.o $(B)/tests/bench/results.o $(PROBE) $(PROTO) $(COMMON
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH:%=%.o): $(B)/gen/bench.skel.h
 # The filter is fuzzed together with SQLite, which must take what it compiles to.
-$(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,db.c filter.c filter_help.c filter_lexer.c query.c sql_functions.c)
+$(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,db.c filter.c filter_columns.c filter_help.c filter_lexer.c filter_tree.c query.c sql_functions.c)
 $(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
 # Headers in a packet lie where they lie.
 $(B)/tests/fuzz/fuzz_parse: FUZZ_CFLAGS := -fno-sanitize=alignment

@@ -1,22 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * filter.h - the filter language: words in the manner of tcpdump and nfdump,
- * compiled to a condition over the columns of the view flows.
+ * read into a tree (collector/filter_tree.h) that becomes a condition over the
+ * columns of flows.
  *
  *	filter     = or
  *	or         = and { ("or" | "||") and }
- *	and        = not { ("and" | "&&") not }
+ *	and        = not { ["and" | "&&"] not }        "and" may only be left out
+ *	                                               between a word such as tcp and
+ *	                                               a keyword: tcp dst port 80
  *	not        = [ "not" | "!" ] not | "(" or ")" | term
  *	term       = [side] ("host" | "ip") value      address; host also takes the
  *	                                               name of a reporting host
  *	           | [side] "net" value                CIDR
- *	           | [side] "port" ( value | A-B | op N )
+ *	           | [side] ("port" | "portrange") ( value | A-B | op N )
  *	           | [side] "flags" LETTERS            all of FSRPAUECN are set
  *	           | "proto" value                     name or number
  *	           | "tcp" | "udp" | "icmp" | "icmp6" | "ip" | "ip6"
  *	           | text-column value                 iface, role, direction, end_reason
- *	           | number-column [op] N              any other column of flows
- *	side       = "src" | "dst"
+ *	           | number-column ( [op] N | "in" list )  any other column of flows
+ *	side       = "src" | "dst" | "src" "or" "dst" | "src" "and" "dst"
  *	value      = WORD | "in" "[" WORD { [","] WORD } "]"
  *	op         = ">" | ">=" | "<" | "<=" | "=" | "==" | "!="
  *
@@ -32,6 +35,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+struct filter_tree;
 struct query;
 
 /* Above these a filter is refused; the last two also keep SQLite within its own limits. */
@@ -45,10 +49,12 @@ struct filter_error {
 };
 
 /*
- * Appends the condition for text to q; an empty filter is always true. Returns
- * -EINVAL with *ret_error set for a filter that is not right; q is then only
- * good for query_done().
+ * Reads text; an empty filter holds for every record. Returns -EINVAL or -ENOMEM
+ * with *ret_error set. *ret: release with filter_tree_free().
  */
+int filter_parse(const char *text, struct filter_tree **ret, struct filter_error *ret_error);
+
+/* Reads text and appends the condition to q. Errors of filter_parse(); q is as it was then. */
 int filter_compile(const char *text, struct query *q, struct filter_error *ret_error);
 
 /* Prints the error with the filter and a caret under the place. */

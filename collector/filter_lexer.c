@@ -12,16 +12,16 @@
 static const struct {
 	const char *text;
 	enum filter_token_kind kind;
-	const char *sql;
+	enum filter_compare op;
 } symbols[] = {
-	{"&&", FILTER_TOKEN_AND, NULL},	     {"||", FILTER_TOKEN_OR, NULL},
-	{"!=", FILTER_TOKEN_OP, "<>"},	     {">=", FILTER_TOKEN_OP, ">="},
-	{"<=", FILTER_TOKEN_OP, "<="},	     {"==", FILTER_TOKEN_OP, "="},
-	{">", FILTER_TOKEN_OP, ">"},	     {"<", FILTER_TOKEN_OP, "<"},
-	{"=", FILTER_TOKEN_OP, "="},	     {"!", FILTER_TOKEN_NOT, NULL},
-	{"(", FILTER_TOKEN_OPEN, NULL},	     {")", FILTER_TOKEN_CLOSE, NULL},
-	{"[", FILTER_TOKEN_LIST_OPEN, NULL}, {"]", FILTER_TOKEN_LIST_CLOSE, NULL},
-	{",", FILTER_TOKEN_COMMA, NULL},
+	{"&&", FILTER_TOKEN_AND, 0},	    {"||", FILTER_TOKEN_OR, 0},
+	{"!=", FILTER_TOKEN_OP, FILTER_NE}, {">=", FILTER_TOKEN_OP, FILTER_GE},
+	{"<=", FILTER_TOKEN_OP, FILTER_LE}, {"==", FILTER_TOKEN_OP, FILTER_EQ},
+	{">", FILTER_TOKEN_OP, FILTER_GT},  {"<", FILTER_TOKEN_OP, FILTER_LT},
+	{"=", FILTER_TOKEN_OP, FILTER_EQ},  {"!", FILTER_TOKEN_NOT, 0},
+	{"(", FILTER_TOKEN_OPEN, 0},	    {")", FILTER_TOKEN_CLOSE, 0},
+	{"[", FILTER_TOKEN_LIST_OPEN, 0},   {"]", FILTER_TOKEN_LIST_CLOSE, 0},
+	{",", FILTER_TOKEN_COMMA, 0},
 };
 
 static const char *take_word(const char *start, size_t len, struct filter_token *t)
@@ -62,7 +62,7 @@ const char *filter_lex(const char *text, size_t at, struct filter_token *ret)
 		if (strncmp(text + at, symbols[i].text, len) == 0) {
 			ret->kind = symbols[i].kind;
 			ret->end = at + len;
-			ret->op = symbols[i].sql;
+			ret->op = symbols[i].op;
 			return NULL;
 		}
 	}

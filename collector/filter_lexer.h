@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collector/filter_tree.h"
+
 #define FILTER_WORD_MAX 256 /* text and its NUL */
 
 enum filter_token_kind {
@@ -28,8 +30,8 @@ enum filter_token_kind {
 
 struct filter_token {
 	enum filter_token_kind kind;
-	size_t at, end; /* bytes [at, end) of the text */
-	const char *op; /* FILTER_TOKEN_OP: as SQL writes it; constant */
+	size_t at, end;		/* bytes [at, end) of the text */
+	enum filter_compare op; /* FILTER_TOKEN_OP */
 	bool quoted;
 	char word[FILTER_WORD_MAX];
 };
