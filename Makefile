@@ -25,14 +25,14 @@ endif
 say = @printf '  %-7s %s\n' $(1) $@
 
 # main.c of each program stays out of the libraries, so that tests can link all the rest.
-lib_obj = $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(wildcard $(1)/*.c)))
+lib_obj = $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(foreach d,$(1),$(wildcard $(d)/*.c))))
 COMMON    := $(B)/libcommon.a
 PROTO     := $(B)/libproto.a
 PROBE     := $(B)/libprobe.a
 COLLECTOR := $(B)/libcollector.a
 
 COMMON_LIBS    := -linih -lsmartcols -lm
-PROTO_LIBS     := -lprotobuf-c
+PROTO_LIBS     := -lprotobuf-c -lzstd
 # Optional: without it the server names in QUIC stay encrypted.
 NETTLE         := $(shell pkg-config --libs nettle 2>/dev/null)
 override CPPFLAGS += $(if $(NETTLE),-DWEIR_NETTLE)
@@ -93,7 +93,7 @@ $(B)/gen/weir.pb-c.o: $(B)/gen/weir.pb-c.c
 $(COMMON): $(call lib_obj,common)
 $(PROTO): $(call lib_obj,proto) $(B)/gen/weir.pb-c.o
 $(PROBE): $(call lib_obj,probe)
-$(COLLECTOR): $(call lib_obj,collector)
+$(COLLECTOR): $(call lib_obj,collector collector/flowstore)
 $(B)/lib%.a:
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -158,7 +158,8 @@ fuzz: $(FUZZ) ## libFuzzer on every decoder, FUZZ_SECONDS each
 	  $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
 
 # --- static checks -----------------------------------------------------------
-OURS := $(wildcard common/*.[ch] proto/*.[ch] probe/*.[ch] collector/*.[ch] bpf/*.[ch] \
+OURS := $(wildcard common/*.[ch] proto/*.[ch] probe/*.[ch] collector/*.[ch] \
+        collector/flowstore/*.[ch] bpf/*.[ch] \
         tests/*/*.[ch])
 SHELL_FILES := $(wildcard .ci/run deploy/*.sh tests/system/run tests/*/*.sh)
 
@@ -181,7 +182,7 @@ deps: ## folders include each other only in the allowed direction
 	$(Q)! grep -nE '#include "(probe|collector|bpf|common|tests)/' proto/*.[ch]
 	$(Q)! grep -nE '#include "(collector|tests)/' probe/*.[ch]
 	$(Q)! grep -nE '#include "bpf/' probe/*.[ch] | grep -v '"bpf/[a-z]*_abi.h"'
-	$(Q)! grep -nE '#include "(probe|bpf|tests)/' collector/*.[ch]
+	$(Q)! grep -nE '#include "(probe|bpf|tests)/' collector/*.[ch] collector/flowstore/*.[ch]
 	$(Q)! grep -nE '#include "(probe|collector|common|proto|tests)/' bpf/*.[ch]
 
 check: lint all test truth test-system ## everything that CI runs

@@ -8,7 +8,7 @@
 set -eu
 
 run="gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev
-     protobuf-c-compiler libprotobuf-c-dev libzmq3-dev libsqlite3-dev
+     protobuf-c-compiler libprotobuf-c-dev libzmq3-dev libsqlite3-dev libzstd-dev
      libinih-dev libsmartcols-dev libpcap-dev nettle-dev pkg-config
      iproute2 iputils-ping"
 test="libcmocka-dev clang-format clang-tidy cppcheck shellcheck sqlite3

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * scan.h - reads flow records as columns: for reports, rollups and the virtual
+ * table `flows`.
+ *
+ *	struct flow_columns columns = {0};
+ *	flow_columns_add(&columns, FLOW_COLUMN_src_addr);
+ *	flow_columns_add(&columns, FLOW_COLUMN_bytes);
+ *	err = scan_open(db, &predicate, &columns, &scan);
+ *	in each thread:
+ *		struct scan_rows *rows = NULL;
+ *		while ((err = scan_next(scan, &rows)) > 0)
+ *			for (size_t k = 0; k < rows->n_selected; k++) {
+ *				uint32_t i = rows->selected[k];
+ *				... FLOW_COL_U64(&rows->block, bytes)[i] ...
+ *				... rows->block.addrs[FLOW_COL_U32(&rows->block, src_addr)[i]]
+ *			}
+ *		scan_rows_free(rows);
+ *	scan_close(scan);
+ *
+ * Every segment and every fresh block whose zone map the predicate admits is
+ * given once. The scan reads within one transaction of db (its own, or the one
+ * that is open), so that it sees each record exactly once, whatever the
+ * compactor does meanwhile.
+ *
+ * Threads: scan_next() may be called by several threads, each with rows of its
+ * own: reading from SQLite is behind a lock, decoding and matching are not. db
+ * must not be used otherwise until scan_close().
+ *
+ * Memory: about 64 Ki rows of the wanted columns for each thread.
+ *
+ * Damage: a blob whose checksum or contents are wrong is left out with its
+ * whole segment (or fresh block), named in the log once, and counted.
+ *
+ * Errors: those of collector/db.h.
+ */
+#ifndef WEIR_COLLECTOR_FLOWSTORE_SCAN_H
+#define WEIR_COLLECTOR_FLOWSTORE_SCAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sqlite3.h>
+
+#include "collector/flowstore/predicate.h"
+#include "proto/flow_block.h"
+
+struct scan;
+
+struct scan_rows {
+	struct flow_block block;   /* the wanted columns, and those of the predicate */
+	const uint32_t *selected;  /* numbers of the rows that match, rising */
+	size_t n_selected;	   /* above 0 */
+	struct scan_memory *owner; /* private */
+};
+
+struct scan_totals {
+	uint64_t blocks, blocks_skipped; /* skipped: by their zone map */
+	uint64_t rows_read, bytes_read;
+	uint64_t damaged_blocks, damaged_rows; /* left out */
+};
+
+/*
+ * predicate and what it points to, and columns, are borrowed until
+ * scan_close(); predicate may be NULL: every record.
+ */
+int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
+	      struct scan **ret);
+/* NULL is a no-op. All threads are out of scan_next(). */
+void scan_close(struct scan *s);
+
+/*
+ * The next block with a row that matches. *rows is NULL at first and is used
+ * again; the caller releases it at last. Returns 1, 0 at the end, or an error.
+ */
+int scan_next(struct scan *s, struct scan_rows **rows);
+void scan_rows_free(struct scan_rows *rows);
+
+/* So far. */
+struct scan_totals scan_totals(struct scan *s);
+
+#endif /* WEIR_COLLECTOR_FLOWSTORE_SCAN_H */
