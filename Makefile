@@ -108,7 +108,7 @@ $(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
 # --- tests -------------------------------------------------------------------
 # Allocation wrappers: tests/unit/fail_alloc.c makes the n-th allocation fail.
 WRAP := -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
-$(UNIT): $(B)/%: $(B)/%.o $(B)/tests/unit/fail_alloc.o $(COLLECTOR) $(PROBE) $(PROTO) $(COMMON)
+$(UNIT): $(B)/%: $(B)/%.o $(B)/tests/unit/fail_alloc.o $(B)/tests/unit/fault_vfs.o $(COLLECTOR) $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $(WRAP) $^ -lcmocka $(PROBE_LIBS) $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BPFT): $(B)/%: $(B)/%.o $(B)/tests/bpf/craft.o $(B)/tests/bpf/harness.o $(PROBE) $(PROTO) $(COMMON)
