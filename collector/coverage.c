@@ -65,6 +65,15 @@ static const struct note {
 	 "  FROM host"
 	 " WHERE last_seen_ms >= " SINCE " AND first_seen_ms < " UNTIL
 	 "   AND abs(clock_skew_ms) > " COVERAGE_SKEW_MS " ORDER BY abs(clock_skew_ms) DESC"},
+
+	{LOG_LEVEL_WARN, "clocks that were set",
+	 "SELECT h.name || ' ' || c.value || iif(c.value = 1, ' time', ' times') || ' since '"
+	 "       || utc(e.started_ms) AS text"
+	 "  FROM host h JOIN epoch e ON e.host_id = h.id"
+	 "  JOIN probe_counter c ON c.host_id = h.id AND c.epoch = e.epoch"
+	 " WHERE h.last_seen_ms >= " SINCE " AND e.started_ms < " UNTIL
+	 "   AND e.started_ms = (SELECT max(started_ms) FROM epoch WHERE host_id = h.id)"
+	 "   AND c.name = 'clock_steps' AND c.value > 0 ORDER BY c.value DESC"},
 };
 
 static int bind_window(sqlite3_stmt *st, int64_t since_ms, int64_t until_ms)

@@ -12,7 +12,17 @@
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 
-/* lost_packets: of the newest start of its probe, whatever the window. */
+/* Counters of the newest start of each host's probe, whatever the window. */
+static const char counters_sql[] =
+	", c AS (SELECT host_id, sum(iif(name IN (" COVERAGE_LOST_PACKETS "), value, 0)) AS lost,"
+	"   sum(iif(name = 'clock_steps', value, 0)) AS clock_steps,"
+	"   sum(CASE name WHEN 'clock_forward_ms' THEN value WHEN 'clock_back_ms' THEN -value"
+	"       ELSE 0 END) AS clock_step_ms"
+	"  FROM probe_counter p"
+	" WHERE epoch = (SELECT epoch FROM epoch e WHERE e.host_id = p.host_id"
+	"                 ORDER BY started_ms DESC LIMIT 1)"
+	" GROUP BY host_id)";
+
 static const char columns_sql[] =
 	" SELECT h.name AS host,"
 	"   CASE WHEN NOT EXISTS (SELECT 1 FROM epoch e WHERE e.host_id = h.id AND e.batches > 0)"
@@ -20,17 +30,15 @@ static const char columns_sql[] =
 	"        THEN 'silent' ELSE 'ok' END AS state,"
 	"   h.last_seen_ms, ifnull(w.flows, 0) AS flows,"
 	"   ifnull(w.packets, 0) AS packets, ifnull(w.bytes, 0) AS bytes,"
-	"   w.rtt_p95_us, w.retrans_pct,"
-	"   (SELECT ifnull(sum(c.value), 0) FROM probe_counter c"
-	"     WHERE c.host_id = h.id AND c.name IN (" COVERAGE_LOST_PACKETS ")"
-	"       AND c.epoch = (SELECT epoch FROM epoch e WHERE e.host_id = h.id"
-	"                       ORDER BY started_ms DESC LIMIT 1)) AS lost_packets,"
+	"   w.rtt_p95_us, w.retrans_pct, ifnull(c.lost, 0) AS lost_packets,"
+	"   ifnull(c.clock_steps, 0) AS clock_steps, ifnull(c.clock_step_ms, 0) AS clock_step_ms,"
 	"   h.kernel, h.ifaces"
-	"  FROM host h LEFT JOIN w ON w.host_id = h.id ORDER BY h.name, h.id";
+	"  FROM host h LEFT JOIN w ON w.host_id = h.id LEFT JOIN c ON c.host_id = h.id"
+	" ORDER BY h.name, h.id";
 
 static const enum output_unit units[] = {
-	UNIT_NONE, UNIT_NONE,	 UNIT_TIME_MS, UNIT_COUNT, UNIT_COUNT, UNIT_BYTES,
-	UNIT_US,   UNIT_PERCENT, UNIT_COUNT,   UNIT_NONE,  UNIT_NONE,
+	UNIT_NONE,    UNIT_NONE,  UNIT_TIME_MS, UNIT_COUNT, UNIT_COUNT, UNIT_BYTES, UNIT_US,
+	UNIT_PERCENT, UNIT_COUNT, UNIT_COUNT,	UNIT_NONE,  UNIT_NONE,	UNIT_NONE,
 };
 
 static void build(const struct cli_settings *s, struct query *q)
@@ -45,7 +53,7 @@ static void build(const struct cli_settings *s, struct query *q)
 		     " / sum(iif(proto = 6, packets + rev_packets, NULL)) AS retrans_pct"
 		     " FROM flows WHERE 1");
 	cli_add_window(q, s);
-	query_add(q, " GROUP BY host_id)%s", columns_sql);
+	query_add(q, " GROUP BY host_id)%s%s", counters_sql, columns_sql);
 	cli_add_limit(q, s);
 }
 
@@ -78,9 +86,12 @@ const struct cli_command hosts_command = {
 			.name = "hosts",
 			.summary =
 				"every host: is it heard, its traffic in the window, what it lost",
-			.examples = "state: ok; silent: not heard of for 15 s; never: no batch has "
-				    "come yet\n"
-				    "lost_packets: since its probe started, in no record at all\n",
+			.examples =
+				"state: ok; silent: not heard of for 15 s; never: no batch has "
+				"come yet\n"
+				"lost_packets: since its probe started, in no record at all\n"
+				"clock_steps, clock_step_ms: how often its clock was set since, "
+				"and by how much in sum\n",
 			.tables = {{rows, ARRAY_SIZE(rows)}, {cli_rows, CLI_N_ROWS}},
 		},
 	.settings_size = sizeof(struct cli_settings),

@@ -260,6 +260,11 @@ const struct drain_stats *capture_stats(const struct capture *c)
 	return drain_stats(c->drain);
 }
 
+const struct wall_clock *capture_wall_clock(const struct capture *c)
+{
+	return drain_wall_clock(c->drain);
+}
+
 const uint64_t *capture_names_counters(const struct capture *c)
 {
 	return drain_names_counters(c->drain);

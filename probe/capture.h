@@ -15,6 +15,7 @@
 struct capture;
 struct hooks;
 struct settings;
+struct wall_clock;
 
 /*
  * Loads, attaches to the interfaces of s and is ready for capture_drain().
@@ -59,6 +60,7 @@ void capture_finish(struct capture *c);
 const uint64_t *capture_counters(struct capture *c);
 
 const struct drain_stats *capture_stats(const struct capture *c);
+const struct wall_clock *capture_wall_clock(const struct capture *c);
 const uint64_t *capture_names_counters(const struct capture *c);
 
 /* The hooks, until capture_finish(). */

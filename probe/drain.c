@@ -7,10 +7,12 @@
 
 #include "bpf/flow_abi.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "probe/datapath.h"
 #include "probe/names.h"
 #include "probe/payload_reader.h"
 #include "probe/siphash.h"
+#include "probe/wall_clock.h"
 
 /* A flow that has left the index and waits for its last record. */
 struct ending {
@@ -28,6 +30,7 @@ struct drain {
 	void *arg;
 	uint64_t epoch;
 
+	struct wall_clock clock;
 	struct flow_now now;
 	struct ending *endings; /* room for every slot */
 	uint32_t n_endings;
@@ -82,6 +85,11 @@ void drain_free(struct drain *d)
 const struct drain_stats *drain_stats(const struct drain *d)
 {
 	return &d->stats;
+}
+
+const struct wall_clock *drain_wall_clock(const struct drain *d)
+{
+	return &d->clock;
 }
 
 void drain_payloads(struct drain *d)
@@ -259,9 +267,14 @@ static int read_refused(struct drain *d)
 
 int drain_run(struct drain *d, enum drain_scope scope)
 {
-	uint64_t mono_ns = clock_mono_ns();
-	struct flow_now now = {mono_ns, clock_real_ns() - mono_ns};
+	uint64_t mono_ns, real_ns;
+	struct flow_now now;
 
+	wall_clock_read(&mono_ns, &real_ns);
+	if (wall_clock_sample(&d->clock, mono_ns, real_ns))
+		log_warn("the wall clock was set by %+.3f s, the records follow it",
+			 (double)d->clock.last_step_ms / 1e3);
+	now = (struct flow_now){mono_ns, d->clock.offset_ns};
 	return drain_run_at(d, scope, &now);
 }
 

@@ -21,6 +21,7 @@
 struct datapath;
 struct drain;
 struct flow_view;
+struct wall_clock;
 
 /* view: for what a record does not carry; NULL for the catch-all. Both borrowed. */
 typedef void (*drain_emit_fn)(const struct flow_record *record, const struct flow_view *view,
@@ -45,7 +46,10 @@ int drain_new(const struct datapath *d, const struct flow_table_config *config, 
 /* NULL is a no-op. */
 void drain_free(struct drain *d);
 
-/* One pass. Returns -errno if the catch-all could not be read this time. */
+/*
+ * One pass. Takes a new sample of the wall clock and logs when it has been set.
+ * Returns -errno if the catch-all could not be read this time.
+ */
 int drain_run(struct drain *d, enum drain_scope scope);
 
 /*
@@ -67,5 +71,8 @@ int drain_payloads_fd(const struct drain *d);
 const uint64_t *drain_names_counters(const struct drain *d);
 
 const struct drain_stats *drain_stats(const struct drain *d);
+
+/* As drain_run() last saw it; owned by d. */
+const struct wall_clock *drain_wall_clock(const struct drain *d);
 
 #endif /* WEIR_PROBE_DRAIN_H */

@@ -22,6 +22,7 @@
 #include "probe/outbox.h"
 #include "probe/sender.h"
 #include "probe/settings.h"
+#include "probe/wall_clock.h"
 #include "proto/frame.h"
 
 #define WARN_PERIOD_MS 30000
@@ -105,6 +106,7 @@ static void set_counters(struct run *run)
 	static const char *const unnamed[NAMES_COUNTER_MAX] = NAMES_COUNTER_NAMES;
 	const uint64_t *kernel = capture_counters(run->capture);
 	const struct drain_stats *drain = capture_stats(run->capture);
+	const struct wall_clock *clock = capture_wall_clock(run->capture);
 	const struct follow_stats *follow = capture_follow_stats(run->capture);
 	struct outbox_stats outbox;
 	struct sender_stats sender;
@@ -117,6 +119,9 @@ static void set_counters(struct run *run)
 	} ours[] = {
 		{"records_emitted", export_records(run->export)},
 		{"drain_errors", drain->errors},
+		{"clock_steps", clock->steps},
+		{"clock_forward_ms", clock->forward_ms},
+		{"clock_back_ms", clock->back_ms},
 		{"ifaces_attached", follow->attached},
 		{"ifaces_detached", follow->detached},
 		{"ifaces_failed", follow->failed},

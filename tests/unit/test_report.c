@@ -312,6 +312,8 @@ static int open_lab(void **state)
 		    "INSERT INTO loss VALUES (1, 1, 101, 2, 3, 12, 340, 5600, 3000);"
 		    "INSERT INTO probe_counter VALUES (1, 101, 'packets_truncated', 7, 1),"
 		    " (1, 99, 'packets_truncated', 1000, 1), (1, 101, 'packets_seen', 50, 1),"
+		    " (1, 101, 'clock_steps', 2, 1), (1, 101, 'clock_forward_ms', 2000, 1),"
+		    " (1, 101, 'clock_back_ms', 3500, 1), (1, 99, 'clock_back_ms', 9, 1),"
 		    " (1, 101, 'outbox_dropped_packets', 340, 1);"
 		    "INSERT INTO incident VALUES (1, 'port_scan', 'warn', 1000, 2000, '10.0.0.1',"
 		    " NULL, NULL, 6, 'web1', 120, NULL, 100, 'ports', 1, 'many ports',"
@@ -404,6 +406,7 @@ static void test_notes_tell_what_is_missing(void **state)
 		strstr(lab->capture.err, "silent: we\\x1b[31mb2 since 1970-01-01 00:00:04"));
 	assert_non_null(strstr(lab->capture.err, "web1 12 records with 340 packets, 5600 bytes"));
 	assert_non_null(strstr(lab->capture.err, "web1 packets_truncated 7 since"));
+	assert_non_null(strstr(lab->capture.err, "clocks that were set: web1 2 times since"));
 	assert_non_null(strstr(lab->capture.err, "counted once: 1 records set aside"));
 	assert_int_equal(run(lab, &report_command, "report top -q"), EXIT_OK);
 	assert_string_equal(lab->capture.err, "");
@@ -420,7 +423,8 @@ static void test_hosts(void **state)
 	assert_non_null(strstr(lab->capture.out, "{\"host\":\"web1\",\"state\":\"ok\""));
 	assert_non_null(strstr(lab->capture.out, "\"flows\":2,\"packets\":30,\"bytes\":3000,"
 						 "\"rtt_p95_us\":9000,"));
-	assert_non_null(strstr(lab->capture.out, "\"lost_packets\":347,")); /* 7 and 340 */
+	assert_non_null(strstr(lab->capture.out, "\"lost_packets\":347," /* 7 and 340 */
+						 "\"clock_steps\":2,\"clock_step_ms\":-1500,"));
 }
 
 static void test_flows(void **state)
