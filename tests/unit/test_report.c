@@ -447,7 +447,7 @@ static void test_flows(void **state)
 	assert_int_equal(run(lab, &flows_command, "flows --check tcp"), EXIT_OK);
 	assert_string_equal(lab->capture.out, "");
 	assert_int_equal(run(lab, &flows_command, "flows --explain host web1"), EXIT_OK);
-	assert_non_null(strstr(lab->capture.out, "(host = ?2) ORDER BY end_ms DESC LIMIT ?3\n"));
+	assert_non_null(strstr(lab->capture.out, "host = ?2, 0) ORDER BY end_ms DESC LIMIT ?3\n"));
 	assert_non_null(strstr(lab->capture.out, "\n?2 = 'web1'\n?3 = 50\n"));
 }
 
