@@ -10,6 +10,7 @@
 #include "collector/db.h"
 #include "collector/filter.h"
 #include "collector/query.h"
+#include "collector/reader_lease.h"
 #include "collector/sql_functions.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
@@ -158,7 +159,9 @@ int cli_open(const struct cli_settings *s, sqlite3 **ret)
 		log_error("%s: %s", path, why);
 		return db_exit_code(err);
 	}
-	err = sql_functions_register(db);
+	err = reader_lease_begin(path, READER_LEASE_MS);
+	if (!err)
+		err = sql_functions_register(db);
 	if (err)
 		return cli_fail(db, err);
 	*ret = take_ptr(db);

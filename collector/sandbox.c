@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "collector/db.h"
+#include "collector/reader_lease.h"
 #include "collector/sql_functions.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
@@ -148,7 +149,9 @@ static int open_restricted(const struct sandbox *sandbox, sqlite3 **ret)
 		log_error("%s: %s", sandbox->db, why);
 		return db_exit_code(err);
 	}
-	err = sql_functions_register(*ret);
+	err = reader_lease_begin(sandbox->db, READER_LEASE_MS);
+	if (!err)
+		err = sql_functions_register(*ret);
 	if (!err)
 		err = narrow_flows(*ret, sandbox);
 	if (!err)

@@ -12,6 +12,7 @@
 #include "collector/detection.h"
 #include "collector/flow_row.h"
 #include "collector/job.h"
+#include "collector/wal.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 
@@ -92,6 +93,7 @@ static const char *const statement_sql[N_STATEMENTS] = {
 
 struct store {
 	sqlite3 *db;
+	char wal[WAL_PATH_MAX];
 	sqlite3_stmt *st[N_STATEMENTS];
 };
 
@@ -116,6 +118,7 @@ int store_open(const char *path, struct store **ret, const char **ret_why)
 	}
 	if (err)
 		return err == -EINVAL ? -EUCLEAN : err;
+	(void)wal_path(sqlite3_db_filename(s->db, "main"), s->wal); /* SQLite has opened it */
 	*ret = take_ptr(s);
 	return 0;
 }
@@ -507,6 +510,16 @@ void store_checkpoint(struct store *s)
 	(void)sqlite3_busy_timeout(s->db, 0);
 	(void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	(void)sqlite3_busy_timeout(s->db, DB_BUSY_MS);
+}
+
+uint64_t store_wal_bytes(const struct store *s)
+{
+	return wal_bytes(s->wal);
+}
+
+size_t store_readers(const struct store *s, char *ret, size_t size)
+{
+	return wal_readers(sqlite3_db_filename(s->db, "main"), ret, size);
 }
 
 int store_expire(struct store *s, int64_t before_ms, size_t max_rows, size_t *ret_rows)

@@ -48,6 +48,10 @@ int store_apply(struct store *s, struct job *job, int64_t now_ms);
 /* Copies the WAL into the database and cuts it to nothing, unless a reader is in the way. */
 void store_checkpoint(struct store *s);
 
+/* How long the WAL is, and who reads the database (see wal_readers()). */
+uint64_t store_wal_bytes(const struct store *s);
+size_t store_readers(const struct store *s, char *ret, size_t size);
+
 /*
  * Retention, in a transaction of its own: deletes up to max_rows flow records
  * that ended before before_ms. *ret_rows: how many.

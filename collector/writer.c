@@ -5,10 +5,12 @@
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "collector/job.h"
 #include "collector/store.h"
+#include "collector/wal.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/queue.h"
@@ -18,6 +20,8 @@
 
 #define FAILING_LOG_MS	 30000
 #define IDLE_MS		 1000
+#define WAL_RETRY_MS	 500
+#define READERS_TEXT_MAX 256
 #define EXPIRE_PERIOD_MS 60000
 #define EXPIRE_MAX_ROWS	 5000 /* in one transaction: batches are waiting */
 #define TIDY_PERIOD_MS	 600000
@@ -30,6 +34,7 @@ struct writer {
 	bool failing;			   /* and said so: no batch can be committed */
 	uint64_t failing_log;		   /* log_due() */
 	uint64_t expire_at_ms, tidy_at_ms; /* CLOCK_MONOTONIC */
+	uint64_t wal_at_ms;		   /* not before: asking a full WAL again */
 	size_t n;
 	struct job *group[GROUP_MAX_JOBS];
 };
@@ -44,14 +49,33 @@ static int64_t real_ms(void)
 	return (int64_t)(clock_real_ns() / NS_PER_MS);
 }
 
+/*
+ * -EBUSY while the WAL is full because somebody reads. What one more group
+ * adds still fits.
+ */
+static int has_room(struct writer *w)
+{
+	uint64_t now_ms = mono_ms();
+
+	if (store_wal_bytes(w->store) < WAL_FULL_BYTES)
+		return 0;
+	if (now_ms < w->wal_at_ms)
+		return -EBUSY;
+	w->wal_at_ms = now_ms + WAL_RETRY_MS;
+	store_checkpoint(w->store);
+	return store_wal_bytes(w->store) < WAL_FULL_BYTES ? 0 : -EBUSY;
+}
+
 /* Applies first and what follows it until the group is full or its time is over. */
 static int apply_group(struct writer *w, struct job *first)
 {
 	uint64_t until_ms = mono_ms() + w->settings->commit_interval_ms, now_ms;
 	struct job *job = first;
 	size_t bytes = 0;
-	int err = store_begin(w->store);
+	int err = has_room(w);
 
+	if (!err)
+		err = store_begin(w->store);
 	w->n = 0;
 	while (job) {
 		w->group[w->n++] = job;
@@ -91,10 +115,17 @@ static bool holds_batch(const struct writer *w)
  */
 static void note_state(struct writer *w, int err)
 {
+	char readers[READERS_TEXT_MAX], busy[READERS_TEXT_MAX + 64];
+
 	if (err && !w->failing && log_due(&w->failing_log, FAILING_LOG_MS)) {
+		(void)store_readers(w->store, readers, sizeof(readers)); /* may be none by now */
+		(void)snprintf(busy, sizeof(busy), "its log is full while it is read by %s",
+			       readers[0] ? readers : "somebody");
 		log_warn("the database cannot be written: %s; batches are refused until it can "
 			 "be, the probes keep them",
-			 err == -ENOSPC ? "disk full" : strerror(-err));
+			 err == -ENOSPC	 ? "disk full"
+			 : err == -EBUSY ? busy
+					 : strerror(-err));
 		w->failing = true;
 	}
 	if (!err && w->failing && holds_batch(w)) {

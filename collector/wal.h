@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * wal.h - the write-ahead log beside the database, and who keeps it from
+ * beginning anew.
+ *
+ * While somebody reads, SQLite cannot reuse the log: a reader that takes its
+ * time lets it grow with all that arrives. So readers of weir end themselves
+ * when it is crowded (collector/reader_lease.h), and when it is full because of
+ * somebody else's, the writer takes no more until that one has finished. The
+ * probes keep their batches meanwhile.
+ *
+ * Threads: any. Opens no file of SQLite's: closing one would drop the locks
+ * that this process has on it (fcntl(2)).
+ */
+#ifndef WEIR_COLLECTOR_WAL_H
+#define WEIR_COLLECTOR_WAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define WAL_CROWDED_BYTES (96u << 20)
+/* One more group of the writer may follow: the log stays below 256 MiB. */
+#define WAL_FULL_BYTES (160u << 20)
+
+#define WAL_PATH_MAX 4096
+
+/* "DB-wal" into ret. -ENAMETOOLONG. */
+int wal_path(const char *db_path, char ret[WAL_PATH_MAX]);
+
+/* How long the log is. 0 if there is none. path: of wal_path(). */
+uint64_t wal_bytes(const char *path);
+
+/*
+ * Names the processes that read the database, this one left out:
+ * "sqlite3 (pid 123), less (pid 9)", as much as fits. Returns how many.
+ */
+size_t wal_readers(const char *db_path, char *ret, size_t size);
+
+#endif /* WEIR_COLLECTOR_WAL_H */
