@@ -37,7 +37,7 @@ PROTO_LIBS     := -lprotobuf-c -lzstd
 NETTLE         := $(shell pkg-config --libs nettle 2>/dev/null)
 override CPPFLAGS += $(if $(NETTLE),-DWEIR_NETTLE)
 PROBE_LIBS     := -lbpf -lelf -lz -lzmq -lpcap $(NETTLE)
-COLLECTOR_LIBS := -lzmq -lsqlite3
+COLLECTOR_LIBS := -lzmq -lsqlite3 -ledit
 
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BPFT  := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "collector/sql_shell.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "collector/db.h"
+#include "collector/line_editor.h"
 #include "collector/sandbox.h"
+#include "collector/sql_dots.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
@@ -16,17 +19,14 @@
 
 #define STATEMENT_MAX_BYTES 100000
 
-DEFINE_CLEANUP(sqlite3 *, db_close)
-DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
-
 struct sql_settings {
 	struct cli_settings cli; /* first: the shared rows count on it */
 	uint64_t timeout_ms;
 };
 
-static int run_statement(const struct sql_settings *s, const char *sql)
+static struct sandbox sandbox_of(const struct sql_settings *s)
 {
-	struct sandbox sandbox = {
+	return (struct sandbox){
 		.db = cli_db_path(&s->cli),
 		.timeout_ms = s->timeout_ms,
 		.max_rows = s->cli.limit,
@@ -35,72 +35,11 @@ static int run_statement(const struct sql_settings *s, const char *sql)
 		.until_ms = s->cli.until_ms != INT64_MIN ? s->cli.until_ms : INT64_MAX,
 		.style = cli_style(&s->cli),
 	};
-
-	return sandbox_run(&sandbox, sql);
 }
-
-/* --- lines that begin with a dot --------------------------------------------- */
-
-/* A text of several lines, each escaped. */
-static void print_lines(const char *text)
-{
-	size_t len;
-
-	for (; *text; text += len + (text[len] == '\n')) {
-		len = strcspn(text, "\n");
-		output_escaped(stdout, text, len);
-		putchar('\n');
-	}
-}
-
-/* CREATE statements, of all or of the one that is named. */
-static int print_schema(const struct sql_settings *s, const char *name)
-{
-	cleanup(db_close_p) sqlite3 *db = NULL;
-	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int code = cli_open(&s->cli, &db);
-	int err;
-
-	if (code)
-		return code;
-	err = db_errno(sqlite3_prepare_v2(db,
-					  "SELECT sql || ';' FROM sqlite_schema"
-					  " WHERE sql IS NOT NULL AND (?1 = '' OR name = ?1)",
-					  -1, &st, NULL));
-	if (!err)
-		err = db_errno(sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC));
-	if (err)
-		return cli_fail(db, err);
-	while (sqlite3_step(st) == SQLITE_ROW)
-		print_lines((const char *)sqlite3_column_text(st, 0));
-	return EXIT_OK;
-}
-
-static int run_dot_line(const struct sql_settings *s, const char *line, bool *ret_quit)
-{
-	static const char schema[] = ".schema";
-	const char *argument;
-
-	if (strcmp(line, ".quit") == 0 || strcmp(line, ".exit") == 0) {
-		*ret_quit = true;
-		return EXIT_OK;
-	}
-	if (strcmp(line, ".tables") == 0)
-		return run_statement(s, "SELECT name, type FROM sqlite_schema"
-					" WHERE type IN ('table', 'view') ORDER BY name");
-	if (strncmp(line, schema, strlen(schema)) == 0) {
-		argument = line + strlen(schema);
-		return print_schema(s, argument + strspn(argument, " "));
-	}
-	log_error("sql: use .tables, .schema [NAME] or .quit");
-	return EXIT_USAGE;
-}
-
-/* --- the loop ---------------------------------------------------------------- */
 
 struct shell {
-	const struct sql_settings *settings;
-	bool prompt;
+	struct sandbox sandbox;
+	struct line_editor *editor;		 /* NULL: stdin is no terminal */
 	char statement[STATEMENT_MAX_BYTES + 1]; /* lines so far */
 	size_t len;
 };
@@ -110,73 +49,120 @@ static bool is_blank(const char *text)
 	return text[strspn(text, " \t\r\n")] == '\0';
 }
 
+static int run_statement(struct shell *sh)
+{
+	int code;
+
+	if (sh->editor)
+		line_editor_remember(sh->editor, sh->statement);
+	code = sandbox_run(&sh->sandbox, sh->statement);
+	sh->len = 0;
+	return code;
+}
+
 /* Adds a line; runs what is complete by then. */
 static int take_line(struct shell *sh, const char *line, bool *ret_quit)
 {
 	size_t len = strlen(line);
-	int code;
 
-	if (sh->len == 0 && line[0] == '.')
-		return run_dot_line(sh->settings, line, ret_quit);
+	if (sh->len == 0 && line[0] == '.') {
+		if (sh->editor)
+			line_editor_remember(sh->editor, line);
+		return sql_dots_run(&sh->sandbox, line, ret_quit);
+	}
 	if (sh->len + len + 1 > STATEMENT_MAX_BYTES) {
 		sh->len = 0;
 		log_error("sql: a statement is at most %d bytes", STATEMENT_MAX_BYTES);
 		return EXIT_USAGE;
 	}
+	if (sh->len) /* between two lines; a history holds the statement as one */
+		sh->statement[sh->len++] = '\n';
 	memcpy(sh->statement + sh->len, line, len);
 	sh->len += len;
-	sh->statement[sh->len++] = '\n';
 	sh->statement[sh->len] = '\0';
 	if (is_blank(sh->statement))
 		sh->len = 0;
-	if (sh->len == 0 || !sqlite3_complete(sh->statement))
-		return EXIT_OK;
-	code = run_statement(sh->settings, sh->statement);
-	sh->len = 0;
-	return code;
+	return sh->len && sqlite3_complete(sh->statement) ? run_statement(sh) : EXIT_OK;
 }
 
-static int read_loop(struct shell *sh, FILE *in)
+/* A line of the terminal, or of the file that stdin is. -ENODATA: no more. */
+static int read_line(struct shell *sh, char **ret)
 {
 	cleanup(free_p) char *line = NULL;
 	size_t size = 0;
-	ssize_t len;
+
+	if (sh->editor)
+		return line_editor_read(sh->editor, sh->len ? " ...> " : "weir> ", ret);
+	if (getline(&line, &size, stdin) < 0)
+		return -ENODATA;
+	line[strcspn(line, "\r\n")] = '\0';
+	*ret = take_ptr(line);
+	return 0;
+}
+
+static int read_loop(struct shell *sh)
+{
 	bool quit = false;
 	int code = EXIT_OK;
 
-	while (!quit && (code == EXIT_OK || sh->prompt)) {
-		if (sh->prompt)
-			(void)fputs(sh->len ? " ...> " : "weir> ", stderr);
-		len = getline(&line, &size, in);
-		if (len < 0)
+	while (!quit && (code == EXIT_OK || sh->editor)) {
+		cleanup(free_p) char *line = NULL;
+
+		if (read_line(sh, &line))
 			break;
-		line[strcspn(line, "\r\n")] = '\0';
 		code = take_line(sh, line, &quit);
 	}
 	if (code == EXIT_OK && sh->len) /* the last one needs no semicolon */
-		code = run_statement(sh->settings, sh->statement);
+		code = run_statement(sh);
+	return code;
+}
+
+/* ~/.weir_history, or $WEIR_HISTORY; an empty one: none. */
+static void open_editor(struct shell *sh)
+{
+	const char *path = getenv("WEIR_HISTORY"), *home = getenv("HOME");
+	char of_home[PATH_MAX];
+
+	if (!path && home && *home) {
+		int len = snprintf(of_home, sizeof(of_home), "%s/.weir_history", home);
+
+		path = len < (int)sizeof(of_home) ? of_home : NULL;
+	}
+	if (line_editor_open(path && *path ? path : NULL, &sh->editor))
+		log_warn("sql: no memory for a line editor");
+}
+
+static int run_shell(struct shell *sh)
+{
+	int code, err;
+
+	if (isatty(STDIN_FILENO))
+		open_editor(sh);
+	code = read_loop(sh);
+	err = line_editor_close(sh->editor);
+	if (err)
+		log_warn("sql: the history is not kept: %s", strerror(-err));
 	return code;
 }
 
 static int run(const void *settings, int argc, char **argv)
 {
 	cleanup(free_p) struct shell *sh = NULL;
-	const struct sql_settings *s = settings;
+	struct sandbox sandbox = sandbox_of(settings);
 
 	if (argc > 1) {
 		log_error("sql: quote the statement, so that it is one argument");
 		return EXIT_USAGE;
 	}
 	if (argc == 1)
-		return run_statement(s, argv[0]);
+		return sandbox_run(&sandbox, argv[0]);
 	sh = calloc(1, sizeof(*sh));
 	if (!sh) {
 		log_error("out of memory");
 		return EXIT_RUNTIME;
 	}
-	sh->settings = s;
-	sh->prompt = isatty(STDIN_FILENO);
-	return read_loop(sh, stdin);
+	sh->sandbox = sandbox;
+	return run_shell(sh);
 }
 
 static const struct option_row rows[] = {
@@ -206,7 +192,7 @@ const struct cli_command sql_command = {
 				    "\n"
 				    "Read the view flows, which --since and --until narrow; "
 				    ".tables and .schema\n"
-				    "show the rest. "
+				    "show the rest, .help the other lines of the shell. "
 				    "Besides SQLite's own\n"
 				    "functions: in_prefix(addr, cidr), quantile(x, q), "
 				    "proto_name(n), tcp_flags(n),\n"
