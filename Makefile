@@ -41,6 +41,7 @@ COLLECTOR_LIBS := -lzmq -lsqlite3 -ledit
 
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BPFT  := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
+TORTURE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/torture/*.c))
 BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -114,6 +115,9 @@ $(UNIT): $(B)/%: $(B)/%.o $(B)/tests/unit/fail_alloc.o $(B)/tests/unit/fault_vfs
 $(BPFT): $(B)/%: $(B)/%.o $(B)/tests/bpf/craft.o $(B)/tests/bpf/harness.o $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ -lcmocka $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(B)/weir-bench: $(TORTURE_OBJ) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ -lzmq $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH): $(B)/%: $(B)/%.o $(B)/tests/bench/results.o $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
