@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "collector/cli.h"
+#include "collector/db_command.h"
 #include "collector/filter.h"
 #include "collector/flows.h"
 #include "collector/hosts.h"
@@ -24,7 +25,7 @@ static const struct cli_command help_command = {
 
 static const struct cli_command *const commands[] = {
 	&serve_command,	    &hosts_command, &flows_command, &report_command,
-	&incidents_command, &sql_command,   &help_command,
+	&incidents_command, &sql_command,   &db_command,    &help_command,
 };
 
 static const struct cli_command program = {

@@ -182,6 +182,11 @@ static void write_human(FILE *out, enum output_unit unit, double value, bool int
 	}
 }
 
+void output_number(FILE *out, enum output_unit unit, int64_t value)
+{
+	write_human(out, unit, (double)value, true);
+}
+
 /* --- cells ---------------------------------------------------------------- */
 
 static void note_write_error(struct output *o)

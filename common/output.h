@@ -59,6 +59,9 @@ int output_end(struct output *o);
 /* Releases o without ending the answer. NULL is a no-op. */
 void output_free(struct output *o);
 
+/* Writes a number to out as tables show it. */
+void output_number(FILE *out, enum output_unit unit, int64_t value);
+
 /* Writes text to out, escaped as in tables. */
 void output_escaped(FILE *out, const char *text, size_t len);
 
