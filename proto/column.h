@@ -6,13 +6,18 @@
  *	PACKED   number - base, in as many bits as the largest needs (1 to 56, or 64)
  *	PLANES   number - base, all lowest bytes first, then all second ones, ...;
  *	         each plane by itself compressed with zstd where that is smaller
+ *	SPARSE   a bit for each number that is not the base, and a column of these
  *
  *	offset size
  *	     0    1  encoding
  *	     1    v  base, a varint (7 bits a byte, low first, at most 10 bytes)
- *	     v    1  PACKED: bits of a number; PLANES: planes, 1 to 8
- *	          v  PLANES: length of each plane, a varint; as many as numbers: not compressed
- *	             the bits (little-endian, ceil(n * bits / 8) bytes), or the planes
+ *	     v       PACKED: 1 byte, bits of a number; ceil(n * bits / 8) bytes,
+ *	             little-endian
+ *	             PLANES: 1 byte, planes, 1 to 8; the length of each, a varint (as
+ *	             many as numbers: not compressed); the planes
+ *	             SPARSE: how many are not the base, a varint; length of the bits,
+ *	             a varint; the bits, as by column_encode_bytes(); the column of
+ *	             the others, PACKED, PLANES or CONST
  *
  * Sums wrap, so that differences of columns can be kept as numbers. Decoding
  * trusts nothing: it reads exactly len bytes and writes exactly n numbers, or
@@ -29,8 +34,8 @@
 
 /* How hard encoding tries. */
 enum column_effort {
-	COLUMN_FAST,  /* CONST or PACKED */
-	COLUMN_SMALL, /* PLANES too, where it is smaller */
+	COLUMN_FAST,  /* no zstd */
+	COLUMN_SMALL, /* zstd too, where it is smaller */
 };
 
 struct column_codec; /* zstd's contexts and scratch */
@@ -44,7 +49,7 @@ size_t column_codec_max_rows(const struct column_codec *c);
 /* Room that an encoded column of n numbers needs at most. */
 static inline size_t column_bound(size_t n)
 {
-	return 32 + 8 * n;
+	return 64 + 8 * n + n / 8;
 }
 
 /* Writes at most column_bound(n) bytes to out and returns how many. n is 1 to max_rows. */
@@ -58,6 +63,14 @@ bool column_decode_u32(struct column_codec *c, const uint8_t *data, size_t len, 
 		       uint32_t *ret);
 bool column_decode_u64(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 		       uint64_t *ret);
+
+/*
+ * Checks a column of n numbers of width bytes (4 or 8) as decoding does, but
+ * without looking at each where their bits alone tell how large one can be.
+ * *ret_most: none is larger; UINT64_MAX if sums may wrap.
+ */
+bool column_check(struct column_codec *c, const uint8_t *data, size_t len, size_t n, size_t width,
+		  uint64_t *ret_most);
 
 /* Bytes as they are, or compressed where that is smaller: for dictionaries. */
 size_t column_encode_bytes(struct column_codec *c, const uint8_t *in, size_t len,

@@ -51,9 +51,10 @@
 #include "proto/flow_columns.h"
 #include "proto/flow_record.h"
 
-#define FLOW_BLOCK_VERSION  1
-#define FLOW_BLOCK_MAX_ROWS (1u << 17)
-#define FLOW_TIME_MAX_MS    (UINT64_C(1) << 46) /* the year 4199 */
+#define FLOW_BLOCK_VERSION     1
+#define FLOW_BLOCK_MAX_ROWS    (1u << 17)
+#define FLOW_TIME_MAX_MS       (UINT64_C(1) << 43) /* the year 2248; in ns it fits 63 bits */
+#define FLOW_DURATION_EXACT_US 1000000		   /* longer ones are kept in ms */
 
 enum flow_kind { FLOW_U32, FLOW_U64, FLOW_ADDR, FLOW_TEXT, FLOW_HIST };
 
@@ -102,7 +103,7 @@ static inline bool flow_columns_has(const struct flow_columns *s, enum flow_colu
 
 /* All of them. */
 struct flow_columns flow_columns_all(void);
-/* Adds what `has` of the column looks at, so that NULLs can be told: see flow_block_has(). */
+/* Adds a column and what tells whether it has a value: see flow_block_has(). */
 void flow_columns_add_needed(struct flow_columns *s, enum flow_column c);
 
 /* --- in memory -------------------------------------------------------------- */
@@ -129,8 +130,10 @@ struct flow_block {
 int flow_block_from_rows(const struct flow_record *rows, size_t n, struct flow_block *ret);
 /* Row i of a block with every column; host_id is not in a record. */
 void flow_block_row(const struct flow_block *b, size_t i, struct flow_record *ret);
-/* Whether row i has a value in column c: needs flow_columns_add_needed(). */
+/* Whether row i has a value in column c, else it is NULL: needs flow_columns_add_needed(). */
 bool flow_block_has(const struct flow_block *b, enum flow_column c, size_t i);
+/* The same of every row, 1 or 0; false, and no mask, if all of them have one. */
+bool flow_block_has_mask(const struct flow_block *b, enum flow_column c, uint8_t *mask);
 void flow_block_done(struct flow_block *b);
 
 /* --- encoded ---------------------------------------------------------------- */
@@ -173,6 +176,13 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 		      const struct flow_columns *columns, struct flow_block *ret,
 		      const char **ret_why);
 
+/*
+ * Checks all of that for every column, but decodes only those whose bits alone
+ * do not tell; *ret has these, and the times. Release with flow_block_done().
+ */
+int flow_parts_check(struct column_codec *c, const struct flow_parts *p, struct flow_block *ret,
+		     const char **ret_why);
+
 /* One blob of all parts that are not elsewhere; *ret is for free(). */
 int flow_parts_seal(const struct flow_parts *p, uint8_t **ret, size_t *ret_len);
 /* Opens a sealed block: checks all but the parts. data is borrowed. */
@@ -184,7 +194,7 @@ struct flow_summary {
 	uint64_t min_start_ms, min_end_ms, max_end_ms;
 };
 
-/* Decodes and checks every column of a sealed block from a peer, which has no host_id. */
+/* Checks a sealed block from a peer, which has no host_id. */
 int flow_block_check(struct column_codec *c, const uint8_t *data, size_t len,
 		     struct flow_summary *ret, const char **ret_why);
 

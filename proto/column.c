@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+#include "proto/column.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#define ZSTD_LEVEL 1
+
+enum encoding { CONST, PACKED, PLANES, SPARSE, N_ENCODINGS };
+enum bytes_method { BYTES_RAW, BYTES_ZSTD };
+
+#define MAX_PLANES 8
+#define MAX_SHIFT  56 /* wider numbers would not always lie within 8 bytes */
+#define PADDING	   8  /* so that 8 bytes can be read at any packed number */
+
+struct column_codec {
+	ZSTD_CCtx *compress;
+	ZSTD_DCtx *decompress;
+	size_t max_rows;
+	uint8_t *planes;   /* of one column being encoded or decoded */
+	uint64_t *inner;   /* numbers of a SPARSE column that are not the base */
+	uint8_t *bits;	   /* which they are */
+	uint64_t *checked; /* numbers that are only looked at */
+};
+
+int column_codec_new(size_t max_rows, struct column_codec **ret)
+{
+	struct column_codec *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->max_rows = max_rows;
+	c->compress = ZSTD_createCCtx();
+	c->decompress = ZSTD_createDCtx();
+	c->planes = malloc(MAX_PLANES * max_rows + PADDING);
+	c->inner = malloc((max_rows + 1) * sizeof(*c->inner)); /* one is written too far */
+	c->bits = malloc(max_rows / 8 + 2 * PADDING);
+	c->checked = malloc(max_rows * sizeof(*c->checked));
+	if (!c->checked || !c->compress || !c->decompress || !c->planes || !c->inner || !c->bits) {
+		column_codec_free(c);
+		return -ENOMEM;
+	}
+	*ret = c;
+	return 0;
+}
+
+void column_codec_free(struct column_codec *c)
+{
+	if (!c)
+		return;
+	(void)ZSTD_freeCCtx(c->compress); /* NULL is fine; cannot fail */
+	(void)ZSTD_freeDCtx(c->decompress);
+	free(c->planes);
+	free(c->inner);
+	free(c->bits);
+	free(c->checked);
+	free(c);
+}
+
+size_t column_codec_max_rows(const struct column_codec *c)
+{
+	return c->max_rows;
+}
+
+/* --- varints ---------------------------------------------------------------- */
+
+bool varint_get(const uint8_t **at, const uint8_t *end, uint64_t *ret)
+{
+	const uint8_t *p = *at;
+	uint64_t value = 0;
+
+	for (unsigned shift = 0; shift < 64; shift += 7) {
+		if (p == end)
+			return false;
+		if (shift == 63 && *p > 1)
+			return false;
+		value |= (uint64_t)(*p & 0x7f) << shift;
+		if (!(*p++ & 0x80)) {
+			*at = p;
+			*ret = value;
+			return true;
+		}
+	}
+	return false;
+}
+
+uint8_t *varint_put(uint8_t *at, uint64_t value)
+{
+	for (; value >= 0x80; value >>= 7)
+		*at++ = (uint8_t)(value | 0x80);
+	*at++ = (uint8_t)value;
+	return at;
+}
+
+static bool size_get(const uint8_t **at, const uint8_t *end, size_t max, size_t *ret)
+{
+	uint64_t value;
+
+	if (!varint_get(at, end, &value) || value > max)
+		return false;
+	*ret = (size_t)value;
+	return true;
+}
+
+/* --- zstd ------------------------------------------------------------------- */
+
+/* Compresses to out if that takes less than n bytes; returns how many, or 0. */
+static size_t squeeze(struct column_codec *c, const uint8_t *in, size_t n, uint8_t *out)
+{
+	size_t len;
+
+	if (n < 32) /* a frame's head alone is a third of it */
+		return 0;
+	len = ZSTD_compressCCtx(c->compress, out, n - 1, in, n, ZSTD_LEVEL);
+	return ZSTD_isError(len) ? 0 : len; /* no room: not smaller */
+}
+
+static bool unsqueeze(struct column_codec *c, const uint8_t *in, size_t len, uint8_t *out, size_t n)
+{
+	return ZSTD_decompressDCtx(c->decompress, out, n, in, len) == n;
+}
+
+/* --- bytes ------------------------------------------------------------------ */
+
+size_t column_encode_bytes(struct column_codec *c, const uint8_t *in, size_t len,
+			   enum column_effort effort, uint8_t *out)
+{
+	uint8_t *at = varint_put(out + 1, len);
+	size_t small = effort == COLUMN_SMALL ? squeeze(c, in, len, at) : 0;
+
+	out[0] = small ? BYTES_ZSTD : BYTES_RAW;
+	if (!small && len)
+		memcpy(at, in, len);
+	return (size_t)(at - out) + (small ? small : len);
+}
+
+bool column_bytes_length(const uint8_t *data, size_t len, size_t max, size_t *ret)
+{
+	const uint8_t *at = data + 1;
+
+	return len > 1 && size_get(&at, data + len, max, ret);
+}
+
+bool column_decode_bytes(struct column_codec *c, const uint8_t *data, size_t len, uint8_t *ret,
+			 size_t n)
+{
+	const uint8_t *at = data + 1, *end = data + len;
+	size_t there;
+
+	if (len < 2 || !size_get(&at, end, n, &there) || there != n)
+		return false;
+	if (data[0] == BYTES_ZSTD)
+		return unsqueeze(c, at, (size_t)(end - at), ret, n);
+	if (data[0] != BYTES_RAW || (size_t)(end - at) != n)
+		return false;
+	if (n)
+		memcpy(ret, at, n);
+	return true;
+}
+
+/* --- packed bits ------------------------------------------------------------- */
+
+static unsigned bits_of(uint64_t range)
+{
+	unsigned bits = range ? 64 - (unsigned)__builtin_clzll(range) : 0;
+
+	return bits > MAX_SHIFT ? 64 : bits;
+}
+
+static size_t packed_bytes(size_t n, unsigned bits)
+{
+	return (n * bits + 7) / 8;
+}
+
+static uint64_t load64(const uint8_t *p)
+{
+	uint64_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return value;
+}
+
+static uint64_t mask_of(unsigned bits)
+{
+	return bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
+}
+
+/* The numbers whose 8 bytes would pass the end, from a copy that has some behind it. */
+struct tail {
+	uint8_t bytes[24];
+	size_t from; /* byte of the packed ones */
+};
+
+static struct tail tail_of(const uint8_t *in, size_t len)
+{
+	struct tail t = {.from = len > 16 ? len - 16 : 0};
+
+	memcpy(t.bytes, in + t.from, len - t.from);
+	return t;
+}
+
+/* How many of n numbers can be read by 8 bytes within len. */
+static size_t safe_numbers(size_t n, unsigned bits, size_t len)
+{
+	size_t safe = len < 8 ? 0 : (len - 8) * 8 / bits;
+
+	return safe < n ? safe : n;
+}
+
+/* n_bytes rounded up to 8 can be read. */
+static size_t count_bits(const uint8_t *bits, size_t n_bytes)
+{
+	const uint64_t m1 = 0x5555555555555555, m2 = 0x3333333333333333, m4 = 0x0f0f0f0f0f0f0f0f;
+	size_t count = 0;
+
+	for (size_t at = 0; at < n_bytes; at += 8) {
+		uint64_t x = load64(bits + at);
+
+		x -= x >> 1 & m1;
+		x = (x & m2) + (x >> 2 & m2);
+		x = (x + (x >> 4)) & m4;
+		count += x * 0x0101010101010101 >> 56;
+	}
+	return count;
+}
+
+/* The head of a SPARSE column; its bits are in the codec. */
+struct sparse {
+	uint64_t base;
+	size_t n_others;
+	const uint8_t *others; /* a column */
+	size_t others_len;
+};
+
+static bool get_sparse(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+		       struct sparse *ret)
+{
+	const uint8_t *at = data + 1, *end = data + len;
+	size_t bits_len, n_bytes = (n + 7) / 8;
+
+	if (!varint_get(&at, end, &ret->base) || !size_get(&at, end, n, &ret->n_others) ||
+	    ret->n_others == 0 || !size_get(&at, end, len, &bits_len) ||
+	    bits_len > (size_t)(end - at) ||
+	    !column_decode_bytes(c, at, bits_len, c->bits, n_bytes))
+		return false;
+	memset(c->bits + n_bytes, 0, PADDING);
+	if (n % 8 && c->bits[n_bytes - 1] >> n % 8)
+		return false;
+	ret->others = at + bits_len;
+	ret->others_len = (size_t)(end - at) - bits_len;
+	return count_bits(c->bits, n_bytes) == ret->n_others;
+}
+
+#define COLUMN_T    uint32_t
+#define COLUMN_F(x) x##_u32
+#include "proto/column_typed.h"
+#undef COLUMN_T
+#undef COLUMN_F
+
+#define COLUMN_T    uint64_t
+#define COLUMN_F(x) x##_u64
+#include "proto/column_typed.h"
+
+/* --- checking ----------------------------------------------------------------- */
+
+/* Decodes where nothing less will do. */
+static bool check_planes(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+			 size_t width, uint64_t *ret_most)
+{
+	bool ok;
+
+	if (width == sizeof(uint64_t)) {
+		ok = get_dense_u64(c, data, len, n, c->checked);
+		*ret_most = ok ? span_of_u64(c->checked, n).max : 0;
+	} else {
+		ok = get_dense_u32(c, data, len, n, (uint32_t *)c->checked);
+		*ret_most = ok ? span_of_u32((uint32_t *)c->checked, n).max : 0;
+	}
+	return ok;
+}
+
+/* Everything but SPARSE. */
+static bool check_dense(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+			size_t width, uint64_t *ret_most)
+{
+	const uint8_t *at = data + 1, *end = data + len;
+	uint64_t base, most = width == sizeof(uint64_t) ? UINT64_MAX : UINT32_MAX;
+	unsigned bits;
+
+	if (len < 2)
+		return false;
+	if (data[0] != CONST && data[0] != PACKED)
+		return check_planes(c, data, len, n, width, ret_most);
+	if (!varint_get(&at, end, &base) || base > most)
+		return false;
+	if (data[0] == CONST) {
+		*ret_most = base;
+		return at == end;
+	}
+	if (at == end)
+		return false;
+	bits = *at++;
+	if (bits < 1 || (bits > MAX_SHIFT && bits != 64) || bits > 8 * width ||
+	    (size_t)(end - at) != packed_bytes(n, bits))
+		return false;
+	*ret_most = mask_of(bits) > most - base ? UINT64_MAX : base + mask_of(bits);
+	return true;
+}
+
+bool column_check(struct column_codec *c, const uint8_t *data, size_t len, size_t n, size_t width,
+		  uint64_t *ret_most)
+{
+	struct sparse s;
+	uint64_t most;
+
+	if (len < 2 || n == 0 || n > c->max_rows)
+		return false;
+	if (data[0] != SPARSE)
+		return check_dense(c, data, len, n, width, ret_most);
+	if (!get_sparse(c, data, len, n, &s) ||
+	    (width == sizeof(uint32_t) && s.base > UINT32_MAX) ||
+	    !check_dense(c, s.others, s.others_len, s.n_others, width, &most))
+		return false;
+	*ret_most = most > s.base ? most : s.base;
+	return true;
+}

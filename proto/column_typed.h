@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * column_typed.h - the part of column.c that is made once for each size of
+ * number: COLUMN_T, COLUMN_F(name). No header guard: included twice.
+ *
+ * The loops have no branch that depends on a value, so that the compiler makes
+ * vectors of them (the Makefile gives column.c -O3).
+ */
+
+struct COLUMN_F(span) {
+	COLUMN_T min, max;
+};
+
+static struct COLUMN_F(span) COLUMN_F(span_of)(const COLUMN_T *in, size_t n)
+{
+	struct COLUMN_F(span) s = {in[0], in[0]};
+
+	for (size_t i = 1; i < n; i++) {
+		s.min = in[i] < s.min ? in[i] : s.min;
+		s.max = in[i] > s.max ? in[i] : s.max;
+	}
+	return s;
+}
+
+/* --- encoding ------------------------------------------------------------------ */
+
+static void COLUMN_F(pack)(const COLUMN_T *in, size_t n, COLUMN_T base, unsigned bits, uint8_t *out)
+{
+	uint64_t word = 0;
+	unsigned filled = 0;
+	uint8_t *at = out;
+	size_t rest;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t value = (COLUMN_T)(in[i] - base);
+
+		word |= value << filled;
+		filled += bits;
+		if (filled >= 64) {
+			memcpy(at, &word, sizeof(word));
+			at += sizeof(word);
+			filled -= 64;
+			word = filled ? value >> (bits - filled) : 0;
+		}
+	}
+	rest = packed_bytes(n, bits) - (size_t)(at - out);
+	memcpy(at, &word, rest);
+}
+
+static size_t COLUMN_F(put_packed)(const COLUMN_T *in, size_t n, COLUMN_T base, unsigned bits,
+				   uint8_t *out)
+{
+	uint8_t *at;
+
+	out[0] = PACKED;
+	at = varint_put(out + 1, base);
+	*at++ = (uint8_t)bits;
+	COLUMN_F(pack)(in, n, base, bits, at);
+	return (size_t)(at - out) + packed_bytes(n, bits);
+}
+
+static void COLUMN_F(split_plane)(const COLUMN_T *in, size_t n, COLUMN_T base, unsigned shift,
+				  uint8_t *out)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = (uint8_t)((COLUMN_T)(in[i] - base) >> shift);
+}
+
+/*
+ * Planes behind the head. A plane that does not compress is kept as it is,
+ * though it may have room for 8 bits where fewer would do: the caller compares
+ * with PACKED.
+ */
+static size_t COLUMN_F(put_planes)(struct column_codec *c, const COLUMN_T *in, size_t n,
+				   COLUMN_T base, unsigned bits, uint8_t *out)
+{
+	unsigned planes = (bits + 7) / 8;
+	uint8_t *at;
+
+	out[0] = PLANES;
+	at = varint_put(out + 1, base);
+	*at++ = (uint8_t)planes;
+	/* The lengths come first, but are known last: each has 3 bytes of room. */
+	uint8_t *lengths = at;
+
+	at += (size_t)3 * planes;
+	for (unsigned p = 0; p < planes; p++) {
+		size_t len;
+
+		COLUMN_F(split_plane)(in, n, base, 8 * p, c->planes);
+		len = squeeze(c, c->planes, n, at);
+		if (!len) {
+			memcpy(at, c->planes, n);
+			len = n;
+		}
+		lengths[0] = (uint8_t)(len | 0x80);
+		lengths[1] = (uint8_t)(len >> 7 | 0x80);
+		lengths[2] = (uint8_t)(len >> 14);
+		lengths += 3;
+		at += len;
+	}
+	return (size_t)(at - out);
+}
+
+/* PACKED or PLANES; in has more than one value. */
+static size_t COLUMN_F(put_dense)(struct column_codec *c, const COLUMN_T *in, size_t n,
+				  struct COLUMN_F(span) s, enum column_effort effort, uint8_t *out)
+{
+	unsigned bits = bits_of(s.max - s.min);
+	size_t len = 0;
+
+	if (effort == COLUMN_SMALL && n >= 64) {
+		len = COLUMN_F(put_planes)(c, in, n, s.min, bits, out);
+		/* Unpacking is twice as fast as zstd: a few percent are not worth it. */
+		if (len < packed_bytes(n, bits) - packed_bytes(n, bits) / 32)
+			return len;
+	}
+	return COLUMN_F(put_packed)(in, n, s.min, bits, out);
+}
+
+static size_t COLUMN_F(count_other)(const COLUMN_T *in, size_t n, COLUMN_T base)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++)
+		count += in[i] != base;
+	return count;
+}
+
+static size_t COLUMN_F(put_sparse)(struct column_codec *c, const COLUMN_T *in, size_t n,
+				   COLUMN_T base, size_t n_others, enum column_effort effort,
+				   uint8_t *out)
+{
+	COLUMN_T *others = (COLUMN_T *)c->inner;
+	struct COLUMN_F(span) s;
+	uint8_t *at, *length;
+	size_t k = 0, len;
+
+	/* No branch on a value: it would be guessed wrong. */
+	for (size_t from = 0; from < n; from += 8) {
+		size_t end = from + 8 < n ? from + 8 : n;
+		unsigned bits = 0;
+
+		for (size_t i = from; i < end; i++) {
+			unsigned other = in[i] != base;
+
+			bits |= other << (i - from);
+			others[k] = in[i];
+			k += other;
+		}
+		c->bits[from / 8] = (uint8_t)bits;
+	}
+	out[0] = SPARSE;
+	at = varint_put(out + 1, base);
+	at = varint_put(at, n_others);
+	length = at;
+	len = column_encode_bytes(c, c->bits, (n + 7) / 8, effort, at + 3);
+	length[0] = (uint8_t)(len | 0x80);
+	length[1] = (uint8_t)(len >> 7 | 0x80);
+	length[2] = (uint8_t)(len >> 14);
+	at += 3 + len;
+	s = COLUMN_F(span_of)(others, k);
+	if (s.min == s.max) {
+		at[0] = CONST;
+		return (size_t)(varint_put(at + 1, s.min) - out);
+	}
+	return (size_t)(at - out) + COLUMN_F(put_dense)(c, others, k, s, effort, at);
+}
+
+size_t COLUMN_F(column_encode)(struct column_codec *c, const COLUMN_T *in, size_t n,
+			       enum column_effort effort, uint8_t *out)
+{
+	struct COLUMN_F(span) s = COLUMN_F(span_of)(in, n);
+	unsigned bits = bits_of(s.max - s.min);
+	size_t others;
+
+	if (s.min == s.max) {
+		out[0] = CONST;
+		return (size_t)(varint_put(out + 1, s.min) - out);
+	}
+	others = COLUMN_F(count_other)(in, n, s.min);
+	if (bits > 1 && packed_bytes(n, 1) + packed_bytes(others, bits) < packed_bytes(n, bits))
+		return COLUMN_F(put_sparse)(c, in, n, s.min, others, effort, out);
+	return COLUMN_F(put_dense)(c, in, n, s, effort, out);
+}
+
+/* --- decoding ------------------------------------------------------------------ */
+
+static void COLUMN_F(unpack)(const uint8_t *in, size_t len, size_t n, COLUMN_T base, unsigned bits,
+			     COLUMN_T *ret)
+{
+	size_t safe = safe_numbers(n, bits, len);
+	struct tail tail = tail_of(in, len);
+	uint64_t mask = mask_of(bits);
+
+	for (size_t i = 0; i < safe; i++) {
+		size_t at = i * bits;
+
+		ret[i] = (COLUMN_T)(base + (COLUMN_T)(load64(in + at / 8) >> at % 8 & mask));
+	}
+	for (size_t i = safe; i < n; i++) {
+		size_t at = i * bits - tail.from * 8;
+
+		ret[i] =
+			(COLUMN_T)(base + (COLUMN_T)(load64(tail.bytes + at / 8) >> at % 8 & mask));
+	}
+}
+
+static bool COLUMN_F(get_packed)(const uint8_t *at, const uint8_t *end, size_t n, COLUMN_T base,
+				 COLUMN_T *ret)
+{
+	unsigned bits;
+
+	if (at == end)
+		return false;
+	bits = *at++;
+	if (bits < 1 || (bits > MAX_SHIFT && bits != 64) || bits > 8 * sizeof(COLUMN_T) ||
+	    (size_t)(end - at) != packed_bytes(n, bits))
+		return false;
+	COLUMN_F(unpack)(at, (size_t)(end - at), n, base, bits, ret);
+	return true;
+}
+
+static void COLUMN_F(add_plane)(COLUMN_T *ret, const uint8_t *plane, size_t n, unsigned shift)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] += (COLUMN_T)plane[i] << shift;
+}
+
+static void COLUMN_F(fill)(COLUMN_T *ret, size_t n, COLUMN_T value)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] = value;
+}
+
+static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, const uint8_t *end,
+				 size_t n, COLUMN_T base, COLUMN_T *ret)
+{
+	size_t lengths[MAX_PLANES];
+	unsigned planes;
+
+	if (at == end)
+		return false;
+	planes = *at++;
+	if (planes < 1 || planes > sizeof(COLUMN_T))
+		return false;
+	for (unsigned p = 0; p < planes; p++)
+		if (!size_get(&at, end, n, &lengths[p]))
+			return false;
+	COLUMN_F(fill)(ret, n, base);
+	for (unsigned p = 0; p < planes; p++) {
+		const uint8_t *plane = at;
+
+		if (lengths[p] > (size_t)(end - at))
+			return false;
+		if (lengths[p] < n) {
+			if (!unsqueeze(c, at, lengths[p], c->planes, n))
+				return false;
+			plane = c->planes;
+		}
+		COLUMN_F(add_plane)(ret, plane, n, 8 * p);
+		at += lengths[p];
+	}
+	return at == end;
+}
+
+/* Everything but SPARSE. */
+static bool COLUMN_F(get_dense)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+				COLUMN_T *ret)
+{
+	const uint8_t *at = data + 1, *end = data + len;
+	uint64_t base;
+
+	if (len < 2 || !varint_get(&at, end, &base) || base != (COLUMN_T)base)
+		return false;
+	switch (data[0]) {
+	case CONST:
+		COLUMN_F(fill)(ret, n, (COLUMN_T)base);
+		return at == end;
+	case PACKED:
+		return COLUMN_F(get_packed)(at, end, n, (COLUMN_T)base, ret);
+	case PLANES:
+		return COLUMN_F(get_planes)(c, at, end, n, (COLUMN_T)base, ret);
+	default:
+		return false;
+	}
+}
+
+static void COLUMN_F(spread)(const uint8_t *bits, size_t n_bytes, const COLUMN_T *others,
+			     COLUMN_T *ret)
+{
+	for (size_t at = 0; at < n_bytes; at += 8) {
+		uint64_t word = load64(bits + at); /* zeros behind the end */
+
+		for (; word; word &= word - 1)
+			ret[at * 8 + (size_t)__builtin_ctzll(word)] = *others++;
+	}
+}
+
+static bool COLUMN_F(get_spread)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+				 COLUMN_T *ret)
+{
+	COLUMN_T *others = (COLUMN_T *)c->inner;
+	struct sparse s;
+
+	if (!get_sparse(c, data, len, n, &s) || s.base != (COLUMN_T)s.base ||
+	    !COLUMN_F(get_dense)(c, s.others, s.others_len, s.n_others, others))
+		return false;
+	COLUMN_F(fill)(ret, n, (COLUMN_T)s.base);
+	COLUMN_F(spread)(c->bits, (n + 7) / 8, others, ret);
+	return true;
+}
+
+bool COLUMN_F(column_decode)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+			     COLUMN_T *ret)
+{
+	if (len < 2 || n == 0 || n > c->max_rows)
+		return false;
+	if (data[0] == SPARSE)
+		return COLUMN_F(get_spread)(c, data, len, n, ret);
+	return COLUMN_F(get_dense)(c, data, len, n, ret);
+}

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* flow_decode.c - the columns of a block, from its parts, checked. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/codec.h"
+#include "proto/flow_memory.h"
+#include "proto/flow_related.h"
+
+#define TEXT_MAX_BYTES 256
+
+static void add_u32(uint32_t *ret, const uint32_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] += b[i];
+}
+
+static void add_u64(uint64_t *ret, const uint64_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] += b[i];
+}
+
+static uint32_t max_u32(const uint32_t *a, size_t n)
+{
+	uint32_t max = 0;
+
+	for (size_t i = 0; i < n; i++)
+		max = a[i] > max ? a[i] : max;
+	return max;
+}
+
+static uint64_t max_u64(const uint64_t *a, size_t n)
+{
+	uint64_t max = 0;
+
+	for (size_t i = 0; i < n; i++)
+		max = a[i] > max ? a[i] : max;
+	return max;
+}
+
+static void lengthen_durations(uint64_t *us, size_t n)
+{
+	const uint64_t exact = FLOW_DURATION_EXACT_US;
+
+	for (size_t i = 0; i < n; i++)
+		us[i] = us[i] < exact ? us[i] : exact + (us[i] - exact) * 1000;
+}
+
+/* --- decoding ------------------------------------------------------------------------- */
+
+struct decoder {
+	struct column_codec *codec;
+	const struct flow_parts *parts;
+	struct flow_block *b;
+	const char *why;
+};
+
+static bool bad(struct decoder *d, const char *why)
+{
+	d->why = why;
+	return false;
+}
+
+static bool get_u32(struct decoder *d, unsigned part, uint32_t *ret)
+{
+	const struct flow_part *p = &d->parts->part[part];
+
+	if (!p->present) {
+		memset(ret, 0, d->b->n_rows * sizeof(*ret));
+		return true;
+	}
+	if (p->data && column_decode_u32(d->codec, p->data, p->len, d->b->n_rows, ret))
+		return true;
+	return bad(d, "a column is not n_rows numbers");
+}
+
+static bool get_u64(struct decoder *d, unsigned part, uint64_t *ret)
+{
+	const struct flow_part *p = &d->parts->part[part];
+
+	if (!p->present) {
+		memset(ret, 0, d->b->n_rows * sizeof(*ret));
+		return true;
+	}
+	if (p->data && column_decode_u64(d->codec, p->data, p->len, d->b->n_rows, ret))
+		return true;
+	return bad(d, "a column is not n_rows numbers");
+}
+
+/* Before what a column is related to is added: later relations count on earlier ones. */
+static bool get_raw_columns(struct decoder *d)
+{
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++) {
+		union flow_array a = d->b->column[c];
+
+		if (!a.any || c == FLOW_COLUMN_start_ms || flow_column_info[c].kind == FLOW_HIST)
+			continue;
+		if (flow_column_info[c].kind == FLOW_U64 ? !get_u64(d, c, a.u64)
+							 : !get_u32(d, c, a.u32))
+			return false;
+	}
+	return true;
+}
+
+static void relate(struct flow_block *b)
+{
+	for (size_t k = 0; k < flow_n_relations; k++) {
+		const struct flow_relation *r = &flow_relations[k];
+
+		if (!b->column[r->column].any)
+			continue;
+		if (flow_column_info[r->column].kind == FLOW_U64) {
+			add_u64(b->column[r->column].u64, b->column[r->minus].u64, b->n_rows);
+			continue;
+		}
+		add_u32(b->column[r->column].u32, b->column[r->minus].u32, b->n_rows);
+		if (r->minus_too != FLOW_NONE)
+			add_u32(b->column[r->column].u32, b->column[r->minus_too].u32, b->n_rows);
+	}
+}
+
+/* Called when end_ms and duration_us are known to be in range. */
+static bool get_start_ms(struct decoder *d)
+{
+	const uint64_t *end = FLOW_COL_U64(d->b, end_ms), *us = FLOW_COL_U64(d->b, duration_us);
+	uint64_t *start = FLOW_COL_U64(d->b, start_ms);
+
+	if (!start)
+		return true;
+	for (size_t i = 0; i < d->b->n_rows; i++)
+		start[i] = end[i] - us[i] / 1000;
+	return max_u64(start, d->b->n_rows) <= FLOW_TIME_MAX_MS ||
+	       bad(d, "a flow starts before 1970");
+}
+
+static int get_ids(struct decoder *d)
+{
+	uint64_t *ids = FLOW_COL_U64(d->b, flow_id), *derived;
+	size_t n = d->b->n_rows;
+	int err;
+
+	if (!ids)
+		return 0;
+	derived = malloc(n * sizeof(*derived));
+	err = derived ? flow_derive_ids(d->b, derived) : -ENOMEM;
+	for (size_t i = 0; !err && i < n; i++) {
+		ids[i] = (ids[i] + derived[i] - FLOW_ID_OFFSET) & FLOW_ID_MAX;
+		ids[i] += ids[i] == 0; /* 0 is no id: as in flow_id_of() */
+	}
+	free(derived);
+	return err;
+}
+
+/* --- ... its dictionaries --------------------------------------------------------------- */
+
+/* A dictionary of up to max bytes, for free(); *ret_len is 0 if there is none. */
+static int get_bytes(struct decoder *d, unsigned part, size_t max, uint8_t **ret, size_t *ret_len)
+{
+	const struct flow_part *p = &d->parts->part[part];
+	uint8_t *bytes;
+
+	*ret = NULL;
+	*ret_len = 0;
+	if (!p->present)
+		return 0;
+	if (!p->data || !column_bytes_length(p->data, p->len, max, ret_len))
+		return bad(d, "a dictionary is too long"), -EBADMSG;
+	bytes = malloc(*ret_len + 1);
+	if (!bytes)
+		return -ENOMEM;
+	if (!column_decode_bytes(d->codec, p->data, p->len, bytes, *ret_len)) {
+		free(bytes);
+		return bad(d, "a dictionary is no dictionary"), -EBADMSG;
+	}
+	*ret = bytes;
+	return 0;
+}
+
+/* How many addresses raw holds; 0: it is no dictionary of them. */
+static size_t count_addrs(const uint8_t *raw, size_t len, size_t max)
+{
+	const uint8_t *at = raw, *end = raw + len;
+	size_t v4 = 0, bits;
+	uint64_t n;
+
+	if (!varint_get(&at, end, &n) || n > max)
+		return 0;
+	bits = (size_t)(n + 7) / 8;
+	if ((size_t)(end - at) < bits)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		v4 += at[i / 8] >> i % 8 & 1;
+	return (size_t)(end - at) == bits + 4 * v4 + 16 * (n - v4) ? (size_t)n : 0;
+}
+
+static void fill_addrs(struct flow_block *b, const uint8_t *raw)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	const uint8_t *v4, *at;
+	uint64_t n;
+
+	memset(b->addrs[0], 0, 16);
+	if (!raw)
+		return;
+	at = raw;
+	(void)varint_get(&at, at + 10, &n); /* count_addrs() has read it */
+	v4 = at;
+	at += (n + 7) / 8;
+	for (size_t i = 0; i < n; i++) {
+		bool short_one = v4[i / 8] >> i % 8 & 1;
+		size_t from = short_one ? 12 : 0;
+
+		memcpy(b->addrs[i + 1], mapped, from);
+		memcpy(b->addrs[i + 1] + from, at, 16 - from);
+		at += 16 - from;
+	}
+}
+
+/* Texts in raw, each with its NUL; SIZE_MAX: one is none. */
+static size_t count_texts(const uint8_t *raw, size_t len, size_t max)
+{
+	char copy[TEXT_MAX_BYTES];
+	size_t n = 0, at = 0;
+
+	if (len && raw[len - 1] != '\0')
+		return SIZE_MAX;
+	for (; at < len; n++) {
+		if (n == max || !codec_text((const char *)raw + at, copy, sizeof(copy)))
+			return SIZE_MAX;
+		at += strlen(copy) + 1;
+	}
+	return n;
+}
+
+static void fill_texts(struct flow_block *b, char *at)
+{
+	b->texts[0] = "";
+	for (size_t i = 1; i < b->n_texts; i++) {
+		b->texts[i] = at;
+		at += strlen(at) + 1;
+	}
+}
+
+/* Whether no row has a text that is too long for the column. */
+static bool texts_fit(const struct flow_block *b, const uint32_t *numbers, size_t size)
+{
+	uint8_t too_long[UINT8_MAX + 1] = {0}, any = 0;
+
+	if (b->n_texts <= sizeof(too_long)) {
+		for (size_t i = 1; i < b->n_texts; i++)
+			any |= too_long[i] = strlen(b->texts[i]) >= size;
+		for (size_t k = 0; any && k < b->n_rows; k++)
+			if (too_long[numbers[k]])
+				return false;
+		return true;
+	}
+	for (size_t k = 0; k < b->n_rows; k++)
+		if (strnlen(b->texts[numbers[k]], size) == size)
+			return false;
+	return true;
+}
+
+static bool check_numbers(struct decoder *d, enum flow_column c)
+{
+	const struct flow_block *b = d->b;
+	const uint32_t *numbers = b->column[c].u32;
+	size_t n = flow_column_info[c].kind == FLOW_ADDR ? b->n_addrs : b->n_texts;
+
+	if (max_u32(numbers, b->n_rows) >= n)
+		return bad(d, "a number that is not in the dictionary");
+	if (flow_column_info[c].kind == FLOW_TEXT && d->parts->part[c].present &&
+	    !texts_fit(b, numbers, flow_column_info[c].max))
+		return bad(d, "a text is too long for its column");
+	return true;
+}
+
+/* --- ... its histograms ------------------------------------------------------------------ */
+
+static bool read_hist_values(struct decoder *d, const struct flow_part *p, uint32_t *ret, size_t n)
+{
+	const uint8_t *at = p->data, *end = p->data + p->len;
+	uint64_t there, len;
+	size_t step;
+
+	if (!varint_get(&at, end, &there) || there != n)
+		return false;
+	for (size_t from = 0; from < n; from += step) {
+		step = n - from < d->b->n_rows ? n - from : d->b->n_rows;
+		if (!varint_get(&at, end, &len) || len > (size_t)(end - at) ||
+		    !column_decode_u32(d->codec, at, (size_t)len, step, ret + from))
+			return false;
+		at += len;
+	}
+	return at == end;
+}
+
+/* The modes of rows and their values; both for free(). */
+static int read_hist(struct decoder *d, enum flow_column which, unsigned values_part,
+		     uint32_t **ret_modes, uint32_t **ret_values)
+{
+	const struct flow_part *p = &d->parts->part[values_part];
+	uint32_t *modes = malloc(d->b->n_rows * sizeof(*modes)), *values = NULL;
+	size_t n = 0;
+	int err = modes ? 0 : -ENOMEM;
+
+	if (!err && (!get_u32(d, which, modes) || !flow_hist_count(modes, d->b->n_rows, &n) ||
+		     (n == 0) == (p->data != NULL)))
+		err = -EBADMSG;
+	if (!err) {
+		values = malloc((n + 1) * sizeof(*values));
+		err = values ? 0 : -ENOMEM;
+	}
+	if (!err && n && !read_hist_values(d, p, values, n))
+		err = -EBADMSG;
+	if (!err) {
+		*ret_modes = modes;
+		*ret_values = values;
+		return 0;
+	}
+	free(modes);
+	free(values);
+	return err == -EBADMSG ? (bad(d, "a histogram that is none"), err) : err;
+}
+
+static int get_hists(struct decoder *d, enum flow_column which, unsigned values_part)
+{
+	struct flow_hists h = flow_hists_of(d->b, which);
+	uint32_t *modes, *values;
+	int err;
+
+	if (!h.hist)
+		return 0;
+	err = read_hist(d, which, values_part, &modes, &values);
+	if (err)
+		return err;
+	flow_hist_join(&h, modes, values);
+	free(modes);
+	free(values);
+	return 0;
+}
+
+/* --- ... all of it -------------------------------------------------------------------------- */
+
+static bool check_range(struct decoder *d, enum flow_column c)
+{
+	const struct flow_column_info *info = &flow_column_info[c];
+	union flow_array a = d->b->column[c];
+
+	if (!a.any)
+		return true;
+	switch (info->kind) {
+	case FLOW_ADDR:
+	case FLOW_TEXT:
+		return check_numbers(d, c);
+	case FLOW_U64:
+		return c == FLOW_COLUMN_start_ms || c == FLOW_COLUMN_flow_id ||
+		       max_u64(a.u64, d->b->n_rows) <= info->max ||
+		       bad(d, "a value out of its column's range");
+	case FLOW_U32:
+		return info->max == UINT32_MAX || max_u32(a.u32, d->b->n_rows) <= info->max ||
+		       bad(d, "a value out of its column's range");
+	case FLOW_HIST:
+		return true; /* checked as it is put together */
+	}
+	return false;
+}
+
+static int get_columns(struct decoder *d)
+{
+	int err;
+
+	if (!get_raw_columns(d))
+		return -EBADMSG;
+	relate(d->b);
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++) {
+		/* Before it is made longer, so that nothing can overflow. */
+		if (!check_range(d, (enum flow_column)c))
+			return -EBADMSG;
+		if (c == FLOW_COLUMN_duration_us && FLOW_COL_U64(d->b, duration_us))
+			lengthen_durations(FLOW_COL_U64(d->b, duration_us), d->b->n_rows);
+	}
+	if (!get_start_ms(d))
+		return -EBADMSG;
+	err = get_hists(d, FLOW_COLUMN_data_rtt_hist, FLOW_PART_HIST_VALUES);
+	if (!err)
+		err = get_hists(d, FLOW_COLUMN_rev_data_rtt_hist, FLOW_PART_REV_HIST_VALUES);
+	return err ? err : get_ids(d);
+}
+
+/* Memory for the columns, and the dictionaries in it. */
+static int get_dictionaries(struct decoder *d, const struct flow_columns *wanted)
+{
+	size_t n = d->b->n_rows, addr_len = 0, text_len = 0;
+	uint8_t *addrs = NULL, *texts = NULL;
+	char *text_at;
+	int err = 0;
+
+	if (flow_any_of_kind(wanted, FLOW_ADDR))
+		err = get_bytes(d, FLOW_PART_ADDRS, 10 + n * FLOW_ROW_ADDRS * 17, &addrs,
+				&addr_len);
+	if (!err && flow_any_of_kind(wanted, FLOW_TEXT))
+		err = get_bytes(d, FLOW_PART_TEXTS, n * FLOW_ROW_TEXTS * TEXT_MAX_BYTES, &texts,
+				&text_len);
+	if (!err) {
+		d->b->n_addrs = 1 + (addrs ? count_addrs(addrs, addr_len, n * FLOW_ROW_ADDRS) : 0);
+		d->b->n_texts = 1 + count_texts(texts, text_len, n * FLOW_ROW_TEXTS);
+		if ((addrs && d->b->n_addrs == 1) || d->b->n_texts == 0)
+			err = (bad(d, "a dictionary is no dictionary"), -EBADMSG);
+	}
+	if (!err)
+		err = flow_memory_alloc(d->b, wanted, text_len, &text_at);
+	if (!err) {
+		fill_addrs(d->b, addrs);
+		if (text_len)
+			memcpy(text_at, texts, text_len);
+		fill_texts(d->b, text_at);
+	}
+	free(addrs);
+	free(texts);
+	return err;
+}
+
+int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
+		      const struct flow_columns *columns, struct flow_block *ret,
+		      const char **ret_why)
+{
+	struct flow_columns wanted = flow_closure(columns);
+	struct flow_block b = {.n_rows = p->n_rows};
+	struct decoder d = {.codec = c, .parts = p, .b = &b, .why = "not a block of flows"};
+	int err;
+
+	if (p->n_rows > column_codec_max_rows(c))
+		err = (bad(&d, "too many rows"), -EBADMSG);
+	else
+		err = get_dictionaries(&d, &wanted);
+	if (!err && p->n_rows)
+		err = get_columns(&d);
+	if (!err) {
+		*ret = b;
+		return 0;
+	}
+	flow_block_done(&b);
+	if (err == -EBADMSG && ret_why)
+		*ret_why = d.why;
+	return err;
+}
+
+/* --- checking without decoding ------------------------------------------------------------------
+ */
+
+static uint64_t most_of_sum(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* How large the numbers of each column can be, as its part says. */
+static bool check_parts(struct decoder *d, uint64_t most[FLOW_N_COLUMNS])
+{
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++) {
+		const struct flow_part *p = &d->parts->part[c];
+		size_t width =
+			flow_column_info[c].kind == FLOW_U64 ? sizeof(uint64_t) : sizeof(uint32_t);
+
+		most[c] = 0;
+		if (p->present &&
+		    !column_check(d->codec, p->data, p->len, d->parts->n_rows, width, &most[c]))
+			return bad(d, "a column is not n_rows numbers");
+	}
+	for (size_t k = 0; k < flow_n_relations; k++) {
+		const struct flow_relation *r = &flow_relations[k];
+
+		most[r->column] = most_of_sum(most[r->column], most[r->minus]);
+		if (r->minus_too != FLOW_NONE)
+			most[r->column] = most_of_sum(most[r->column], most[r->minus_too]);
+	}
+	return true;
+}
+
+/* Whether the bits of a column do not tell that all its values are right. */
+static bool must_be_decoded(enum flow_column c, uint64_t most)
+{
+	const struct flow_column_info *info = &flow_column_info[c];
+
+	switch (info->kind) {
+	case FLOW_HIST:
+		return false; /* check_hists() */
+	case FLOW_ADDR:
+	case FLOW_TEXT:
+		return most > 0;
+	case FLOW_U32:
+		return info->max < UINT32_MAX && most > info->max; /* else any sum is one */
+	case FLOW_U64:
+		return c != FLOW_COLUMN_flow_id && most > info->max;
+	}
+	return true;
+}
+
+static int check_hists(struct decoder *d)
+{
+	static const struct {
+		enum flow_column which;
+		unsigned values;
+	} hists[] = {{FLOW_COLUMN_data_rtt_hist, FLOW_PART_HIST_VALUES},
+		     {FLOW_COLUMN_rev_data_rtt_hist, FLOW_PART_REV_HIST_VALUES}};
+	uint32_t *modes, *values;
+
+	for (size_t i = 0; i < 2 && d->b->n_rows; i++) {
+		int err = read_hist(d, hists[i].which, hists[i].values, &modes, &values);
+
+		if (err)
+			return err;
+		free(modes);
+		free(values);
+	}
+	return 0;
+}
+
+int flow_parts_check(struct column_codec *c, const struct flow_parts *p, struct flow_block *ret,
+		     const char **ret_why)
+{
+	struct flow_block b = {.n_rows = p->n_rows};
+	struct decoder d = {.codec = c, .parts = p, .b = &b, .why = "not a block of flows"};
+	struct flow_columns doubtful = {{0}};
+	uint64_t most[FLOW_N_COLUMNS] = {0};
+	int err = 0;
+
+	if (p->n_rows > column_codec_max_rows(c))
+		err = (bad(&d, "too many rows"), -EBADMSG);
+	else if (p->n_rows && !check_parts(&d, most))
+		err = -EBADMSG;
+	if (!err)
+		err = check_hists(&d);
+	if (err) {
+		if (err == -EBADMSG && ret_why)
+			*ret_why = d.why;
+		return err;
+	}
+	flow_columns_add(&doubtful, FLOW_COLUMN_start_ms);
+	for (unsigned i = 0; i < FLOW_N_COLUMNS; i++)
+		if (must_be_decoded((enum flow_column)i, most[i]))
+			flow_columns_add(&doubtful, (enum flow_column)i);
+	/* Dictionaries that no column counts on are read, too: the blob is kept whole. */
+	if (p->part[FLOW_PART_ADDRS].present)
+		flow_columns_add(&doubtful, FLOW_COLUMN_src_addr);
+	if (p->part[FLOW_PART_TEXTS].present)
+		flow_columns_add(&doubtful, FLOW_COLUMN_iface);
+	return flow_parts_decode(c, p, &doubtful, ret, ret_why);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* flow_encode.c - the parts of a block, from its columns. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/flow_related.h"
+
+static void subtract_u32(uint32_t *ret, const uint32_t *a, const uint32_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] = a[i] - b[i];
+}
+
+static void subtract_u64(uint64_t *ret, const uint64_t *a, const uint64_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] = a[i] - b[i];
+}
+
+/* us below a second, then ms from there on, in one rising number. */
+static void shorten_durations(uint64_t *ret, const uint64_t *us, size_t n)
+{
+	const uint64_t exact = FLOW_DURATION_EXACT_US;
+
+	for (size_t i = 0; i < n; i++)
+		ret[i] = us[i] < exact ? us[i] : exact + (us[i] - exact) / 1000;
+}
+
+/* --- encoding ------------------------------------------------------------------------ */
+
+struct encoder {
+	struct column_codec *codec;
+	const struct flow_block *b;
+	enum column_effort effort;
+	struct flow_parts *parts;
+	uint8_t *at;
+	void *work; /* a column, while its differences are made */
+};
+
+/* A part of len bytes at e->at is done. One that says 0 for all rows is left out. */
+static void take_part(struct encoder *e, unsigned part, size_t len)
+{
+	static const uint8_t zeros[] = {0, 0}; /* CONST, base 0 */
+
+	if (len == sizeof(zeros) && memcmp(e->at, zeros, sizeof(zeros)) == 0)
+		return;
+	e->parts->part[part] =
+		(struct flow_part){.data = e->at, .len = (uint32_t)len, .present = true};
+	e->at += len;
+}
+
+static void put_u32(struct encoder *e, unsigned part, const uint32_t *values)
+{
+	take_part(e, part, column_encode_u32(e->codec, values, e->b->n_rows, e->effort, e->at));
+}
+
+static void put_u64(struct encoder *e, unsigned part, const uint64_t *values)
+{
+	take_part(e, part, column_encode_u64(e->codec, values, e->b->n_rows, e->effort, e->at));
+}
+
+/* The difference to what the column is related to. */
+static void put_related(struct encoder *e, const struct flow_relation *r)
+{
+	const union flow_array *columns = e->b->column;
+	size_t n = e->b->n_rows;
+
+	if (flow_column_info[r->column].kind == FLOW_U64) {
+		subtract_u64(e->work, columns[r->column].u64, columns[r->minus].u64, n);
+		put_u64(e, r->column, e->work);
+		return;
+	}
+	subtract_u32(e->work, columns[r->column].u32, columns[r->minus].u32, n);
+	if (r->minus_too != FLOW_NONE)
+		subtract_u32(e->work, e->work, columns[r->minus_too].u32, n);
+	put_u32(e, r->column, e->work);
+}
+
+static int put_ids(struct encoder *e)
+{
+	const uint64_t *ids = FLOW_COL_U64(e->b, flow_id);
+	uint64_t *work = e->work;
+	int err = flow_derive_ids(e->b, work);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < e->b->n_rows; i++)
+		work[i] = (ids[i] - work[i] + FLOW_ID_OFFSET) & FLOW_ID_MAX;
+	put_u64(e, FLOW_COLUMN_flow_id, work);
+	return 0;
+}
+
+static bool is_v4(const uint8_t addr[16])
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	return memcmp(addr, mapped, sizeof(mapped)) == 0;
+}
+
+/*
+ * Addresses but number 0: how many, a bit for each that is IPv4, then 4 or 16
+ * bytes each, all as bytes of column.h.
+ */
+static int put_addrs(struct encoder *e)
+{
+	size_t n = e->b->n_addrs - 1, bits = (n + 7) / 8;
+	uint8_t *raw, *at;
+
+	if (n == 0)
+		return 0;
+	raw = calloc(1, 10 + bits + 16 * n);
+	if (!raw)
+		return -ENOMEM;
+	at = varint_put(raw, n);
+	for (size_t i = 0; i < n; i++)
+		at[i / 8] |= (uint8_t)(is_v4(e->b->addrs[i + 1]) << i % 8);
+	at += bits;
+	for (size_t i = 0; i < n; i++) {
+		const uint8_t *addr = e->b->addrs[i + 1];
+		size_t from = is_v4(addr) ? 12 : 0;
+
+		memcpy(at, addr + from, 16 - from);
+		at += 16 - from;
+	}
+	take_part(e, FLOW_PART_ADDRS,
+		  column_encode_bytes(e->codec, raw, (size_t)(at - raw), e->effort, e->at));
+	free(raw);
+	return 0;
+}
+
+/* Texts but number 0, one after another with their NULs. */
+static int put_texts(struct encoder *e, size_t bytes)
+{
+	char *raw, *at;
+
+	if (e->b->n_texts < 2)
+		return 0;
+	raw = malloc(bytes);
+	if (!raw)
+		return -ENOMEM;
+	at = raw;
+	for (size_t i = 1; i < e->b->n_texts; i++)
+		at = stpcpy(at, e->b->texts[i]) + 1;
+	take_part(e, FLOW_PART_TEXTS,
+		  column_encode_bytes(e->codec, (uint8_t *)raw, bytes, e->effort, e->at));
+	free(raw);
+	return 0;
+}
+
+/* Values of histograms may be more than rows: columns of up to n_rows, each with its length. */
+static void put_hist_values(struct encoder *e, unsigned part, const uint32_t *values, size_t n)
+{
+	uint8_t *start = e->at, *at = varint_put(start, n);
+	size_t step;
+
+	for (size_t from = 0; from < n; from += step) {
+		size_t len;
+
+		step = n - from < e->b->n_rows ? n - from : e->b->n_rows;
+		len = column_encode_u32(e->codec, values + from, step, e->effort, at + 4);
+		at[0] = (uint8_t)(len | 0x80);
+		at[1] = (uint8_t)(len >> 7 | 0x80);
+		at[2] = (uint8_t)(len >> 14 | 0x80);
+		at[3] = (uint8_t)(len >> 21);
+		at += 4 + len;
+	}
+	take_part(e, part, (size_t)(at - start));
+}
+
+static int put_hists(struct encoder *e, enum flow_column which, unsigned values_part)
+{
+	struct flow_hists h = flow_hists_of(e->b, which);
+	uint32_t *values;
+	size_t n;
+
+	n = flow_hist_modes(&h, e->work);
+	put_u32(e, which, e->work);
+	if (n == 0)
+		return 0;
+	values = malloc(n * sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	flow_hist_values(&h, e->work, values);
+	put_hist_values(e, values_part, values, n);
+	free(values);
+	return 0;
+}
+
+static int put_column(struct encoder *e, enum flow_column c)
+{
+	const struct flow_relation *r = flow_relation_of(c);
+
+	if (c == FLOW_COLUMN_start_ms)
+		return 0;
+	if (c == FLOW_COLUMN_flow_id)
+		return put_ids(e);
+	if (c == FLOW_COLUMN_data_rtt_hist)
+		return put_hists(e, c, FLOW_PART_HIST_VALUES);
+	if (c == FLOW_COLUMN_rev_data_rtt_hist)
+		return put_hists(e, c, FLOW_PART_REV_HIST_VALUES);
+	if (r) {
+		put_related(e, r);
+	} else if (c == FLOW_COLUMN_duration_us) {
+		shorten_durations(e->work, FLOW_COL_U64(e->b, duration_us), e->b->n_rows);
+		put_u64(e, c, e->work);
+	} else if (flow_column_info[c].kind == FLOW_U64) {
+		put_u64(e, c, e->b->column[c].u64);
+	} else {
+		put_u32(e, c, e->b->column[c].u32);
+	}
+	return 0;
+}
+
+static size_t text_bytes(const struct flow_block *b)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 1; i < b->n_texts; i++)
+		bytes += strlen(b->texts[i]) + 1;
+	return bytes;
+}
+
+/* More than all parts can need; what is not written takes no memory. */
+static size_t encoded_bound(const struct flow_block *b, size_t texts)
+{
+	size_t bytes = b->n_addrs * 17 + texts + 64;
+
+	bytes += (FLOW_N_COLUMNS + 2) * column_bound(b->n_rows);
+	return bytes + 2 * RTT_BUCKETS * (column_bound(b->n_rows) + 16);
+}
+
+int flow_block_encode(struct column_codec *c, const struct flow_block *b, enum column_effort effort,
+		      struct flow_parts *ret)
+{
+	struct flow_parts parts = {.n_rows = b->n_rows};
+	struct encoder e = {.codec = c, .b = b, .effort = effort, .parts = &parts};
+	size_t texts = text_bytes(b);
+	int err = 0;
+
+	e.work = malloc(b->n_rows * sizeof(uint64_t) + 1);
+	parts.memory = e.at = malloc(encoded_bound(b, texts));
+	if (!e.work || !parts.memory)
+		err = -ENOMEM;
+	for (unsigned i = 0; !err && i < FLOW_N_COLUMNS && b->n_rows; i++)
+		err = put_column(&e, (enum flow_column)i);
+	if (!err)
+		err = put_addrs(&e);
+	if (!err)
+		err = put_texts(&e, texts);
+	free(e.work);
+	if (err)
+		flow_parts_done(&parts);
+	else
+		*ret = parts;
+	return err;
+}
+
+void flow_parts_done(struct flow_parts *p)
+{
+	free(p->memory);
+	p->memory = NULL;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* flow_parts.c - encoded blocks: what their parts are called, and sealed blobs of them. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/frame.h"
+#include "proto/flow_related.h"
+
+static int refuse(const char *why, const char **ret_why)
+{
+	if (ret_why)
+		*ret_why = why;
+	return -EBADMSG;
+}
+
+/* --- codes --------------------------------------------------------------------- */
+
+static const char *part_name(unsigned part)
+{
+	switch (part) {
+	case FLOW_PART_ADDRS:
+		return "addrs";
+	case FLOW_PART_TEXTS:
+		return "texts";
+	case FLOW_PART_HIST_VALUES:
+		return "hist_values";
+	case FLOW_PART_REV_HIST_VALUES:
+		return "rev_hist_values";
+	default:
+		return flow_column_info[part].name;
+	}
+}
+
+/* FNV-1a, folded. test_flow_block.c sees to it that no two are the same. */
+uint16_t flow_part_code(unsigned part)
+{
+	uint32_t h = 2166136261u;
+
+	for (const char *c = part_name(part); *c; c++)
+		h = (h ^ (uint8_t)*c) * 16777619u;
+	return (uint16_t)(h ^ h >> 16);
+}
+
+static uint16_t codes[FLOW_N_PARTS]; /* written once, by make_codes() */
+static pthread_once_t codes_once = PTHREAD_ONCE_INIT;
+
+static void make_codes(void)
+{
+	for (unsigned p = 0; p < FLOW_N_PARTS; p++)
+		codes[p] = flow_part_code(p);
+}
+
+/* The part of a code, or -1. guess: the one that comes where it is expected. */
+static int part_of(uint16_t code, unsigned guess)
+{
+	if (guess < FLOW_N_PARTS && codes[guess] == code)
+		return (int)guess;
+	for (unsigned p = 0; p < FLOW_N_PARTS; p++)
+		if (codes[p] == code)
+			return (int)p;
+	return -1;
+}
+
+bool flow_part_needed(unsigned part, const struct flow_columns *columns)
+{
+	struct flow_columns s = flow_closure(columns);
+
+	switch (part) {
+	case FLOW_PART_ADDRS:
+		return flow_any_of_kind(&s, FLOW_ADDR);
+	case FLOW_PART_TEXTS:
+		return flow_any_of_kind(&s, FLOW_TEXT);
+	case FLOW_PART_HIST_VALUES:
+		return flow_columns_has(&s, FLOW_COLUMN_data_rtt_hist);
+	case FLOW_PART_REV_HIST_VALUES:
+		return flow_columns_has(&s, FLOW_COLUMN_rev_data_rtt_hist);
+	default:
+		return part < FLOW_N_COLUMNS && flow_columns_has(&s, (enum flow_column)part);
+	}
+}
+
+/* --- sealed blocks -----------------------------------------------------------------------------
+ */
+
+int flow_parts_seal(const struct flow_parts *p, uint8_t **ret, size_t *ret_len)
+{
+	size_t n = 0, bytes = 1 + 10 + 10 + sizeof(uint32_t);
+	uint8_t *blob, *at;
+	uint32_t crc;
+
+	(void)pthread_once(&codes_once, make_codes); /* cannot fail */
+	for (unsigned i = 0; i < FLOW_N_PARTS; i++) {
+		n += p->part[i].present;
+		bytes += p->part[i].present ? sizeof(uint16_t) + 10 : 0;
+		bytes += p->part[i].elsewhere ? 0 : p->part[i].len;
+	}
+	blob = malloc(bytes);
+	if (!blob)
+		return -ENOMEM;
+	blob[0] = FLOW_BLOCK_VERSION;
+	at = varint_put(varint_put(blob + 1, p->n_rows), n);
+	for (unsigned i = 0; i < FLOW_N_PARTS; i++) {
+		if (!p->part[i].present)
+			continue;
+		memcpy(at, &codes[i], sizeof(codes[i]));
+		at = varint_put(at + sizeof(codes[i]),
+				(uint64_t)p->part[i].len * 2 + p->part[i].elsewhere);
+	}
+	for (unsigned i = 0; i < FLOW_N_PARTS; i++) {
+		if (!p->part[i].present || p->part[i].elsewhere)
+			continue;
+		memcpy(at, p->part[i].data, p->part[i].len);
+		at += p->part[i].len;
+	}
+	crc = crc32c(blob, (size_t)(at - blob));
+	memcpy(at, &crc, sizeof(crc));
+	*ret = blob;
+	*ret_len = (size_t)(at - blob) + sizeof(crc);
+	return 0;
+}
+
+static int open_directory(const uint8_t *at, const uint8_t *end, size_t n_parts,
+			  struct flow_parts *p, const char **ret_why)
+{
+	const uint8_t *payload = at;
+	unsigned guess = 0;
+	uint64_t len;
+
+	/* Where the payload begins is known only behind the directory: it is read twice. */
+	for (size_t i = 0; i < n_parts; i++) {
+		if (end - payload < 2)
+			return refuse("a directory is cut off", ret_why);
+		payload += 2;
+		if (!varint_get(&payload, end, &len) || len / 2 > UINT32_MAX)
+			return refuse("a directory is cut off", ret_why);
+	}
+	for (size_t i = 0; i < n_parts; i++) {
+		uint16_t code;
+		bool elsewhere;
+		int part;
+
+		memcpy(&code, at, sizeof(code));
+		at += sizeof(code);
+		(void)varint_get(&at, end, &len); /* read above */
+		elsewhere = len & 1;
+		len /= 2;
+		if (!elsewhere && len > (size_t)(end - payload))
+			return refuse("a part is cut off", ret_why);
+		part = part_of(code, guess);
+		if (part >= 0) {
+			if (p->part[part].present)
+				return refuse("a part comes twice", ret_why);
+			p->part[part] = (struct flow_part){.data = elsewhere ? NULL : payload,
+							   .len = (uint32_t)len,
+							   .present = true,
+							   .elsewhere = elsewhere};
+			guess = (unsigned)part + 1;
+		}
+		payload += elsewhere ? 0 : len;
+	}
+	return payload == end ? 0 : refuse("bytes behind the last part", ret_why);
+}
+
+int flow_parts_open(const uint8_t *data, size_t len, struct flow_parts *ret, const char **ret_why)
+{
+	struct flow_parts p = {0};
+	const uint8_t *at = data + 1, *end;
+	uint64_t n_rows, n_parts;
+	uint32_t crc;
+	int err;
+
+	(void)pthread_once(&codes_once, make_codes); /* cannot fail */
+	if (len < 1 + 2 + sizeof(crc))
+		return refuse("a block is cut off", ret_why);
+	end = data + len - sizeof(crc);
+	memcpy(&crc, end, sizeof(crc));
+	if (crc32c(data, len - sizeof(crc)) != crc)
+		return refuse("the checksum of a block is wrong", ret_why);
+	if (data[0] != FLOW_BLOCK_VERSION)
+		return refuse("a block of another version", ret_why);
+	if (!varint_get(&at, end, &n_rows) || n_rows > FLOW_BLOCK_MAX_ROWS)
+		return refuse("too many rows", ret_why);
+	if (!varint_get(&at, end, &n_parts) || n_parts > UINT16_MAX)
+		return refuse("too many parts", ret_why);
+	p.n_rows = (size_t)n_rows;
+	err = open_directory(at, end, (size_t)n_parts, &p, ret_why);
+	if (!err)
+		*ret = p;
+	return err;
+}
+
+static struct flow_summary summary_of(const struct flow_block *b)
+{
+	struct flow_summary s = {.n_rows = b->n_rows};
+
+	if (b->n_rows == 0)
+		return s;
+	s.min_start_ms = s.min_end_ms = UINT64_MAX;
+	for (size_t i = 0; i < b->n_rows; i++) {
+		uint64_t start = FLOW_COL_U64(b, start_ms)[i], end = FLOW_COL_U64(b, end_ms)[i];
+
+		s.min_start_ms = start < s.min_start_ms ? start : s.min_start_ms;
+		s.min_end_ms = end < s.min_end_ms ? end : s.min_end_ms;
+		s.max_end_ms = end > s.max_end_ms ? end : s.max_end_ms;
+	}
+	return s;
+}
+
+int flow_block_check(struct column_codec *c, const uint8_t *data, size_t len,
+		     struct flow_summary *ret, const char **ret_why)
+{
+	struct flow_parts parts;
+	struct flow_block b;
+	int err;
+
+	err = flow_parts_open(data, len, &parts, ret_why);
+	if (err)
+		return err;
+	if (parts.part[FLOW_COLUMN_host_id].present)
+		return refuse("a block that names its host", ret_why);
+	for (unsigned i = 0; i < FLOW_N_PARTS; i++)
+		if (parts.part[i].elsewhere)
+			return refuse("a part that did not come along", ret_why);
+	err = flow_parts_check(c, &parts, &b, ret_why);
+	if (err)
+		return err;
+	*ret = summary_of(&b);
+	flow_block_done(&b);
+	return 0;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* flow_related.h - what flow_encode.c and flow_decode.c both know. Not for others. */
+#ifndef WEIR_PROTO_FLOW_RELATED_H
+#define WEIR_PROTO_FLOW_RELATED_H
+
+#include "proto/flow_block.h"
+#include "proto/flow_hist.h"
+
+#define FLOW_ROW_ADDRS		      4 /* as a row may have */
+#define FLOW_ROW_TEXT(name, max, has) FLOW_ROW_TEXT_##name,
+enum { FLOW_TEXTS(FLOW_ROW_TEXT) FLOW_ROW_TEXTS }; /* likewise */
+#undef FLOW_ROW_TEXT
+
+#define FLOW_NONE FLOW_N_COLUMNS
+
+/* Kept as the difference to others, which are often equal to it. */
+struct flow_relation {
+	enum flow_column column, minus, minus_too;
+};
+
+/* In an order in which each counts on earlier ones only. */
+extern const struct flow_relation flow_relations[];
+extern const size_t flow_n_relations;
+
+const struct flow_relation *flow_relation_of(enum flow_column c);
+
+/* The columns, and those that they are worked out from. */
+struct flow_columns flow_closure(const struct flow_columns *columns);
+bool flow_any_of_kind(const struct flow_columns *s, enum flow_kind kind);
+
+/*
+ * flow_id is what flow_id.h makes of other columns, plus a difference that is
+ * near 0: kept with this added, so that it is small whatever its sign.
+ */
+#define FLOW_ID_OFFSET 32
+/* Returns -ENOMEM. */
+int flow_derive_ids(const struct flow_block *b, uint64_t *ret);
+
+struct flow_hists flow_hists_of(const struct flow_block *b, enum flow_column which);
+
+#endif /* WEIR_PROTO_FLOW_RELATED_H */
