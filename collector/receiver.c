@@ -9,6 +9,8 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "collector/answers.h"
+#include "collector/intake.h"
 #include "collector/job.h"
 #include "collector/refusals.h"
 #include "collector/router.h"
@@ -17,36 +19,23 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/queue.h"
-#include "proto/frame.h"
-#include "proto/message.h"
 
 #define TICK_MS	     1000
 #define STOP_POLL_MS 100
 #define BURST	     64 /* messages received before answers get their turn */
-#define HEARTBEAT_MS 2000
 
-#define RETRY_OVERLOADED_MS 500
-#define RETRY_STORAGE_MS    1000
-#define RETRY_FULL_HOUSE_MS 30000
+#define RETRY_STORAGE_MS 1000
 
 struct receiver {
 	struct router *router;
 	struct queue *jobs, *replies;
 	struct sessions *sessions;
 	struct refusals *refusals;
+	struct credit_pool pool;
+	struct intake intake;
 	uint64_t silent_ns;
 	uint64_t tick_ns; /* CLOCK_MONOTONIC, of the next tick */
 };
-
-/* Why a message is refused, and what its sender is told. */
-struct reason {
-	const char *text;
-	enum nack_code code;
-	uint32_t retry_after_ms;
-};
-
-static const struct reason no_memory = {"the collector is out of memory", NACK_OVERLOADED,
-					RETRY_OVERLOADED_MS};
 
 DEFINE_CLEANUP(struct receiver *, receiver_free)
 
@@ -61,13 +50,22 @@ int receiver_new(const struct receiver_settings *settings, struct queue *jobs,
 	r->jobs = jobs;
 	r->replies = replies;
 	r->silent_ns = settings->silent_ms * NS_PER_MS;
-	err = sessions_new(settings->max_peers, &r->sessions);
+	r->pool.total = settings->credit_bytes;
+	r->pool.rate_per_s = settings->peer_rate;
+	err = sessions_new(settings->max_peers, &r->pool, &r->sessions);
 	if (!err)
 		err = refusals_new(&r->refusals);
 	if (!err)
 		err = router_open(settings->endpoint, &r->router);
 	if (err)
 		return err;
+	r->intake = (struct intake){
+		.answers = {r->router, r->sessions},
+		.jobs = jobs,
+		.refusals = r->refusals,
+		.sessions = r->sessions,
+		.pool = &r->pool,
+	};
 	*ret = take_ptr(r);
 	return 0;
 }
@@ -92,302 +90,6 @@ static int64_t real_ms(void)
 	return (int64_t)(clock_real_ns() / NS_PER_MS);
 }
 
-/* --- answers --------------------------------------------------------------- */
-
-/* err and frame are of packing the answer. A probe that misses one asks again. */
-static void answer(struct receiver *r, const struct peer_id *peer, int err, struct packed *frame)
-{
-	struct session *s;
-
-	if (!err)
-		err = router_send(r->router, peer, frame);
-	if (err == -EHOSTUNREACH) {
-		s = sessions_find(r->sessions, peer);
-		if (s) {
-			log_info("host %s disconnected", s->name);
-			sessions_remove(r->sessions, s);
-		}
-	} else if (err) {
-		log_debug("an answer could not be sent: %s", zmq_strerror(-err));
-	}
-}
-
-static void send_nack(struct receiver *r, const struct peer_id *peer, const struct nack *nack)
-{
-	struct packed frame;
-	int err = nack_pack(nack, &frame);
-
-	answer(r, peer, err, &frame);
-}
-
-static void send_welcome(struct receiver *r, const struct session *s)
-{
-	const struct welcome w = {
-		.version_major = PROTO_VERSION_MAJOR,
-		.version_minor = PROTO_VERSION_MINOR,
-		.epoch = s->epoch,
-		.last_seq = s->last_seq,
-		.credit_bytes = RECEIVER_CREDIT_BYTES,
-		.max_batch_bytes = FRAME_MAX_BYTES,
-		.heartbeat_ms = HEARTBEAT_MS,
-		.real_ns = clock_real_ns(),
-	};
-	struct packed frame;
-	int err = welcome_pack(&w, &frame);
-
-	answer(r, &s->peer, err, &frame);
-}
-
-static void send_ack(struct receiver *r, const struct job *job)
-{
-	const struct ack a = {
-		.epoch = job->batch->epoch,
-		.up_to_seq = job->last_seq,
-		.credit_bytes = RECEIVER_CREDIT_BYTES,
-	};
-	struct packed frame;
-	int err = ack_pack(&a, &frame);
-
-	answer(r, &job->peer, err, &frame);
-}
-
-/* Counts, names and answers a message that is not taken. s may be NULL. */
-static void refuse(struct receiver *r, const struct router_message *m, const struct session *s,
-		   const struct batch *batch, const struct reason *why)
-{
-	const char *peer = s ? s->name : m->address[0] ? m->address : "(unknown address)";
-	struct nack nack = {
-		.epoch = batch ? batch->epoch
-			 : s   ? s->epoch
-			       : 0,
-		.seq = batch ? batch->seq : 0,
-		.last_seq = s ? s->last_seq : 0,
-		.code = why->code,
-		.retry_after_ms = why->retry_after_ms,
-	};
-	uint64_t n = refusals_add(r->refusals, peer, why->text, real_ms());
-
-	if (n > 0)
-		log_warn("refused %" PRIu64 " message%s of %s%s%s%s: %s", n, n > 1 ? "s" : "", peer,
-			 s ? " (" : "", s ? s->address : "", s ? ")" : "", why->text);
-	(void)snprintf(nack.text, sizeof(nack.text), "%s", why->text);
-	send_nack(r, &m->peer, &nack);
-}
-
-/* --- messages --------------------------------------------------------------- */
-
-/* Hands what over to the writer; 0 or a reason to refuse. Takes what in every case. */
-static const struct reason *hand_over(struct receiver *r, const struct router_message *m,
-				      enum job_kind kind, void *what)
-{
-	static const struct reason full = {"the collector is overloaded", NACK_OVERLOADED,
-					   RETRY_OVERLOADED_MS};
-	struct job *job;
-
-	if (job_new(kind, what, 0, m->len, &job) != 0)
-		return &no_memory;
-	job->peer = m->peer;
-	if (queue_push(r->jobs, job, job->weight) != 0) {
-		job_free(job);
-		return &full;
-	}
-	return NULL;
-}
-
-/* The session of the probe that says HELLO. NULL with *ret_why set if there can be none. */
-static struct session *get_session(struct receiver *r, const struct router_message *m,
-				   const struct hello *h, const struct reason **ret_why)
-{
-	static const struct reason full_house = {"too many peers", NACK_OVERLOADED,
-						 RETRY_FULL_HOUSE_MS};
-	struct session *s = sessions_find(r->sessions, &m->peer);
-	struct session *other = sessions_find_probe(r->sessions, h->probe_id);
-	int err;
-
-	if (other && other != s) /* the probe has connected anew */
-		sessions_remove(r->sessions, other);
-	if (s)
-		return s;
-	err = sessions_add(r->sessions, &m->peer, &s);
-	if (err) {
-		*ret_why = err == -ENOSPC ? &full_house : &no_memory;
-		return NULL;
-	}
-	return s;
-}
-
-static void fill_session(struct session *s, const struct router_message *m, const struct hello *h)
-{
-	if (memcmp(s->probe_id, h->probe_id, sizeof(s->probe_id)) != 0 || s->epoch != h->epoch) {
-		s->welcomed = false;
-		s->last_seq = 0;
-	}
-	memcpy(s->probe_id, h->probe_id, sizeof(s->probe_id));
-	s->epoch = h->epoch;
-	s->heard = true;
-	s->heard_ns = clock_mono_ns();
-	memcpy(s->name, h->host_name, sizeof(s->name));
-	memcpy(s->address, m->address, sizeof(s->address));
-}
-
-/* Only what is wrong with the message itself is for ever. */
-static struct reason unpack_failed(int err, const char *why)
-{
-	return err == -ENOMEM ? no_memory : (struct reason){why, NACK_MALFORMED, 0};
-}
-
-static void on_hello(struct receiver *r, const struct router_message *m, struct session *s,
-		     const struct frame *f)
-{
-	static const struct reason other_major = {"another version of the protocol",
-						  NACK_UNSUPPORTED, 0};
-	cleanup(free_p) struct hello *h = malloc(sizeof(*h));
-	const struct reason *why = NULL;
-	const char *text = NULL;
-	struct reason bad;
-	int err;
-
-	err = h ? hello_unpack(f->body, f->body_len, h, &text) : -ENOMEM;
-	if (err) {
-		bad = unpack_failed(err, text);
-		refuse(r, m, s, NULL, &bad);
-		return;
-	}
-	if (h->version_major != PROTO_VERSION_MAJOR) {
-		refuse(r, m, s, NULL, &other_major);
-		return;
-	}
-	s = get_session(r, m, h, &why);
-	if (s) {
-		fill_session(s, m, h);
-		why = hand_over(r, m, JOB_HELLO, take_ptr(h));
-	}
-	if (why)
-		refuse(r, m, s, NULL, why);
-}
-
-/* Whether the batch is one of this session, and within its credit. */
-static const struct reason *check_batch(const struct session *s, const struct router_message *m,
-					const struct batch *batch)
-{
-	static const struct reason other_probe = {"batch of another probe", NACK_MALFORMED, 0};
-	static const struct reason other_epoch = {"batch of another epoch", NACK_NO_HELLO, 0};
-	static const struct reason over_credit = {"more bytes than its credit", NACK_OVERLOADED,
-						  RETRY_OVERLOADED_MS};
-
-	if (memcmp(batch->probe_id, s->probe_id, sizeof(s->probe_id)) != 0)
-		return &other_probe;
-	if (batch->epoch != s->epoch)
-		return &other_epoch;
-	if (s->queued_bytes + m->len > RECEIVER_CREDIT_BYTES)
-		return &over_credit;
-	return NULL;
-}
-
-static void on_batch(struct receiver *r, const struct router_message *m, struct session *s,
-		     const struct frame *f)
-{
-	static const struct reason no_hello = {"batch without a HELLO", NACK_NO_HELLO, 0};
-	const struct reason *why;
-	const char *text = NULL;
-	struct batch *batch;
-	struct reason bad;
-	struct batch id;
-	int err;
-
-	if (!s) {
-		refuse(r, m, NULL, NULL, &no_hello);
-		return;
-	}
-	err = batch_unpack(f->body, f->body_len, &batch, &text);
-	if (err) {
-		bad = unpack_failed(err, text);
-		refuse(r, m, s, NULL, &bad);
-		return;
-	}
-	id = *batch; /* the batch itself may be gone when it is refused */
-	why = check_batch(s, m, batch);
-	if (why)
-		batch_free(batch);
-	else
-		why = hand_over(r, m, JOB_BATCH, batch);
-	if (why)
-		refuse(r, m, s, &id, why);
-	else
-		s->queued_bytes += m->len;
-}
-
-static void on_ping(struct receiver *r, const struct router_message *m, const struct session *s,
-		    const struct frame *f)
-{
-	/* After a restart of the collector this is how a probe learns of it: no refusal. */
-	static const struct nack no_hello = {.code = NACK_NO_HELLO, .text = "say HELLO first"};
-	const char *text = NULL;
-	struct packed frame;
-	struct reason bad;
-	uint64_t nonce;
-	int err;
-
-	err = ping_unpack(f->body, f->body_len, &nonce, &text);
-	if (err) {
-		bad = unpack_failed(err, text);
-		refuse(r, m, s, NULL, &bad);
-	} else if (!s) {
-		send_nack(r, &m->peer, &no_hello);
-	} else {
-		err = ping_pack(FRAME_PONG, nonce, &frame);
-		answer(r, &m->peer, err, &frame);
-	}
-}
-
-static void on_frame(struct receiver *r, const struct router_message *m, struct session *s,
-		     const struct frame *f)
-{
-	static const struct reason not_for_us = {"a message that probes do not send",
-						 NACK_MALFORMED, 0};
-
-	if (s) {
-		s->heard = true;
-		s->heard_ns = clock_mono_ns();
-	}
-	switch (f->type) {
-	case FRAME_HELLO:
-		on_hello(r, m, s, f);
-		break;
-	case FRAME_BATCH:
-		on_batch(r, m, s, f);
-		break;
-	case FRAME_PING:
-		on_ping(r, m, s, f);
-		break;
-	default:
-		refuse(r, m, s, NULL, &not_for_us);
-	}
-}
-
-static void on_message(struct receiver *r, const struct router_message *m)
-{
-	struct session *s = sessions_find(r->sessions, &m->peer);
-	struct reason bad = {.code = NACK_MALFORMED};
-	struct frame frame;
-	enum frame_error err;
-
-	if (m->many_parts) {
-		bad.text = "more than one part";
-		refuse(r, m, s, NULL, &bad);
-		return;
-	}
-	err = frame_open(m->data, m->len, &frame);
-	if (err != FRAME_OK) {
-		bad.text = frame_error_text(err);
-		if (err == FRAME_BAD_MAJOR)
-			bad.code = NACK_UNSUPPORTED;
-		refuse(r, m, s, NULL, &bad);
-		return;
-	}
-	on_frame(r, m, s, &frame);
-}
-
 static int receive_burst(struct receiver *r)
 {
 	struct router_message m;
@@ -397,14 +99,14 @@ static int receive_burst(struct receiver *r)
 
 		if (err)
 			return err == -EAGAIN || err == -EINTR ? 0 : err;
-		on_message(r, &m);
+		intake_message(&r->intake, &m);
 	}
 	return 0;
 }
 
 /* --- what comes back from the writer ----------------------------------------- */
 
-static void refuse_job(struct receiver *r, const struct job *job, struct session *s)
+static void refuse_job(struct receiver *r, const struct job *job, const struct session *s)
 {
 	static const struct reason by_outcome[] = {
 		[JOB_GAP] = {"batches before it are missing", NACK_GAP, 0},
@@ -418,30 +120,41 @@ static void refuse_job(struct receiver *r, const struct job *job, struct session
 	struct nack nack = {
 		.epoch = hello ? job->hello->epoch : job->batch->epoch,
 		.seq = hello ? 0 : job->batch->seq,
-		.last_seq = job->outcome == JOB_GAP ? job->last_seq
-			    : s			    ? s->last_seq
-						    : 0,
+		.last_seq = job->outcome == JOB_GAP ? job->last_seq : 0,
 		.code = why->code,
 		.retry_after_ms = why->retry_after_ms,
 	};
 
 	if (job->outcome == JOB_INVALID) {
-		refuse(r, &m, s, hello ? NULL : job->batch, why);
+		intake_refuse(&r->intake, &m, s, &(struct refused){nack.epoch, nack.seq}, why);
 		return;
 	}
 	(void)snprintf(nack.text, sizeof(nack.text), "%s", why->text);
-	send_nack(r, &job->peer, &nack);
+	answers_nack(&r->intake.answers, &job->peer, &nack);
 }
 
 static void welcome(struct receiver *r, const struct job *job, struct session *s)
 {
-	if (!s || s->epoch != job->hello->epoch)
-		return; /* it has gone, or has said HELLO again since */
-	s->last_seq = job->last_seq;
+	if (!s || memcmp(s->probe_id, job->hello->probe_id, sizeof(s->probe_id)) != 0)
+		return; /* it has gone, or is another one now */
 	if (!s->welcomed)
 		log_info("host %s connected from %s", s->name, s->address);
 	s->welcomed = true;
-	send_welcome(r, s);
+	answers_welcome(&r->intake.answers, s, job->hello->epoch, job->last_seq,
+			credit_offer(&r->pool, &s->credit, clock_mono_ns()));
+}
+
+/* A peer whose session has gone hears it all the same; its credit comes with the next one. */
+static void acknowledge(struct receiver *r, const struct job *job, struct session *s)
+{
+	const struct ack ack = {
+		.epoch = job->batch->epoch,
+		.up_to_seq = job->last_seq,
+		.credit_bytes = s ? credit_offer(&r->pool, &s->credit, clock_mono_ns())
+				  : CREDIT_FLOOR_BYTES,
+	};
+
+	answers_ack(&r->intake.answers, &job->peer, &ack);
 }
 
 static void on_reply(struct receiver *r, struct job *job)
@@ -454,16 +167,13 @@ static void on_reply(struct receiver *r, struct job *job)
 	}
 	s = sessions_find(r->sessions, &job->peer);
 	if (s && job->kind == JOB_BATCH)
-		s->queued_bytes -= job->weight < s->queued_bytes ? job->weight : s->queued_bytes;
-	if (job->outcome != JOB_DONE) {
+		credit_settle(&s->credit, job->weight);
+	if (job->outcome != JOB_DONE)
 		refuse_job(r, job, s);
-	} else if (job->kind == JOB_HELLO) {
+	else if (job->kind == JOB_HELLO)
 		welcome(r, job, s);
-	} else {
-		if (s && s->epoch == job->batch->epoch && s->last_seq < job->last_seq)
-			s->last_seq = job->last_seq;
-		send_ack(r, job);
-	}
+	else
+		acknowledge(r, job, s);
 }
 
 static void answer_replies(struct receiver *r)
@@ -520,6 +230,23 @@ static void say_silent(const struct session *s)
 		 (uint64_t)((clock_mono_ns() - s->heard_ns) / NS_PER_SEC));
 }
 
+/*
+ * The pool is shared anew when peers come and go. The credit goes out on its own
+ * only when it has changed much; a peer that cannot be told is told next time.
+ */
+static void renew_credit(struct session *s, void *arg)
+{
+	struct receiver *r = arg;
+	uint64_t now_ns = clock_mono_ns();
+	struct packed frame;
+
+	if (!s->welcomed || !credit_tick(&r->pool, &s->credit, now_ns))
+		return;
+	if (ack_pack(&(struct ack){.credit_bytes = credit_offer(&r->pool, &s->credit, now_ns)},
+		     &frame) == 0)
+		(void)router_send(r->router, &s->peer, &frame);
+}
+
 static void tick(struct receiver *r)
 {
 	uint64_t now = clock_mono_ns();
@@ -529,6 +256,7 @@ static void tick(struct receiver *r)
 	r->tick_ns = now + TICK_MS * NS_PER_MS;
 	if (now > r->silent_ns)
 		sessions_expire(r->sessions, now - r->silent_ns, say_silent);
+	sessions_each(r->sessions, renew_credit, r);
 	(void)hand_over_lists(r); /* at the next tick, then */
 }
 

@@ -3,12 +3,11 @@
  * receiver.h - the thread that owns the socket: speaks proto/weir.proto with
  * the probes and checks everything that they say.
  *
- * HELLOs and batches that are right go to the writer as jobs; what comes back
- * becomes WELCOME, ACK or NACK. A message that is not right is refused: counted
- * by peer and reason (table refusal), named in a rate-limited warning, and
- * answered with a NACK. Limits: sessions, messages in the queue to the writer,
- * unacknowledged bytes of one peer; above them batches are refused for now.
- * Messages above FRAME_MAX_BYTES never come here: ZeroMQ cuts the connection.
+ * HELLOs and batches that are right (intake.h) go to the writer as jobs; what
+ * comes back becomes WELCOME, ACK or NACK (answers.h). Limits: sessions, jobs in
+ * the queue to the writer, unacknowledged bytes of one peer and of all together
+ * (credit.h), bytes a second of one peer. Messages above FRAME_MAX_BYTES never
+ * come here: ZeroMQ cuts the connection.
  */
 #ifndef WEIR_COLLECTOR_RECEIVER_H
 #define WEIR_COLLECTOR_RECEIVER_H
@@ -19,12 +18,12 @@
 struct queue;
 struct receiver;
 
-#define RECEIVER_CREDIT_BYTES (4u << 20) /* that one peer may have unacknowledged */
-
 struct receiver_settings {
 	const char *endpoint; /* "tcp://ADDR:PORT"; a port of * is any free one */
 	size_t max_peers;
-	uint64_t silent_ms; /* a peer that says nothing for so long has gone */
+	uint64_t silent_ms;    /* a peer that says nothing for so long has gone */
+	uint64_t credit_bytes; /* that all peers may have unacknowledged: fits into jobs */
+	uint64_t peer_rate;    /* bytes a second of one peer; 0: no limit */
 };
 
 /*

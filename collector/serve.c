@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <zmq.h>
 
+#include "collector/credit.h"
 #include "collector/db.h"
 #include "collector/detector.h"
 #include "collector/job.h"
@@ -27,8 +28,14 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define JOBS_MAX       4096
-#define JOBS_MAX_BYTES (32u << 20) /* as they came; unpacked, several times that */
+/*
+ * Batches that wait for the writer, by credit_cost(), as they came; unpacked,
+ * several times that. All peers together get the pool as their credit; the slack
+ * is for those that have not heard yet that they have less.
+ */
+#define POOL_BYTES	 (32u << 20)
+#define POOL_SLACK_BYTES (2u * CREDIT_MAX_BYTES)
+#define OTHER_JOBS	 1024 /* HELLOs, detections, lists */
 
 struct serve {
 	const struct serve_settings *settings;
@@ -104,12 +111,32 @@ static int bind_exit_code(int err)
 	}
 }
 
+/* Each peer has the least credit at least. */
+static size_t pool_bytes(const struct serve_settings *settings)
+{
+	size_t floors = settings->max_peers * CREDIT_FLOOR_BYTES;
+
+	return floors > POOL_BYTES ? floors : POOL_BYTES;
+}
+
+static int make_queues(struct serve *s)
+{
+	size_t bytes = pool_bytes(s->settings) + POOL_SLACK_BYTES;
+	size_t n = bytes / CREDIT_MIN_BYTES + s->settings->max_peers + OTHER_JOBS;
+	int err = queue_new(n, bytes, job_free, &s->jobs);
+
+	/* What comes back was in jobs or in one group of the writer. */
+	return err ? err : queue_new(2 * n, SIZE_MAX, job_free, &s->replies);
+}
+
 static int open_receiver(struct serve *s)
 {
 	const struct receiver_settings settings = {
 		.endpoint = s->settings->listen,
 		.max_peers = s->settings->max_peers,
 		.silent_ms = s->settings->silent_ms,
+		.credit_bytes = pool_bytes(s->settings),
+		.peer_rate = s->settings->peer_rate,
 	};
 	int err = receiver_new(&settings, s->jobs, s->replies, &s->receiver);
 
@@ -203,9 +230,7 @@ static int serve(struct serve *s)
 
 	err = catch_signals(&signal_fd);
 	if (!err)
-		err = queue_new(JOBS_MAX, JOBS_MAX_BYTES, job_free, &s->jobs);
-	if (!err) /* what comes back was in jobs or in one group of the writer */
-		err = queue_new(2 * JOBS_MAX, SIZE_MAX, job_free, &s->replies);
+		err = make_queues(s);
 	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!err && s->stop_fd < 0)
 		err = -errno;
@@ -302,6 +327,13 @@ static const struct option_row rows[] = {
 	 .min = 1,
 	 .max = 65536,
 	 .help = "probes at a time; more are refused"},
+	{.name = "peer-rate",
+	 .type = OPTION_BYTES,
+	 AT(peer_rate),
+	 .arg = "SIZE",
+	 .fallback = "64M",
+	 .max = 1ll << 40,
+	 .help = "bytes a second that one probe may send for long; 0: no limit"},
 	{.name = "silent-after",
 	 .type = OPTION_DURATION_MS,
 	 AT(silent_ms),

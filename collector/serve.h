@@ -22,6 +22,7 @@ struct serve_settings {
 	int log_level; /* enum log_level */
 	uint64_t max_peers;
 	uint64_t silent_ms;
+	uint64_t peer_rate; /* bytes a second; 0: no limit */
 	uint64_t commit_interval_ms;
 	uint64_t retention_ms; /* 0: for ever */
 	uint64_t detect_interval_ms, detect_delay_ms;

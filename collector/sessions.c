@@ -5,13 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
+
 struct sessions {
+	struct credit_pool *pool;
 	size_t max, n;
 	size_t n_buckets; /* a power of two, at least max */
 	struct session *buckets[];
 };
 
-int sessions_new(size_t max, struct sessions **ret)
+int sessions_new(size_t max, struct credit_pool *pool, struct sessions **ret)
 {
 	struct sessions *t;
 	size_t n_buckets = 1;
@@ -21,6 +24,7 @@ int sessions_new(size_t max, struct sessions **ret)
 	t = calloc(1, sizeof(*t) + n_buckets * sizeof(struct session *));
 	if (!t)
 		return -ENOMEM;
+	t->pool = pool;
 	t->max = max;
 	t->n_buckets = n_buckets;
 	*ret = t;
@@ -87,6 +91,7 @@ int sessions_add(struct sessions *t, const struct peer_id *peer, struct session 
 	s->next = *head;
 	*head = s;
 	t->n++;
+	credit_join(t->pool, &s->credit, clock_mono_ns());
 	*ret = s;
 	return 0;
 }
@@ -98,6 +103,7 @@ void sessions_remove(struct sessions *t, struct session *s)
 	while (*at != s)
 		at = &(*at)->next;
 	*at = s->next;
+	credit_leave(t->pool, &s->credit);
 	free(s);
 	t->n--;
 }
@@ -115,6 +121,13 @@ void sessions_expire(struct sessions *t, uint64_t before_ns, void (*give)(const 
 			sessions_remove(t, s);
 		}
 	}
+}
+
+void sessions_each(struct sessions *t, void (*each)(struct session *s, void *arg), void *arg)
+{
+	for (size_t i = 0; i < t->n_buckets; i++)
+		for (struct session *s = t->buckets[i]; s; s = s->next)
+			each(s, arg);
 }
 
 int sessions_seen(struct sessions *t, int64_t at_ms, struct seen_host **ret)

@@ -13,27 +13,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collector/credit.h"
 #include "collector/job.h"
 #include "common/addr.h"
 
 struct session {
 	struct peer_id peer;
 	uint8_t probe_id[PROBE_ID_BYTES];
-	uint64_t epoch;
 	char name[PEER_NAME_MAX]; /* a claim */
 	char address[ADDR_TEXT_MAX];
 	bool welcomed;
-	bool heard;	      /* since the last sessions_seen() */
-	uint64_t heard_ns;    /* CLOCK_MONOTONIC */
-	uint64_t last_seq;    /* last committed that we know of */
-	size_t queued_bytes;  /* of batches that are with the writer */
+	bool heard;	   /* since the last sessions_seen() */
+	uint64_t heard_ns; /* CLOCK_MONOTONIC */
+	struct credit credit;
 	struct session *next; /* sessions.c's own */
 };
 
 struct sessions;
 
-/* Returns -ENOMEM. */
-int sessions_new(size_t max, struct sessions **ret);
+/* pool: where the credit of the sessions comes from; borrowed. Returns -ENOMEM. */
+int sessions_new(size_t max, struct credit_pool *pool, struct sessions **ret);
 /* NULL is a no-op. */
 void sessions_free(struct sessions *t);
 
@@ -41,12 +40,15 @@ void sessions_free(struct sessions *t);
 struct session *sessions_find(struct sessions *t, const struct peer_id *peer);
 struct session *sessions_find_probe(struct sessions *t, const uint8_t *probe_id);
 
-/* *ret: zero but for its peer. Returns -ENOSPC at the maximum, -ENOMEM. */
+/* *ret: zero but for its peer and its part in the pool. Returns -ENOSPC at the maximum, -ENOMEM. */
 int sessions_add(struct sessions *t, const struct peer_id *peer, struct session **ret);
 void sessions_remove(struct sessions *t, struct session *s);
 
 /* Removes a session that was last heard of before before_ns; give() sees it first. */
 void sessions_expire(struct sessions *t, uint64_t before_ns, void (*give)(const struct session *));
+
+/* Calls each() for every session; it must not remove any. */
+void sessions_each(struct sessions *t, void (*each)(struct session *s, void *arg), void *arg);
 
 /*
  * The sessions heard of since the last call, stamped at_ms, as an array that

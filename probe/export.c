@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/log.h"
+#include "probe/identity.h"
 #include "probe/outbox.h"
 
 #define WARN_PERIOD_MS 30000
@@ -35,7 +37,7 @@ int export_new(const uint8_t probe_id[PROBE_ID_BYTES], uint64_t epoch, struct ou
 		return -ENOMEM;
 	}
 	memcpy(x->batch.probe_id, probe_id, sizeof(x->batch.probe_id));
-	x->batch.epoch = epoch;
+	x->batch.epoch = x->batch.run = epoch;
 	x->batch.kind = BATCH_FLOWS;
 	x->outbox = outbox;
 	x->next_seq = 1;
@@ -92,9 +94,29 @@ static void push(struct export *x, struct packed *frame, const struct outbox_loa
 		return;
 	}
 	warn(x, "cannot keep a batch", err);
-	x->lost.rows += load->rows;
-	x->lost.packets += load->packets;
-	x->lost.bytes += load->bytes;
+	outbox_load_add(&x->lost, load);
+}
+
+/* The sender shall not keep what happens now behind a backlog. */
+static void begin_epoch(struct export *x)
+{
+	uint64_t epoch;
+	int err = identity_new_epoch(&epoch);
+
+	if (!err)
+		err = outbox_begin(x->outbox, epoch);
+	if (err)
+		return; /* as many streams as there may be: in order, then */
+	x->batch.epoch = epoch;
+	x->next_seq = 1;
+}
+
+/* Rises, even when the wall clock is set back: the collector keeps the newest. */
+static uint64_t counters_time(const struct export *x)
+{
+	uint64_t now_ns = clock_real_ns();
+
+	return now_ns > x->batch.counters_ns ? now_ns : x->batch.counters_ns + 1;
 }
 
 static void send_batch(struct export *x)
@@ -103,12 +125,15 @@ static void send_batch(struct export *x)
 	struct outbox_load load;
 	int err;
 
+	if (outbox_epoch_asked(x->outbox))
+		begin_epoch(x);
 	if (x->lost.rows) {
 		load = x->lost;
 		x->lost = (struct outbox_load){0};
 		push(x, &frame, &load);
 	}
 	x->batch.first_seq = x->batch.seq = x->next_seq;
+	x->batch.counters_ns = counters_time(x);
 	err = batch_pack(&x->batch, &frame);
 	if (err) {
 		warn(x, "cannot pack a batch", err);
@@ -122,10 +147,16 @@ static void send_batch(struct export *x)
 
 void export_record(struct export *x, const struct flow_record *r)
 {
+	const struct outbox_load load = {
+		.rows = 1,
+		.packets = r->packets + r->rev_packets,
+		.bytes = r->bytes + r->rev_bytes,
+		.from_ns = r->start_ns,
+		.until_ns = r->end_ns,
+	};
+
 	x->batch.rows[x->batch.n_rows++] = *r;
-	x->load.rows++;
-	x->load.packets += r->packets + r->rev_packets;
-	x->load.bytes += r->bytes + r->rev_bytes;
+	outbox_load_add(&x->load, &load);
 	x->records++;
 	if (x->batch.n_rows == BATCH_MAX_ROWS)
 		send_batch(x);

@@ -2,9 +2,10 @@
 /*
  * export.h - collects flow records into batches for the outbox.
  *
- * Every batch carries all counters, cumulative since the epoch began. Numbers
- * of batches count from 1 without a hole; records that could not be packed are
- * counted as lost in the outbox, never silently.
+ * Every batch carries all counters, cumulative since the run began, and when
+ * they were true. Numbers of batches count from 1 without a hole in each epoch;
+ * when the sender asks for a new epoch, the next batch begins it. Records that
+ * could not be packed are counted as lost in the outbox, never silently.
  *
  * Threads: one at a time. Memory: one batch of rows.
  */
@@ -22,7 +23,8 @@ struct outbox;
 /* With no record this long, a batch with the counters alone says that all is well. */
 #define EXPORT_QUIET_NS 10000000000ull
 
-/* outbox is borrowed until export_free(). Returns -ENOMEM. */
+/* epoch: of the outbox, and that of the run. outbox is borrowed until export_free(). Returns
+ * -ENOMEM. */
 int export_new(const uint8_t probe_id[PROBE_ID_BYTES], uint64_t epoch, struct outbox *outbox,
 	       struct export **ret);
 

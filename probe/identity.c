@@ -58,11 +58,23 @@ static void read_boot_id(uint8_t ret[BOOT_ID_BYTES])
 	}
 }
 
+int identity_new_epoch(uint64_t *ret)
+{
+	uint64_t epoch = 0;
+
+	while (epoch == 0)
+		if (getrandom(&epoch, sizeof(epoch), 0) != (ssize_t)sizeof(epoch))
+			return -errno;
+	*ret = epoch;
+	return 0;
+}
+
 int identity_make(const char *host_name, struct identity *ret)
 {
 	struct identity id = {0};
 	struct utsname kernel;
 	size_t len;
+	int err;
 
 	if (!host_name) {
 		if (gethostname(id.host_name, sizeof(id.host_name) - 1) != 0)
@@ -78,10 +90,9 @@ int identity_make(const char *host_name, struct identity *ret)
 		(void)snprintf(id.kernel, sizeof(id.kernel), "%s", kernel.release);
 	make_probe_id(id.host_name, id.probe_id);
 	read_boot_id(id.boot_id);
-	while (id.epoch == 0)
-		if (getrandom(&id.epoch, sizeof(id.epoch), 0) != (ssize_t)sizeof(id.epoch))
-			return -errno;
-
+	err = identity_new_epoch(&id.epoch);
+	if (err)
+		return err;
 	*ret = id;
 	return 0;
 }

@@ -29,4 +29,7 @@ struct identity {
  */
 int identity_make(const char *host_name, struct identity *ret);
 
+/* A random number for another epoch of the same start, never 0. -errno without randomness. */
+int identity_new_epoch(uint64_t *ret);
+
 #endif /* WEIR_PROBE_IDENTITY_H */

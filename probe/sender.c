@@ -29,10 +29,27 @@
 #define HOLD_DEFAULT_NS NS_PER_SEC
 #define WARN_PERIOD_MS	30000
 
+/*
+ * The live epoch gets past its own queue when that has become a backlog: the
+ * exporter begins another one. Not too often: each is one more to greet.
+ */
+#define LIVE_MAX_BATCHES    256
+#define NEW_EPOCH_PERIOD_NS (30 * NS_PER_SEC)
+
 enum link_state {
 	LINK_DOWN,     /* no socket; a new one at retry_ns() */
 	LINK_GREETING, /* HELLO is on its way */
 	LINK_UP,       /* welcomed */
+};
+
+/* What is being sent: the live epoch, and the oldest other one beside it. */
+enum { LIVE, BACKLOG, N_LANES };
+
+struct lane {
+	uint64_t epoch;	   /* 0: there is none */
+	uint64_t hello_ns; /* when its last HELLO was sent, 0: not on this link */
+	uint64_t hold_ns;  /* nothing before */
+	bool welcomed;
 };
 
 struct sender {
@@ -48,14 +65,15 @@ struct sender {
 	/* The rest is the thread's alone. */
 	struct link *link; /* NULL in LINK_DOWN only */
 	enum link_state state;
+	struct lane lanes[N_LANES];
 	uint64_t now_ns;
 	uint64_t down_ns;  /* when the last link was given up */
 	uint64_t pause_ns; /* before the next one: grows with every failure */
 	uint64_t asked_ns; /* of the oldest HELLO or PING without an answer, 0: none */
 	uint64_t ping_ns;  /* when the next PING is due */
 	uint64_t heartbeat_ns;
-	uint64_t hold_ns; /* no batch before */
 	uint64_t credit_bytes;
+	uint64_t epoch_asked_ns;		    /* when a new epoch was last asked for */
 	uint64_t warn_down, warn_refused, warn_bad; /* log_due() */
 };
 
@@ -65,6 +83,16 @@ static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max)
 }
 
 /* --- the connection ----------------------------------------------------------- */
+
+/* What was on its way is sent again. */
+static void rewind_all(struct sender *s)
+{
+	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
+	size_t n = outbox_epochs(s->outbox, epochs);
+
+	for (size_t i = 0; i < n; i++)
+		outbox_rewind(s->outbox, epochs[i].epoch);
+}
 
 static void drop_link(struct sender *s, const char *why)
 {
@@ -77,6 +105,8 @@ static void drop_link(struct sender *s, const char *why)
 			 s->url, why, left.batches, left.bytes);
 	link_close(take_ptr(s->link));
 	s->state = LINK_DOWN;
+	memset(s->lanes, 0, sizeof(s->lanes));
+	rewind_all(s);
 	s->asked_ns = 0;
 	s->down_ns = s->now_ns;
 	s->pause_ns = clamp(s->pause_ns * 2, BACKOFF_MIN_NS, BACKOFF_MAX_NS);
@@ -95,25 +125,40 @@ static int send_packed(struct sender *s, struct packed *frame)
 	return err;
 }
 
+static void fill_hello(struct sender *s, const struct lane *lane, struct hello *h)
+{
+	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
+	size_t n = outbox_epochs(s->outbox, epochs);
+	struct outbox_stats left;
+
+	outbox_stats(s->outbox, &left);
+	*h = *s->hello;
+	h->epoch = lane->epoch;
+	h->run = s->hello->epoch;
+	for (size_t i = 0; i < n; i++) {
+		h->open_epochs[h->n_open_epochs++] = epochs[i].epoch;
+		if (epochs[i].epoch == lane->epoch)
+			h->oldest_seq = epochs[i].oldest_seq;
+	}
+	h->real_ns = clock_real_ns();
+	h->mono_ns = clock_mono_ns();
+	h->backlog_batches = left.batches;
+	h->backlog_bytes = left.bytes;
+}
+
 /* A failure leaves the question open: the silence that follows replaces the link. */
-static void greet(struct sender *s)
+static void greet(struct sender *s, struct lane *lane)
 {
 	cleanup(free_p) struct hello *h = malloc(sizeof(*h));
-	struct outbox_stats left;
 	struct packed frame;
 	int err = -ENOMEM;
 
-	s->state = LINK_GREETING;
+	lane->welcomed = false;
+	lane->hello_ns = s->now_ns;
 	if (!s->asked_ns)
 		s->asked_ns = s->now_ns;
 	if (h) {
-		outbox_stats(s->outbox, &left);
-		*h = *s->hello;
-		h->oldest_seq = outbox_oldest_seq(s->outbox);
-		h->real_ns = clock_real_ns();
-		h->mono_ns = clock_mono_ns();
-		h->backlog_batches = left.batches;
-		h->backlog_bytes = left.bytes;
+		fill_hello(s, lane, h);
 		err = hello_pack(h, &frame);
 	}
 	if (!err)
@@ -130,7 +175,53 @@ static void connect_link(struct sender *s)
 		drop_link(s, link_error(err));
 		return;
 	}
-	greet(s);
+	s->state = LINK_GREETING;
+}
+
+/* --- lanes ------------------------------------------------------------------------ */
+
+static struct lane *find_lane(struct sender *s, uint64_t epoch)
+{
+	for (size_t i = 0; epoch && i < N_LANES; i++)
+		if (s->lanes[i].epoch == epoch)
+			return &s->lanes[i];
+	return NULL;
+}
+
+/* How the lane of the epoch stands; a new one if it had none. */
+static struct lane lane_of(struct sender *s, uint64_t epoch)
+{
+	const struct lane *lane = find_lane(s, epoch);
+
+	return lane ? *lane : (struct lane){.epoch = epoch};
+}
+
+/* Epochs begin and end: who is live, and who is the oldest? */
+static void assign_lanes(struct sender *s)
+{
+	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
+	size_t n = outbox_epochs(s->outbox, epochs);
+	struct lane live = lane_of(s, epochs[n - 1].epoch);
+	struct lane backlog = n > 1 ? lane_of(s, epochs[0].epoch) : (struct lane){0};
+
+	s->lanes[LIVE] = live;
+	s->lanes[BACKLOG] = backlog;
+	if (live.welcomed && epochs[n - 1].batches > LIVE_MAX_BATCHES &&
+	    s->now_ns - s->epoch_asked_ns >= NEW_EPOCH_PERIOD_NS) {
+		s->epoch_asked_ns = s->now_ns;
+		outbox_ask_epoch(s->outbox);
+	}
+}
+
+static void greet_lanes(struct sender *s)
+{
+	for (size_t i = 0; i < N_LANES; i++) {
+		struct lane *lane = &s->lanes[i];
+
+		if (lane->epoch && !lane->welcomed && s->now_ns >= lane->hold_ns &&
+		    (!lane->hello_ns || s->now_ns - lane->hello_ns >= SENDER_SILENCE_NS))
+			greet(s, lane);
+	}
 }
 
 static void ping(struct sender *s)
@@ -146,18 +237,26 @@ static void ping(struct sender *s)
 		(void)send_packed(s, &frame); /* no answer to it tells as much */
 }
 
-static void send_batches(struct sender *s)
+static void send_lane(struct sender *s, const struct lane *lane, uint64_t credit_bytes)
 {
 	struct outbox_frame batch;
 
-	if (s->now_ns < s->hold_ns)
+	if (!lane->welcomed || s->now_ns < lane->hold_ns || !credit_bytes)
 		return;
-	while (link_writable(s->link) && outbox_next(s->outbox, s->credit_bytes, &batch) == 0) {
+	while (link_writable(s->link) &&
+	       outbox_next(s->outbox, lane->epoch, credit_bytes, &batch) == 0) {
 		if (link_send(s->link, batch.data, batch.len) != 0) {
-			outbox_rewind(s->outbox);
+			outbox_rewind(s->outbox, lane->epoch);
 			return;
 		}
 	}
+}
+
+/* Half of the credit is for what happens now, so that a backlog never stands in its way. */
+static void send_batches(struct sender *s)
+{
+	send_lane(s, &s->lanes[LIVE], s->credit_bytes);
+	send_lane(s, &s->lanes[BACKLOG], (s->credit_bytes + 1) / 2);
 }
 
 /* --- what the collector says ---------------------------------------------------- */
@@ -172,24 +271,29 @@ static void trust(struct sender *s)
 static int on_welcome(struct sender *s, const struct frame *f, const char **ret_why)
 {
 	struct welcome w;
+	struct lane *lane;
 	int err = welcome_unpack(f->body, f->body_len, &w, ret_why);
 
 	if (err)
 		return err;
-	if (w.epoch != s->hello->epoch)
-		return 0; /* for the probe that was here before */
+	lane = find_lane(s, w.epoch);
+	if (!lane)
+		return 0; /* for an epoch that is done, or the probe that was here before */
 	if (s->state != LINK_UP) {
 		s->connects++;
 		log_info("collector %s: connected, protocol %u.%u, has all batches up to %" PRIu64,
 			 s->url, w.version_major, w.version_minor, w.last_seq);
+		s->ping_ns = 0;
 	}
 	s->state = LINK_UP;
-	s->hold_ns = 0;
+	lane->welcomed = true;
+	lane->hold_ns = 0;
 	s->credit_bytes = w.credit_bytes;
 	s->heartbeat_ns = clamp(w.heartbeat_ms * NS_PER_MS, HEARTBEAT_MIN_NS, HEARTBEAT_MAX_NS);
-	s->ping_ns = s->now_ns + s->heartbeat_ns;
-	outbox_ack(s->outbox, w.last_seq);
-	outbox_rewind(s->outbox);
+	if (!s->ping_ns)
+		s->ping_ns = s->now_ns + s->heartbeat_ns;
+	outbox_ack(s->outbox, w.epoch, w.last_seq);
+	outbox_rewind(s->outbox, w.epoch);
 	return 0;
 }
 
@@ -200,25 +304,36 @@ static int on_ack(struct sender *s, const struct frame *f, const char **ret_why)
 
 	if (err)
 		return err;
-	if (a.epoch != s->hello->epoch)
-		return 0;
 	trust(s);
-	outbox_ack(s->outbox, a.up_to_seq);
+	if (a.epoch)
+		outbox_ack(s->outbox, a.epoch, a.up_to_seq);
 	s->credit_bytes = a.credit_bytes;
 	return 0;
 }
 
-static void hold(struct sender *s, uint64_t retry_after_ms, uint64_t fallback_ns)
+/* What is on its way of the epoch (0: of all) comes to nothing: again, after a pause. */
+static void hold(struct sender *s, const struct nack *n, uint64_t fallback_ns)
 {
-	uint64_t pause_ns = retry_after_ms ? retry_after_ms * NS_PER_MS : fallback_ns;
+	uint64_t pause_ns = n->retry_after_ms ? n->retry_after_ms * NS_PER_MS : fallback_ns;
 
-	s->hold_ns = s->now_ns + clamp(pause_ns, HOLD_MIN_NS, BACKOFF_MAX_NS);
-	outbox_rewind(s->outbox);
+	for (size_t i = 0; i < N_LANES; i++) {
+		struct lane *lane = &s->lanes[i];
+
+		if (n->epoch && n->epoch != lane->epoch)
+			continue;
+		lane->hold_ns = s->now_ns + clamp(pause_ns, HOLD_MIN_NS, BACKOFF_MAX_NS);
+		if (!lane->welcomed)
+			lane->hello_ns = 0; /* it was the HELLO that is refused */
+	}
+	if (n->epoch)
+		outbox_rewind(s->outbox, n->epoch);
+	else
+		rewind_all(s);
 }
 
 static void on_permanent(struct sender *s, const struct nack *n)
 {
-	if (outbox_refuse(s->outbox, n->seq) == 0)
+	if (outbox_refuse(s->outbox, n->epoch, n->seq, n->text) == 0)
 		log_warn("collector %s: will never take batch %" PRIu64
 			 " (%s), counting it as lost",
 			 s->url, n->seq, n->text);
@@ -228,10 +343,28 @@ static void on_permanent(struct sender *s, const struct nack *n)
 
 static void on_gap(struct sender *s, const struct nack *n)
 {
-	outbox_ack(s->outbox, n->last_seq);
-	hold(s, n->retry_after_ms, HOLD_MIN_NS);
-	if (outbox_oldest_seq(s->outbox) > n->last_seq + 1)
-		greet(s); /* it waits for what we no longer have: HELLO names our oldest */
+	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
+	struct lane *lane = find_lane(s, n->epoch);
+	size_t i;
+
+	outbox_ack(s->outbox, n->epoch, n->last_seq);
+	hold(s, n, HOLD_MIN_NS);
+	/* It waits for what we no longer have? HELLO names our oldest. */
+	for (i = outbox_epochs(s->outbox, epochs); lane && i > 0; i--)
+		if (epochs[i - 1].epoch == n->epoch && epochs[i - 1].oldest_seq > n->last_seq + 1)
+			greet(s, lane);
+}
+
+/* Of one epoch, or of us. */
+static void on_no_hello(struct sender *s, const struct nack *n)
+{
+	for (size_t i = 0; i < N_LANES; i++) {
+		if (n->epoch && n->epoch != s->lanes[i].epoch)
+			continue;
+		s->lanes[i].welcomed = false;
+		s->lanes[i].hello_ns = 0;
+	}
+	hold(s, n, HOLD_MIN_NS);
 }
 
 static int on_nack(struct sender *s, const struct frame *f, const char **ret_why)
@@ -241,8 +374,6 @@ static int on_nack(struct sender *s, const struct frame *f, const char **ret_why
 
 	if (err)
 		return err;
-	if (n.epoch && n.epoch != s->hello->epoch)
-		return 0;
 	switch (n.code) {
 	case NACK_MALFORMED:
 	case NACK_TOO_BIG:
@@ -256,11 +387,10 @@ static int on_nack(struct sender *s, const struct frame *f, const char **ret_why
 		on_gap(s, &n);
 		break;
 	case NACK_NO_HELLO:
-		hold(s, n.retry_after_ms, HOLD_MIN_NS);
-		greet(s);
+		on_no_hello(s, &n);
 		break;
 	default:
-		hold(s, n.retry_after_ms, HOLD_DEFAULT_NS);
+		hold(s, &n, HOLD_DEFAULT_NS);
 		if (log_due(&s->warn_refused, WARN_PERIOD_MS))
 			log_warn("collector %s: cannot take batches now (%s), keeping them", s->url,
 				 n.text);
@@ -343,8 +473,9 @@ static int timeout_ms(const struct sender *s)
 		until = s->asked_ns + SENDER_SILENCE_NS;
 	if (s->state == LINK_UP && s->ping_ns < until)
 		until = s->ping_ns;
-	if (s->state == LINK_UP && s->hold_ns > s->now_ns && s->hold_ns < until)
-		until = s->hold_ns;
+	for (size_t i = 0; i < N_LANES; i++)
+		if (s->lanes[i].hold_ns > s->now_ns && s->lanes[i].hold_ns < until)
+			until = s->lanes[i].hold_ns;
 	if (deadline_ns && deadline_ns < until)
 		until = deadline_ns;
 	return until > s->now_ns ? (int)((until - s->now_ns) / NS_PER_MS) + 1 : 0;
@@ -375,6 +506,10 @@ static void *run(void *arg)
 		receive(s);
 		if (s->asked_ns && s->now_ns - s->asked_ns >= SENDER_SILENCE_NS)
 			drop_link(s, s->state == LINK_UP ? "no longer answers" : "no answer");
+		if (s->link) {
+			assign_lanes(s);
+			greet_lanes(s);
+		}
 		if (s->state == LINK_UP) {
 			ping(s);
 			send_batches(s);

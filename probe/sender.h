@@ -2,9 +2,12 @@
 /*
  * sender.h - the thread that brings the outbox to the collector.
  *
- * It alone touches the socket. It says HELLO, sends batches in order within
- * the collector's credit, releases what is acknowledged, and sends again from
- * the oldest batch after a refusal or a new connection. A collector that does
+ * It alone touches the socket. It says HELLO, sends the batches of an epoch in
+ * order within the collector's credit, releases what is acknowledged, and sends
+ * again from the oldest batch after a refusal or a new connection. Two epochs
+ * are sent at a time: the live one first, and the oldest of the others with at
+ * most half of the credit. A live epoch that has become a backlog is followed by
+ * another one, so that what happens now never waits for what has been. A collector that does
  * not answer for SENDER_SILENCE_NS gets a new connection, after a pause that
  * grows from 100 ms to 10 s; meanwhile the outbox keeps the batches.
  *
@@ -28,8 +31,8 @@ struct sender_stats {
 };
 
 /*
- * url: see link_check_url(). hello: what stays the same of it; oldest_seq,
- * clocks and backlog are filled in when it is sent. All borrowed until
+ * url: see link_check_url(). hello: what stays the same of it; its epoch is that of
+ * the run; epochs, clocks and backlog are filled in when it is sent. All borrowed until
  * sender_stop(). Returns -errno.
  */
 int sender_start(const char *url, const struct hello *hello, struct outbox *outbox,

@@ -187,6 +187,11 @@ int batch_pack(const struct batch *b, struct packed *ret)
 	p.m.dropped_rows = b->dropped_rows;
 	p.m.dropped_packets = b->dropped_packets;
 	p.m.dropped_bytes = b->dropped_bytes;
+	p.m.reason = (Weir__LossReason)b->reason;
+	p.m.lost_from_ns = b->lost_from_ns;
+	p.m.lost_until_ns = b->lost_until_ns;
+	p.m.run = b->run;
+	p.m.counters_ns = b->counters_ns;
 	put_counters(&p, b);
 	err = put_rows(&p, b);
 	if (!err)
@@ -369,21 +374,38 @@ static const char *get_counters(const Weir__Batch *m, struct batch *b)
 	return NULL;
 }
 
+/* What a tombstone tells. */
+static const char *get_loss(const Weir__Batch *m, struct batch *b)
+{
+	b->dropped_rows = m->dropped_rows;
+	b->dropped_packets = m->dropped_packets;
+	b->dropped_bytes = m->dropped_bytes;
+	b->reason = (enum loss_reason)m->reason;
+	b->lost_from_ns = m->lost_from_ns;
+	b->lost_until_ns = m->lost_until_ns;
+	if (m->dropped_rows > FLOW_TOTAL_MAX || m->dropped_packets > FLOW_TOTAL_MAX ||
+	    m->dropped_bytes > FLOW_TOTAL_MAX)
+		return "dropped count out of range";
+	if ((unsigned)m->reason > LOSS_DAMAGED)
+		return "unknown reason of a loss";
+	if (m->lost_until_ns > COUNT_MAX || m->lost_from_ns > m->lost_until_ns)
+		return "time of a loss out of range";
+	return NULL;
+}
+
 static const char *get_header(const Weir__Batch *m, struct batch *b)
 {
 	b->epoch = m->epoch;
 	b->first_seq = m->first_seq;
 	b->seq = m->seq;
-	b->dropped_rows = m->dropped_rows;
-	b->dropped_packets = m->dropped_packets;
-	b->dropped_bytes = m->dropped_bytes;
+	b->run = m->run ? m->run : m->epoch;
+	b->counters_ns = m->counters_ns;
 	if (!codec_bytes(&m->probe_id, b->probe_id, PROBE_ID_BYTES))
 		return "probe_id is not 16 bytes";
 	if (m->seq > COUNT_MAX || m->first_seq == 0 || m->first_seq > m->seq)
 		return "first_seq and seq are no range";
-	if (m->dropped_rows > FLOW_TOTAL_MAX || m->dropped_packets > FLOW_TOTAL_MAX ||
-	    m->dropped_bytes > FLOW_TOTAL_MAX)
-		return "dropped count out of range";
+	if (m->counters_ns > COUNT_MAX)
+		return "counters_ns out of range";
 	switch (m->kind) {
 	case WEIR__BATCH_KIND__FLOWS:
 		b->kind = BATCH_FLOWS;
@@ -402,6 +424,8 @@ static const char *get_batch(const Weir__Batch *m, struct batch *b)
 	const char *why = get_header(m, b);
 	struct rest at = {0};
 
+	if (!why)
+		why = get_loss(m, b);
 	if (!why)
 		why = get_counters(m, b);
 	for (size_t i = 0; i < b->n_rows && !why; i++)

@@ -39,7 +39,7 @@ int hello_pack(const struct hello *h, struct packed *ret)
 	uint32_t index[HELLO_MAX_IFACES];
 	char *name[HELLO_MAX_IFACES], *hooks[HELLO_MAX_IFACES];
 
-	if (h->n_ifaces > HELLO_MAX_IFACES)
+	if (h->n_ifaces > HELLO_MAX_IFACES || h->n_open_epochs > HELLO_MAX_EPOCHS)
 		return -E2BIG;
 	for (size_t i = 0; i < h->n_ifaces; i++) {
 		index[i] = h->ifaces[i].index;
@@ -63,6 +63,10 @@ int hello_pack(const struct hello *h, struct packed *ret)
 	m.iface_hooks = hooks;
 	m.backlog_batches = h->backlog_batches;
 	m.backlog_bytes = h->backlog_bytes;
+	m.run = h->run;
+	m.elsewhere = h->elsewhere;
+	m.n_open_epoch = h->n_open_epochs;
+	m.open_epoch = (uint64_t *)h->open_epochs;
 	return codec_seal(&m.base, FRAME_HELLO, ret);
 }
 
@@ -101,6 +105,13 @@ static const char *read_hello(const void *message, void *out)
 	ret->mono_ns = m->mono_ns;
 	ret->backlog_batches = m->backlog_batches;
 	ret->backlog_bytes = m->backlog_bytes;
+	ret->run = m->run ? m->run : m->epoch;
+	ret->elsewhere = m->elsewhere;
+	if (m->n_open_epoch > HELLO_MAX_EPOCHS)
+		return "too many epochs";
+	ret->n_open_epochs = m->n_open_epoch;
+	if (m->n_open_epoch)
+		memcpy(ret->open_epochs, m->open_epoch, m->n_open_epoch * sizeof(*m->open_epoch));
 	if (!codec_bytes(&m->probe_id, ret->probe_id, PROBE_ID_BYTES))
 		return "probe_id is not 16 bytes";
 	if (!codec_bytes(&m->boot_id, ret->boot_id, BOOT_ID_BYTES))
@@ -110,6 +121,8 @@ static const char *read_hello(const void *message, void *out)
 		return "count out of range";
 	if (m->real_ns > COUNT_MAX || m->mono_ns > COUNT_MAX)
 		return "clock out of range";
+	if (m->epoch == 0)
+		return "epoch is 0";
 	if (!codec_text(m->host_name, ret->host_name, sizeof(ret->host_name)) ||
 	    ret->host_name[0] == '\0')
 		return "bad host_name";

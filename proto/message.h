@@ -16,6 +16,7 @@
 #ifndef WEIR_PROTO_MESSAGE_H
 #define WEIR_PROTO_MESSAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,8 @@
 #define BATCH_MAX_COUNTERS  128
 #define COUNTER_NAME_MAX    48 /* with its NUL; [a-z0-9_] only */
 #define HELLO_MAX_IFACES    256
+#define HELLO_MAX_EPOCHS    64
+#define CREDIT_MIN_BYTES    4096u /* a batch takes no less of the credit */
 #define MESSAGE_MAX_ALLOC   (8u << 20)
 
 struct hello_iface {
@@ -47,6 +50,10 @@ struct hello {
 	uint64_t backlog_batches, backlog_bytes;
 	size_t n_ifaces;
 	struct hello_iface ifaces[HELLO_MAX_IFACES];
+	uint64_t run; /* never 0 when unpacked */
+	bool elsewhere;
+	size_t n_open_epochs;
+	uint64_t open_epochs[HELLO_MAX_EPOCHS];
 };
 
 struct welcome {
@@ -57,6 +64,9 @@ struct welcome {
 };
 
 enum batch_kind { BATCH_FLOWS, BATCH_TOMBSTONE };
+
+/* Same numbers as LossReason in weir.proto. */
+enum loss_reason { LOSS_NO_ROOM, LOSS_REFUSED, LOSS_DAMAGED };
 
 struct counter_value {
 	char name[COUNTER_NAME_MAX];
@@ -69,7 +79,12 @@ struct batch {
 	enum batch_kind kind;
 	size_t n_counters;
 	struct counter_value counters[BATCH_MAX_COUNTERS];
-	uint64_t dropped_rows, dropped_packets, dropped_bytes; /* BATCH_TOMBSTONE */
+	uint64_t run; /* never 0 when unpacked */
+	uint64_t counters_ns;
+	/* BATCH_TOMBSTONE */
+	uint64_t dropped_rows, dropped_packets, dropped_bytes;
+	enum loss_reason reason;
+	uint64_t lost_from_ns, lost_until_ns;
 	size_t n_rows;
 	struct flow_record *rows; /* n_rows of them */
 };
@@ -97,6 +112,12 @@ struct nack {
 	char text[256];
 };
 
+/* What a batch of that length takes of the credit. */
+static inline uint64_t credit_cost(uint64_t frame_len)
+{
+	return frame_len < CREDIT_MIN_BYTES ? CREDIT_MIN_BYTES : frame_len;
+}
+
 /* A sealed frame, owned by the caller: free(frame->data). */
 struct packed {
 	uint8_t *data;
@@ -113,6 +134,11 @@ int welcome_unpack(const uint8_t *body, size_t len, struct welcome *ret, const c
 int batch_pack(const struct batch *b, struct packed *ret);
 /* On success the caller owns *ret: release with batch_free(). */
 int batch_unpack(const uint8_t *body, size_t len, struct batch **ret, const char **ret_why);
+/*
+ * Which batch that claims to be, however broken the rest is: what is not found
+ * becomes 0. Never fails on bad input; the claim is checked by nothing.
+ */
+void batch_peek(const uint8_t *body, size_t len, uint64_t *ret_epoch, uint64_t *ret_seq);
 /* Releases a batch of batch_unpack(). NULL is a no-op. */
 void batch_free(struct batch *b);
 

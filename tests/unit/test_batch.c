@@ -72,6 +72,11 @@ static struct batch *pick_batch(uint64_t *seed, size_t n_rows)
 	b->dropped_rows = pick(seed, FLOW_TOTAL_MAX);
 	b->dropped_packets = pick(seed, FLOW_TOTAL_MAX);
 	b->dropped_bytes = pick(seed, FLOW_TOTAL_MAX);
+	b->reason = (enum loss_reason)pick(seed, LOSS_DAMAGED);
+	b->lost_until_ns = pick(seed, INT64_MAX);
+	b->lost_from_ns = pick(seed, b->lost_until_ns);
+	b->run = 1 + pick(seed, UINT64_MAX - 1);
+	b->counters_ns = pick(seed, INT64_MAX);
 	b->n_rows = n_rows;
 	b->rows = calloc(n_rows + 1, sizeof(*b->rows));
 	assert_non_null(b->rows);
@@ -336,6 +341,11 @@ static void broken_shapes_are_refused(void **state)
 	CHECK_REFUSED(m->kind = 2, "kind");
 	CHECK_REFUSED(m->kind = -1, "kind");
 	CHECK_REFUSED(m->dropped_rows = UINT64_MAX, "dropped");
+	CHECK_REFUSED(m->reason = 3, "reason of a loss");
+	CHECK_REFUSED(m->reason = -1, "reason of a loss");
+	CHECK_REFUSED(m->lost_until_ns = UINT64_MAX, "time of a loss");
+	CHECK_REFUSED((m->lost_from_ns = 2, m->lost_until_ns = 1), "time of a loss");
+	CHECK_REFUSED(m->counters_ns = UINT64_MAX, "counters_ns");
 	CHECK_REFUSED(m->n_counter_value = 0, "counter");
 	CHECK_REFUSED(m->counter_name[0][0] = 'P', "counter_name");
 	CHECK_REFUSED(m->counter_name[0][7] = '\n', "counter_name");

@@ -71,7 +71,10 @@ static struct batch *next(struct fixture *f)
 	struct frame frame;
 	struct batch *b;
 
-	if (outbox_next(f->outbox, NO_LIMIT, &out) != 0)
+	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
+	size_t n = outbox_epochs(f->outbox, epochs);
+
+	if (outbox_next(f->outbox, epochs[n - 1].epoch, NO_LIMIT, &out) != 0)
 		return NULL;
 	assert_int_equal(frame_open(out.data, out.len, &frame), FRAME_OK);
 	assert_int_equal(frame.type, FRAME_BATCH);
@@ -181,6 +184,28 @@ static void counters_are_bounded(void **state)
 	assert_int_equal(export_set_counter(f->export, "c7", 2), 0);
 }
 
+static void a_new_epoch_counts_from_1(void **state)
+{
+	struct fixture *f = *state;
+	struct batch *first, *second;
+
+	record(f, 1);
+	export_flush(f->export, 1, false);
+	first = next(f);
+	outbox_ask_epoch(f->outbox);
+	for (uint64_t seq = 1; seq <= 2; seq++) {
+		record(f, 2);
+		export_flush(f->export, 2, false);
+		second = next(f);
+		assert_int_equal(second->seq, seq);
+		assert_true(second->epoch != EPOCH && second->epoch != 0);
+		assert_int_equal(second->run, EPOCH);
+		assert_true(second->counters_ns > first->counters_ns);
+		batch_free(second);
+	}
+	batch_free(first);
+}
+
 /* Whatever allocation fails: delivered and lost packets are those that were recorded. */
 static void no_memory_never_loses_silently(void **state)
 {
@@ -243,6 +268,7 @@ int main(void)
 		TEST(counters_travel_alone_when_it_is_quiet),
 		TEST(counters_keep_their_name_and_last_value),
 		TEST(counters_are_bounded),
+		TEST(a_new_epoch_counts_from_1),
 		TEST(no_memory_never_loses_silently),
 		cmocka_unit_test(new_may_fail),
 	};

@@ -31,7 +31,11 @@ static void pick_hello(uint64_t *seed, struct hello *h)
 	h->version_minor = (uint32_t)pick(seed, UINT32_MAX);
 	pick_bytes(seed, h->probe_id, sizeof(h->probe_id));
 	pick_bytes(seed, h->boot_id, sizeof(h->boot_id));
-	h->epoch = pick_any(seed);
+	h->epoch = 1 + pick(seed, UINT64_MAX - 1);
+	h->run = 1 + pick(seed, UINT64_MAX - 1);
+	h->elsewhere = pick(seed, 1);
+	h->n_open_epochs = pick(seed, HELLO_MAX_EPOCHS);
+	pick_bytes(seed, (uint8_t *)h->open_epochs, h->n_open_epochs * sizeof(*h->open_epochs));
 	h->oldest_seq = pick(seed, INT64_MAX);
 	memset(h->host_name, 'h', 1 + pick(seed, HOST_NAME_MAX_BYTES - 1));
 	(void)snprintf(h->build, sizeof(h->build), "0.1.%u", (unsigned)pick(seed, 99));
@@ -68,6 +72,9 @@ static void hellos_come_back_equal(void **state)
 		free(p.data);
 	}
 	h.n_ifaces = HELLO_MAX_IFACES + 1;
+	assert_int_equal(hello_pack(&h, &(struct packed){0}), -E2BIG);
+	h.n_ifaces = 0;
+	h.n_open_epochs = HELLO_MAX_EPOCHS + 1;
 	assert_int_equal(hello_pack(&h, &(struct packed){0}), -E2BIG);
 }
 
