@@ -43,6 +43,7 @@ struct replay {
 	uint64_t headless;  /* shorter than a link header: BPF_PROG_TEST_RUN refuses them */
 	uint64_t in_flows;  /* of the records */
 	uint64_t refused;   /* in the catch-all's */
+	uint64_t unread;    /* of links that we do not read */
 	uint64_t cut;	    /* the capture has not all their bytes */
 	uint64_t backwards; /* older than the packet before */
 };
@@ -81,6 +82,10 @@ static int replay_packet(struct replay *r, const struct dump_frame *frame)
 	r->cut += frame->captured < frame->bytes;
 	r->backwards += frame->time_ns < r->clock_ns;
 	r->clock_ns = frame->time_ns;
+	if (frame->unread) {
+		r->unread++;
+		return 0;
+	}
 	if (frame->len < DATAPATH_FRAME_MIN) {
 		r->headless++;
 		return 0;
@@ -105,13 +110,34 @@ static int start_clock(struct replay *r, uint64_t first_ns)
 	return r->clock_ns ? 0 : drain_run_at(r->drain, DRAIN_DUE, &first);
 }
 
+/* A pcapng may have such packets beside others; those of a file that has no others are an error. */
+static int judge_unread(const char *path, uint32_t link, uint64_t read, uint64_t unread)
+{
+	char what[DUMP_FILE_ERROR_BYTES];
+
+	if (!unread)
+		return EXIT_OK;
+	dump_file_describe_link(link, what);
+	if (read == unread) {
+		log_error("%s: %s", path, what);
+		return EXIT_RUNTIME;
+	}
+	log_warn("%s: %s; %" PRIu64 " of %" PRIu64 " packets are of such a link", path, what,
+		 unread, read);
+	return EXIT_OK;
+}
+
 /* Returns an exit code after logging why. */
 static int replay_packets(struct replay *r, const char *path, struct dump_file *file)
 {
+	const uint64_t read = r->read, unread = r->unread; /* of the files before */
+	uint32_t unread_link = 0;
 	struct dump_frame frame;
 	int err, got;
 
 	while ((got = dump_file_next(file, &frame)) == 1) {
+		if (frame.unread)
+			unread_link = frame.link;
 		err = start_clock(r, frame.time_ns);
 		if (!err)
 			err = replay_packet(r, &frame);
@@ -127,7 +153,7 @@ static int replay_packets(struct replay *r, const char *path, struct dump_file *
 		}
 	}
 	if (got == 0)
-		return EXIT_OK;
+		return judge_unread(path, unread_link, r->read - read, r->unread - unread);
 	log_error("%s: %s; reporting %" PRIu64 " packets before that", path, dump_file_error(file),
 		  r->read);
 	return EXIT_RUNTIME;
@@ -140,9 +166,7 @@ static int replay_file(struct replay *r, const char *path)
 	int code;
 
 	if (dump_file_open(path, &file, error) != 0) {
-		/* libpcap names the file in some of its messages. */
-		log_error("%s%s%s", strstr(error, path) ? "" : path,
-			  strstr(error, path) ? "" : ": ", error);
+		log_error("%s: %s", path, error);
 		return EXIT_RUNTIME;
 	}
 	code = replay_packets(r, path, file);
@@ -190,7 +214,7 @@ static void print_count(const char *separator, uint64_t n, const char *what)
 static int print_sum(const struct replay *r, uint64_t counters[FLOW_CNT_MAX])
 {
 	static const char *const names[FLOW_CNT_MAX] = FLOW_COUNTER_NAMES;
-	uint64_t sum = r->in_flows + r->refused;
+	uint64_t sum = r->in_flows + r->refused + r->unread;
 
 	counters[FLOW_CNT_TRUNCATED] += r->headless;
 	(void)fprintf(stderr, "packets: %" PRIu64 " read = %" PRIu64 " in flows", r->read,
@@ -200,6 +224,7 @@ static int print_sum(const struct replay *r, uint64_t counters[FLOW_CNT_MAX])
 		print_count(" + ", counters[i], names[i]);
 		sum += counters[i];
 	}
+	print_count(" + ", r->unread, "of a link that is not read");
 	(void)fprintf(stderr, "; difference %" PRId64, (int64_t)(r->read - sum));
 	print_count("; ", counters[FLOW_CNT_FRAGMENTS_ORPHAN],
 		    "fragments without the first of their datagram");

@@ -13,9 +13,27 @@
 #include "tests/unit/fail_alloc.h"
 
 /* https://www.tcpdump.org/linktypes.html */
-enum { ETHERNET = 1, PPP = 9, RAW = 101, NULL_LINK = 0, LOOP = 108, SLL = 113, SLL2 = 276 };
-#define IEEE802_11 105
-#define ETH_BYTES  14
+enum {
+	NULL_LINK = 0,
+	ETHERNET = 1,
+	PPP = 9,
+	ATM = 100,
+	RAW = 101,
+	CISCO_HDLC = 104,
+	IEEE802_11 = 105,
+	FRAME_RELAY = 107,
+	LOOP = 108,
+	SLL = 113,
+	PFLOG = 117,
+	RADIOTAP = 127,
+	ARCNET = 129,
+	PPI = 192,
+	IPNET = 226,
+	NFLOG = 239,
+	SLL2 = 276
+};
+#define USB	  189
+#define ETH_BYTES 14
 
 static const uint8_t ipv4[] = {0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17};
 static const uint8_t ipv6[] = {0x60, 0, 0, 0, 0, 0, 17, 64};
@@ -141,7 +159,49 @@ static void other_links_get_an_ethernet_header(void **state)
 	check_link(LOOP, "\0\0\0\x18", 4, ipv6, sizeof(ipv6), 0x86dd);
 	check_link(PPP, "\xff\3\0\x21", 4, ipv4, sizeof(ipv4), 0x0800);
 	check_link(PPP, "\0\x57", 2, ipv6, sizeof(ipv6), 0x86dd);
-	check_link(PPP, "\xc0\x21", 2, ipv4, sizeof(ipv4), 0); /* LCP is not IP */
+	check_link(PPP, "\xc0\x21", 2, ipv4, sizeof(ipv4), 0);		/* LCP is not IP */
+	check_link(PPP, "\x0f\0\x08\0", 4, ipv4, sizeof(ipv4), 0x0800); /* it is Cisco HDLC */
+	check_link(CISCO_HDLC, "\x0f\0\x86\xdd", 4, ipv6, sizeof(ipv6), 0x86dd);
+	check_link(FRAME_RELAY, "\x18\x41\3\xcc", 4, ipv4, sizeof(ipv4), 0x0800);
+	check_link(FRAME_RELAY, "\x18\x41\x08\0", 4, ipv4, sizeof(ipv4), 0x0800); /* Cisco's */
+	check_link(FRAME_RELAY, "\x18\x41\3\0\x80\0\0\0\x86\xdd", 10, ipv6, sizeof(ipv6), 0x86dd);
+	check_link(ATM, "", 0, ipv4, sizeof(ipv4), 0x0800);
+	check_link(ARCNET, "\1\2\0\0\xd4\0\0\1", 8, ipv4, sizeof(ipv4), 0x0800);
+	check_link(ARCNET, "\1\2\0\0\xf0", 5, ipv4, sizeof(ipv4), 0x0800);
+	check_link(NFLOG, "\2\0\0\0\x05\0\x0a\0X\0\0\0\x18\0\x09\0", 16, ipv4, sizeof(ipv4),
+		   0x0800);
+	check_link(PFLOG, "\3\x02\0\0", 4, ipv4, sizeof(ipv4), 0x0800);
+	check_link(IPNET, "\1\x1a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 24, ipv6,
+		   sizeof(ipv6), 0x86dd);
+	check_link(PPI, "\0\0\x0a\0\x65\0\0\0xx", 10, ipv4, sizeof(ipv4), 0x0800);
+}
+
+/* Data frames: what follows is LLC. Length of the header: 24, with QoS 26, between access points
+ * 30. What is encrypted or no data holds nothing for us. */
+static void wireless_frames_are_read(void **state)
+{
+	static const char llc[] = "\xaa\xaa\3\0\0\0\x08\0\x45";
+	static const struct {
+		char control[3];
+		uint16_t head, ethertype;
+	} cases[] = {
+		{"\x08\x01", 24, 4}, {"\x88\x02", 26, 4}, {"\x08\x03", 30, 4}, {"\x88\x83", 36, 4},
+		{"\x08\x41", 0, 0},  {"\x80\x00", 0, 0},  {"\x48\x01", 0, 0},
+	};
+	char head[64] = "\0\0\x0a\0\x02\0\0\0\0\0"; /* radiotap with flags */
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		memcpy(head + 10, cases[i].control, 2);
+		check_link(IEEE802_11, head + 10, cases[i].head, (const uint8_t *)llc, sizeof(llc),
+			   cases[i].ethertype);
+		check_link(RADIOTAP, head, 10 + cases[i].head, (const uint8_t *)llc, sizeof(llc),
+			   cases[i].ethertype);
+	}
+	head[10] = (char)0x88;
+	head[11] = 0x02;
+	head[8] = 0x20; /* filled up to 28 bytes */
+	check_link(RADIOTAP, head, 10 + 28, (const uint8_t *)llc, sizeof(llc), 4);
 }
 
 static void a_cut_link_header_gives_no_frame(void **state)
@@ -161,14 +221,17 @@ static void a_cut_link_header_gives_no_frame(void **state)
 	}
 }
 
-/* Section header, interface description (Ethernet), enhanced packet: pcapng 4.1 to 4.3. */
-static void pcapng_is_read_too(void **state)
+/* Section header, two interfaces (Ethernet, USB), a packet of each: pcapng 4.1 to 4.3. */
+static void a_link_that_we_do_not_read_gives_no_frame(void **state)
 {
 	static const uint32_t blocks[] = {
-		0x0a0d0d0a, 28, 0x1a2b3c4d, 1, 0xffffffff, 0xffffffff, 28, 1, 20, ETHERNET,   0, 20,
-		6,	    48, 0,	    0, 3000000,	   16,	       60, 0, 0,  0x45000008, 0, 48,
+		0x0a0d0d0a, 28, 0x1a2b3c4d, 1, 0xffffffff, 0xffffffff, 28, 1, 20, ETHERNET, 0,	20,
+		1,	    20, USB,	    0, 20,	   6,	       48, 0, 0,  3000000,  16, 60,
+		0,	    0,	0x45000008, 0, 48,	   6,	       48, 1, 0,  3000000,  16, 60,
+		0,	    0,	0x45000008, 0, 48,
 	};
 	struct dump d = dump_new();
+	struct dump_frame second;
 	struct only o;
 
 	(void)state;
@@ -177,6 +240,11 @@ static void pcapng_is_read_too(void **state)
 	assert_true(o.frame.time_ns == 3000000000);
 	assert_int_equal(o.frame.bytes, 60);
 	assert_int_equal(o.frame.len, 16);
+	assert_false(o.frame.unread);
+	assert_int_equal(dump_file_next(o.file, &second), 1);
+	assert_true(second.unread);
+	assert_int_equal(second.link, USB);
+	assert_int_equal(second.len, 0);
 	close_only(&o, &d);
 }
 
@@ -226,13 +294,13 @@ static void check_refused(struct dump *d, int err, const char *why)
 
 static void what_is_no_capture_is_refused(void **state)
 {
-	struct dump empty = dump_new(), text = dump_new(), wifi = dump_start(DUMP_US, IEEE802_11);
+	struct dump empty = dump_new(), text = dump_new(), usb = dump_start(DUMP_US, USB);
 
 	(void)state;
-	check_refused(&empty, -EBADMSG, "truncated");
+	check_refused(&empty, -EBADMSG, "empty");
 	dump_put(&text, "this is not a capture file at all", 33);
 	check_refused(&text, -EBADMSG, "unknown file format");
-	check_refused(&wifi, -EPROTONOSUPPORT, "105 (802.11)");
+	check_refused(&usb, -EPROTONOSUPPORT, "189 (USB)");
 }
 
 static void a_file_without_packets_just_ends(void **state)
@@ -273,8 +341,9 @@ int main(void)
 		cmocka_unit_test(the_epoch_itself_is_one),
 		cmocka_unit_test(a_long_frame_gives_its_start),
 		cmocka_unit_test(other_links_get_an_ethernet_header),
+		cmocka_unit_test(wireless_frames_are_read),
 		cmocka_unit_test(a_cut_link_header_gives_no_frame),
-		cmocka_unit_test(pcapng_is_read_too),
+		cmocka_unit_test(a_link_that_we_do_not_read_gives_no_frame),
 		cmocka_unit_test(a_file_that_ends_too_early_is_damaged),
 		cmocka_unit_test(an_impossible_length_is_damage),
 		cmocka_unit_test(what_is_no_capture_is_refused),
