@@ -36,7 +36,7 @@ PROTO_LIBS     := -lprotobuf-c -lzstd
 # Optional: without it the server names in QUIC stay encrypted.
 NETTLE         := $(shell pkg-config --libs nettle 2>/dev/null)
 override CPPFLAGS += $(if $(NETTLE),-DWEIR_NETTLE)
-PROBE_LIBS     := -lbpf -lelf -lz -lzmq $(NETTLE)
+PROBE_LIBS     := -lbpf -lelf -lz -lzmq -lsqlite3 $(NETTLE)
 COLLECTOR_LIBS := -lzmq -lsqlite3 -ledit
 
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))

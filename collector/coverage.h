@@ -21,8 +21,10 @@
  * that are only counted in sums, in a catch-all record.
  */
 #define COVERAGE_UNREAD_PACKETS "'packets_truncated', 'packets_bad_header', 'packets_too_deep'"
-#define COVERAGE_LOST_PACKETS	COVERAGE_UNREAD_PACKETS ", 'outbox_dropped_packets'"
-#define COVERAGE_WITHOUT_FLOW	"'packets_catch_all', 'flows_refused'"
+/* The outbox was the spool of earlier versions. */
+#define COVERAGE_LOST_PACKETS                                                                      \
+	COVERAGE_UNREAD_PACKETS ", 'outbox_dropped_packets', 'spool_dropped_packets'"
+#define COVERAGE_WITHOUT_FLOW "'packets_catch_all', 'flows_refused'"
 
 /*
  * Prints the notes for the window (INT64_MIN: no bound). Trouble with the

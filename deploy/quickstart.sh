@@ -94,7 +94,7 @@ url=tcp://127.0.0.1:$(free_port)
 start collector.log "$build"/weir-collector serve --db "$db" --listen "$url"
 wait_log collector.log "listening"
 mapfile -t ifaces < <(ip -o link show up | sed -E 's/^[0-9]+: ([^:@]+).*/\1/')
-start probe.log "$build"/weir-probe run --collector "$url" "${ifaces[@]/#/--iface=}" \
+start probe.log "$build"/weir-probe run --spool none --collector "$url" "${ifaces[@]/#/--iface=}" \
 	--active-timeout 2s --idle-timeout 4s --drain-interval 1s
 wait_log probe.log "connected"
 echo "weir watches ${ifaces[*]}; a ping of 127.0.0.1 makes sure that there is something to see"

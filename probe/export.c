@@ -8,23 +8,23 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe/identity.h"
-#include "probe/outbox.h"
+#include "probe/spool.h"
 
 #define WARN_PERIOD_MS 30000
 
 struct export
 {
-	struct outbox *outbox;
-	struct batch batch;	 /* being filled; its counters are the current ones */
-	struct outbox_load load; /* of its rows */
-	struct outbox_load lost; /* not even noted in the outbox yet: no memory */
+	struct spool *spool;
+	struct batch batch;	/* being filled; its counters are the current ones */
+	struct spool_load load; /* of its rows */
+	struct spool_load lost; /* not even noted in the spool yet: no memory */
 	uint64_t next_seq;
 	uint64_t records;
 	uint64_t flushed_ns;
 	uint64_t warn_state;
 };
 
-int export_new(const uint8_t probe_id[PROBE_ID_BYTES], uint64_t epoch, struct outbox *outbox,
+int export_new(const uint8_t probe_id[PROBE_ID_BYTES], uint64_t epoch, struct spool *spool,
 	       struct export **ret)
 {
 	struct export *x = calloc(1, sizeof(*x));
@@ -39,7 +39,7 @@ int export_new(const uint8_t probe_id[PROBE_ID_BYTES], uint64_t epoch, struct ou
 	memcpy(x->batch.probe_id, probe_id, sizeof(x->batch.probe_id));
 	x->batch.epoch = x->batch.run = epoch;
 	x->batch.kind = BATCH_FLOWS;
-	x->outbox = outbox;
+	x->spool = spool;
 	x->next_seq = 1;
 	*ret = x;
 	return 0;
@@ -84,17 +84,17 @@ static void warn(struct export *x, const char *what, int err)
 		log_warn("%s: %s, counting its records as lost", what, strerror(-err));
 }
 
-/* Hands frame (without data: a loss) with that load to the outbox, under the next number. */
-static void push(struct export *x, struct packed *frame, const struct outbox_load *load)
+/* Hands frame (without data: a loss) with that load to the spool, under the next number. */
+static void push(struct export *x, struct packed *frame, const struct spool_load *load)
 {
-	int err = outbox_push(x->outbox, x->next_seq, frame, load);
+	int err = spool_push(x->spool, x->next_seq, frame, load);
 
 	if (!err) {
 		x->next_seq++;
 		return;
 	}
 	warn(x, "cannot keep a batch", err);
-	outbox_load_add(&x->lost, load);
+	spool_load_add(&x->lost, load);
 }
 
 /* The sender shall not keep what happens now behind a backlog. */
@@ -104,7 +104,7 @@ static void begin_epoch(struct export *x)
 	int err = identity_new_epoch(&epoch);
 
 	if (!err)
-		err = outbox_begin(x->outbox, epoch);
+		err = spool_begin(x->spool, epoch);
 	if (err)
 		return; /* as many streams as there may be: in order, then */
 	x->batch.epoch = epoch;
@@ -122,14 +122,14 @@ static uint64_t counters_time(const struct export *x)
 static void send_batch(struct export *x)
 {
 	struct packed frame = {0};
-	struct outbox_load load;
+	struct spool_load load;
 	int err;
 
-	if (outbox_epoch_asked(x->outbox))
+	if (spool_epoch_asked(x->spool))
 		begin_epoch(x);
 	if (x->lost.rows) {
 		load = x->lost;
-		x->lost = (struct outbox_load){0};
+		x->lost = (struct spool_load){0};
 		push(x, &frame, &load);
 	}
 	x->batch.first_seq = x->batch.seq = x->next_seq;
@@ -140,14 +140,14 @@ static void send_batch(struct export *x)
 		frame = (struct packed){0};
 	}
 	load = x->load;
-	x->load = (struct outbox_load){0};
+	x->load = (struct spool_load){0};
 	x->batch.n_rows = 0;
 	push(x, &frame, &load);
 }
 
 void export_record(struct export *x, const struct flow_record *r)
 {
-	const struct outbox_load load = {
+	const struct spool_load load = {
 		.rows = 1,
 		.packets = r->packets + r->rev_packets,
 		.bytes = r->bytes + r->rev_bytes,
@@ -156,7 +156,7 @@ void export_record(struct export *x, const struct flow_record *r)
 	};
 
 	x->batch.rows[x->batch.n_rows++] = *r;
-	outbox_load_add(&x->load, &load);
+	spool_load_add(&x->load, &load);
 	x->records++;
 	if (x->batch.n_rows == BATCH_MAX_ROWS)
 		send_batch(x);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * export.h - collects flow records into batches for the outbox.
+ * export.h - collects flow records into batches for the spool.
  *
  * Every batch carries all counters, cumulative since the run began, and when
  * they were true. Numbers of batches count from 1 without a hole in each epoch;
  * when the sender asks for a new epoch, the next batch begins it. Records that
- * could not be packed are counted as lost in the outbox, never silently.
+ * could not be packed are counted as lost in the spool, never silently.
  *
  * Threads: one at a time. Memory: one batch of rows.
  */
@@ -18,20 +18,20 @@
 #include "proto/message.h"
 
 struct export;
-struct outbox;
+struct spool;
 
 /* With no record this long, a batch with the counters alone says that all is well. */
 #define EXPORT_QUIET_NS 10000000000ull
 
-/* epoch: of the outbox, and that of the run. outbox is borrowed until export_free(). Returns
+/* epoch: of the spool, and that of the run. spool is borrowed until export_free(). Returns
  * -ENOMEM. */
-int export_new(const uint8_t probe_id[PROBE_ID_BYTES], uint64_t epoch, struct outbox *outbox,
+int export_new(const uint8_t probe_id[PROBE_ID_BYTES], uint64_t epoch, struct spool *spool,
 	       struct export **ret);
 
 /* Records that were not flushed are discarded. NULL is a no-op. */
 void export_free(struct export *x);
 
-/* Copies the record. A full batch goes to the outbox. */
+/* Copies the record. A full batch goes to the spool. */
 void export_record(struct export *x, const struct flow_record *record);
 
 /*

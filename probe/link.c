@@ -8,7 +8,7 @@
 
 #include <zmq.h>
 
-/* Frames queued in the socket; more would only wait there instead of in the outbox. */
+/* Frames queued in the socket; more would only wait there instead of in the spool. */
 #define SEND_QUEUE_FRAMES 16
 
 struct link {

@@ -4,7 +4,7 @@
  *
  * ZeroMQ reconnects by itself, but cannot be asked how it stands: the sender
  * judges by the answers and replaces the whole link. A closed link drops what
- * it had not sent (LINGER 0); the outbox still has it.
+ * it had not sent (LINGER 0); the spool still has it.
  *
  * Threads: one. Errors: -errno, ZeroMQ's own included (text: link_error()).
  */

@@ -19,9 +19,9 @@
 #include "probe/iface.h"
 #include "probe/identity.h"
 #include "probe/names_counter.h"
-#include "probe/outbox.h"
 #include "probe/sender.h"
 #include "probe/settings.h"
+#include "probe/spool.h"
 #include "probe/wall_clock.h"
 #include "proto/frame.h"
 
@@ -33,7 +33,9 @@ struct run {
 	struct hello hello;
 	struct capture *capture;
 	struct drops *drops; /* NULL: this kernel does not tell */
-	struct outbox *outbox;
+	struct spool *spool;
+	uint64_t group;	    /* of batches, last given to the spool */
+	uint64_t held_back; /* passes left out because the spool took no more */
 	struct export *export;
 	struct sender *sender;
 	uint64_t refused, dropped; /* packets, as last warned about */
@@ -93,9 +95,9 @@ static void warn_losses(struct run *run, uint64_t refused, uint64_t dropped)
 		run->refused = refused;
 	}
 	if (dropped > run->dropped && log_due(&run->warn_dropped, WARN_PERIOD_MS)) {
-		log_warn("the outbox is full: records of %" PRIu64
-			 " packets dropped; --outbox-bytes is %" PRIu64,
-			 dropped - run->dropped, run->settings.outbox_bytes);
+		log_warn("the spool is full: records of %" PRIu64
+			 " packets dropped; --spool-max is %" PRIu64,
+			 dropped - run->dropped, run->settings.spool_max);
 		run->dropped = dropped;
 	}
 }
@@ -108,10 +110,10 @@ static void set_counters(struct run *run)
 	const struct drain_stats *drain = capture_stats(run->capture);
 	const struct wall_clock *clock = capture_wall_clock(run->capture);
 	const struct follow_stats *follow = capture_follow_stats(run->capture);
-	struct outbox_stats outbox;
+	struct spool_stats spool;
 	struct sender_stats sender;
 
-	outbox_stats(run->outbox, &outbox);
+	spool_stats(run->spool, &spool);
 	sender_stats(run->sender, &sender);
 	const struct {
 		const char *name;
@@ -125,18 +127,22 @@ static void set_counters(struct run *run)
 		{"ifaces_attached", follow->attached},
 		{"ifaces_detached", follow->detached},
 		{"ifaces_failed", follow->failed},
-		{"outbox_batches", outbox.batches},
-		{"outbox_bytes", outbox.bytes},
-		{"outbox_dropped_batches", outbox.dropped_batches},
-		{"outbox_dropped_rows", outbox.dropped.rows},
-		{"outbox_dropped_packets", outbox.dropped.packets},
-		{"outbox_dropped_bytes", outbox.dropped.bytes},
-		{"batches_sent", outbox.batches_sent},
-		{"batches_resent", outbox.batches_resent},
-		{"batches_refused", outbox.refused_batches},
-		{"batches_refused_rows", outbox.refused.rows},
-		{"batches_refused_packets", outbox.refused.packets},
-		{"batches_refused_bytes", outbox.refused.bytes},
+		{"spool_batches", spool.batches},
+		{"spool_bytes", spool.bytes},
+		{"spool_memory_bytes", spool.memory_bytes},
+		{"spool_errors", spool.errors},
+		{"spool_reset", spool.resets},
+		{"spool_held_back", run->held_back},
+		{"spool_dropped_batches", spool.dropped_batches},
+		{"spool_dropped_rows", spool.dropped.rows},
+		{"spool_dropped_packets", spool.dropped.packets},
+		{"spool_dropped_bytes", spool.dropped.bytes},
+		{"batches_sent", spool.batches_sent},
+		{"batches_resent", spool.batches_resent},
+		{"batches_refused", spool.refused_batches},
+		{"batches_refused_rows", spool.refused.rows},
+		{"batches_refused_packets", spool.refused.packets},
+		{"batches_refused_bytes", spool.refused.bytes},
 		{"collector_connects", sender.connects},
 		{"collector_bad_frames", sender.bad_frames},
 	};
@@ -148,7 +154,7 @@ static void set_counters(struct run *run)
 	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 		set_counter(run, ours[i].name, ours[i].value);
 	set_drop_counters(run);
-	warn_losses(run, kernel[FLOW_CNT_CATCH_ALL], outbox.dropped.packets);
+	warn_losses(run, kernel[FLOW_CNT_CATCH_ALL], spool.dropped.packets);
 }
 
 /* --- start, loop, end --------------------------------------------------------------- */
@@ -187,6 +193,30 @@ static void make_hello(struct run *run)
 	describe_ifaces(run);
 }
 
+static int open_spool(struct run *run)
+{
+	const struct settings *s = &run->settings;
+	struct spool_settings settings = {
+		.path = settings_spool(s),
+		.max_bytes = s->spool_max,
+		.epoch = run->id.epoch,
+	};
+	int err;
+
+	memcpy(settings.probe_id, run->id.probe_id, sizeof(settings.probe_id));
+	err = spool_open(&settings, &run->spool);
+	if (err == -EBUSY && !s->spool) {
+		log_warn("%s belongs to another probe that runs, keeping records in memory; "
+			 "--spool names another file",
+			 settings.path);
+		settings.path = SPOOL_IN_MEMORY;
+		err = spool_open(&settings, &run->spool);
+	}
+	if (err == -EBUSY)
+		log_error("%s belongs to another probe that runs", settings.path);
+	return err;
+}
+
 static int start(struct run *run)
 {
 	const struct settings *s = &run->settings;
@@ -194,9 +224,9 @@ static int start(struct run *run)
 
 	err = identity_make(s->name, &run->id);
 	if (!err)
-		err = outbox_new(run->id.probe_id, run->id.epoch, s->outbox_bytes, &run->outbox);
+		err = open_spool(run);
 	if (!err)
-		err = export_new(run->id.probe_id, run->id.epoch, run->outbox, &run->export);
+		err = export_new(run->id.probe_id, run->id.epoch, run->spool, &run->export);
 	if (err) {
 		log_error("cannot start: %s", strerror(-err));
 		return EXIT_RUNTIME;
@@ -205,9 +235,11 @@ static int start(struct run *run)
 	if (code)
 		return code;
 	make_hello(run);
-	err = sender_start(s->collector, &run->hello, run->outbox, &run->sender);
+	err = spool_start(run->spool, run->id.epoch);
+	if (!err)
+		err = sender_start(s->collector, &run->hello, run->spool, &run->sender);
 	if (err) {
-		log_error("cannot start the sender: %s", strerror(-err));
+		log_error("cannot start a thread: %s", strerror(-err));
 		return EXIT_RUNTIME;
 	}
 	log_info("sending to %s as \"%s\"", s->collector, run->id.host_name);
@@ -237,6 +269,27 @@ static bool wait_until(struct run *run, int stop_fd, uint64_t when_ns)
 	}
 }
 
+/* The spool takes one group of batches after the other. */
+static void submit(struct run *run)
+{
+	if (spool_gathered(run->spool) > 0 && spool_submit(run->spool, run->group + 1) == 0)
+		run->group++;
+}
+
+/* What the disk cannot take stays in the kernel: nothing is lost there. */
+static void take_records(struct run *run)
+{
+	submit(run);
+	if (spool_full(run->spool)) {
+		run->held_back++;
+		return;
+	}
+	capture_drain(run->capture, DRAIN_DUE);
+	set_counters(run);
+	export_flush(run->export, clock_mono_ns(), false);
+	submit(run);
+}
+
 /* A pass that takes longer than the interval delays the next: never two at once. */
 static void loop(struct run *run, int stop_fd)
 {
@@ -245,9 +298,7 @@ static void loop(struct run *run, int stop_fd)
 
 	while (wait_until(run, stop_fd, next_ns)) {
 		capture_follow(run->capture);
-		capture_drain(run->capture, DRAIN_DUE);
-		set_counters(run);
-		export_flush(run->export, clock_mono_ns(), false);
+		take_records(run);
 		next_ns += interval_ns;
 		if (next_ns < clock_mono_ns())
 			next_ns = clock_mono_ns();
@@ -256,16 +307,25 @@ static void loop(struct run *run, int stop_fd)
 
 static void finish(struct run *run)
 {
-	struct outbox_stats left;
+	bool in_memory = strcmp(settings_spool(&run->settings), SPOOL_IN_MEMORY) == 0;
+	struct spool_stats left;
 
 	log_info("stopping: detaching and reporting every flow");
 	capture_finish(run->capture);
 	set_counters(run);
 	export_flush(run->export, clock_mono_ns(), true);
+	(void)spool_wait(run->spool, RUN_GOODBYE_MS); /* else submit() is refused, and said below */
+	submit(run);
+	(void)spool_wait(run->spool, RUN_GOODBYE_MS);
 	sender_stop(take_ptr(run->sender), RUN_GOODBYE_MS);
-	outbox_stats(run->outbox, &left);
-	if (left.batches)
+	spool_stats(run->spool, &left);
+	if (left.memory_bytes)
+		log_warn("%" PRIu64 " bytes of batches could not be written, they are lost",
+			 left.memory_bytes);
+	if (left.batches && in_memory)
 		log_warn("%" PRIu64 " batches stay unsent, their records are lost", left.batches);
+	else if (left.batches)
+		log_info("%" PRIu64 " batches stay in the spool, for the next start", left.batches);
 	else
 		log_info("the collector has everything");
 }
@@ -276,7 +336,7 @@ static void run_free(struct run *run)
 	drops_close(run->drops);
 	capture_close(run->capture);
 	export_free(run->export);
-	outbox_free(run->outbox);
+	spool_close(run->spool);
 	settings_free(&run_command, &run->settings);
 	free(run);
 }

@@ -17,7 +17,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe/link.h"
-#include "probe/outbox.h"
+#include "probe/spool.h"
 #include "proto/message.h"
 
 #define BACKOFF_MIN_NS	 (100 * NS_PER_MS)
@@ -55,7 +55,7 @@ struct lane {
 struct sender {
 	const char *url;
 	const struct hello *hello;
-	struct outbox *outbox;
+	struct spool *spool;
 	void *zmq;
 	pthread_t thread;
 	int stop_fd;
@@ -87,18 +87,18 @@ static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max)
 /* What was on its way is sent again. */
 static void rewind_all(struct sender *s)
 {
-	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
-	size_t n = outbox_epochs(s->outbox, epochs);
+	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
+	size_t n = spool_epochs(s->spool, epochs);
 
 	for (size_t i = 0; i < n; i++)
-		outbox_rewind(s->outbox, epochs[i].epoch);
+		spool_rewind(s->spool, epochs[i].epoch);
 }
 
 static void drop_link(struct sender *s, const char *why)
 {
-	struct outbox_stats left;
+	struct spool_stats left;
 
-	outbox_stats(s->outbox, &left);
+	spool_stats(s->spool, &left);
 	if (log_due(&s->warn_down, WARN_PERIOD_MS))
 		log_warn("collector %s: %s; keeping %" PRIu64 " batches (%" PRIu64
 			 " bytes) and trying again",
@@ -127,18 +127,20 @@ static int send_packed(struct sender *s, struct packed *frame)
 
 static void fill_hello(struct sender *s, const struct lane *lane, struct hello *h)
 {
-	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
-	size_t n = outbox_epochs(s->outbox, epochs);
-	struct outbox_stats left;
+	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
+	size_t n = spool_epochs(s->spool, epochs);
+	struct spool_stats left;
 
-	outbox_stats(s->outbox, &left);
+	spool_stats(s->spool, &left);
 	*h = *s->hello;
 	h->epoch = lane->epoch;
 	h->run = s->hello->epoch;
 	for (size_t i = 0; i < n; i++) {
 		h->open_epochs[h->n_open_epochs++] = epochs[i].epoch;
-		if (epochs[i].epoch == lane->epoch)
-			h->oldest_seq = epochs[i].oldest_seq;
+		if (epochs[i].epoch != lane->epoch)
+			continue;
+		h->oldest_seq = epochs[i].oldest_seq;
+		memcpy(h->probe_id, epochs[i].probe_id, sizeof(h->probe_id));
 	}
 	h->real_ns = clock_real_ns();
 	h->mono_ns = clock_mono_ns();
@@ -199,8 +201,8 @@ static struct lane lane_of(struct sender *s, uint64_t epoch)
 /* Epochs begin and end: who is live, and who is the oldest? */
 static void assign_lanes(struct sender *s)
 {
-	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
-	size_t n = outbox_epochs(s->outbox, epochs);
+	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
+	size_t n = spool_epochs(s->spool, epochs);
 	struct lane live = lane_of(s, epochs[n - 1].epoch);
 	struct lane backlog = n > 1 ? lane_of(s, epochs[0].epoch) : (struct lane){0};
 
@@ -209,7 +211,7 @@ static void assign_lanes(struct sender *s)
 	if (live.welcomed && epochs[n - 1].batches > LIVE_MAX_BATCHES &&
 	    s->now_ns - s->epoch_asked_ns >= NEW_EPOCH_PERIOD_NS) {
 		s->epoch_asked_ns = s->now_ns;
-		outbox_ask_epoch(s->outbox);
+		spool_ask_epoch(s->spool);
 	}
 }
 
@@ -239,14 +241,14 @@ static void ping(struct sender *s)
 
 static void send_lane(struct sender *s, const struct lane *lane, uint64_t credit_bytes)
 {
-	struct outbox_frame batch;
+	struct spool_frame batch;
 
 	if (!lane->welcomed || s->now_ns < lane->hold_ns || !credit_bytes)
 		return;
 	while (link_writable(s->link) &&
-	       outbox_next(s->outbox, lane->epoch, credit_bytes, &batch) == 0) {
+	       spool_next(s->spool, lane->epoch, credit_bytes, &batch) == 0) {
 		if (link_send(s->link, batch.data, batch.len) != 0) {
-			outbox_rewind(s->outbox, lane->epoch);
+			spool_rewind(s->spool, lane->epoch);
 			return;
 		}
 	}
@@ -292,8 +294,8 @@ static int on_welcome(struct sender *s, const struct frame *f, const char **ret_
 	s->heartbeat_ns = clamp(w.heartbeat_ms * NS_PER_MS, HEARTBEAT_MIN_NS, HEARTBEAT_MAX_NS);
 	if (!s->ping_ns)
 		s->ping_ns = s->now_ns + s->heartbeat_ns;
-	outbox_ack(s->outbox, w.epoch, w.last_seq);
-	outbox_rewind(s->outbox, w.epoch);
+	spool_ack(s->spool, w.epoch, w.last_seq);
+	spool_rewind(s->spool, w.epoch);
 	return 0;
 }
 
@@ -306,7 +308,7 @@ static int on_ack(struct sender *s, const struct frame *f, const char **ret_why)
 		return err;
 	trust(s);
 	if (a.epoch)
-		outbox_ack(s->outbox, a.epoch, a.up_to_seq);
+		spool_ack(s->spool, a.epoch, a.up_to_seq);
 	s->credit_bytes = a.credit_bytes;
 	return 0;
 }
@@ -326,14 +328,14 @@ static void hold(struct sender *s, const struct nack *n, uint64_t fallback_ns)
 			lane->hello_ns = 0; /* it was the HELLO that is refused */
 	}
 	if (n->epoch)
-		outbox_rewind(s->outbox, n->epoch);
+		spool_rewind(s->spool, n->epoch);
 	else
 		rewind_all(s);
 }
 
 static void on_permanent(struct sender *s, const struct nack *n)
 {
-	if (outbox_refuse(s->outbox, n->epoch, n->seq, n->text) == 0)
+	if (spool_refuse(s->spool, n->epoch, n->seq, n->text) == 0)
 		log_warn("collector %s: will never take batch %" PRIu64
 			 " (%s), counting it as lost",
 			 s->url, n->seq, n->text);
@@ -343,14 +345,14 @@ static void on_permanent(struct sender *s, const struct nack *n)
 
 static void on_gap(struct sender *s, const struct nack *n)
 {
-	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
+	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
 	struct lane *lane = find_lane(s, n->epoch);
 	size_t i;
 
-	outbox_ack(s->outbox, n->epoch, n->last_seq);
+	spool_ack(s->spool, n->epoch, n->last_seq);
 	hold(s, n, HOLD_MIN_NS);
 	/* It waits for what we no longer have? HELLO names our oldest. */
-	for (i = outbox_epochs(s->outbox, epochs); lane && i > 0; i--)
+	for (i = spool_epochs(s->spool, epochs); lane && i > 0; i--)
 		if (epochs[i - 1].epoch == n->epoch && epochs[i - 1].oldest_seq > n->last_seq + 1)
 			greet(s, lane);
 }
@@ -454,11 +456,11 @@ static void receive(struct sender *s)
 static bool finished(struct sender *s)
 {
 	uint64_t deadline_ns = s->deadline_ns;
-	struct outbox_stats left;
+	struct spool_stats left;
 
 	if (!deadline_ns)
 		return false;
-	outbox_stats(s->outbox, &left);
+	spool_stats(s->spool, &left);
 	return left.batches == 0 || s->now_ns >= deadline_ns;
 }
 
@@ -483,7 +485,7 @@ static int timeout_ms(const struct sender *s)
 
 static void wait_for_news(struct sender *s)
 {
-	int fds[] = {outbox_fd(s->outbox), s->stop_fd};
+	int fds[] = {spool_fd(s->spool), s->stop_fd};
 	bool blocked = s->state == LINK_UP && !link_writable(s->link);
 	uint64_t count;
 	int err;
@@ -530,7 +532,7 @@ static void release(struct sender *s)
 	free(s);
 }
 
-int sender_start(const char *url, const struct hello *hello, struct outbox *outbox,
+int sender_start(const char *url, const struct hello *hello, struct spool *spool,
 		 struct sender **ret)
 {
 	struct sender *s = calloc(1, sizeof(*s));
@@ -540,7 +542,7 @@ int sender_start(const char *url, const struct hello *hello, struct outbox *outb
 		return -ENOMEM;
 	s->url = url;
 	s->hello = hello;
-	s->outbox = outbox;
+	s->spool = spool;
 	s->heartbeat_ns = HEARTBEAT_MAX_NS;
 	s->stop_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	s->zmq = zmq_ctx_new();

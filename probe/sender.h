@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * sender.h - the thread that brings the outbox to the collector.
+ * sender.h - the thread that brings the spool to the collector.
  *
  * It alone touches the socket. It says HELLO, sends the batches of an epoch in
  * order within the collector's credit, releases what is acknowledged, and sends
@@ -9,7 +9,8 @@
  * most half of the credit. A live epoch that has become a backlog is followed by
  * another one, so that what happens now never waits for what has been. A collector that does
  * not answer for SENDER_SILENCE_NS gets a new connection, after a pause that
- * grows from 100 ms to 10 s; meanwhile the outbox keeps the batches.
+ * grows from 100 ms to 10 s; meanwhile the spool keeps the batches.
+ * What an earlier start of the probe has left goes first, under its own HELLO.
  *
  * Threads: start and stop from one thread; sender_stats() from any. The
  * thread inherits the signal mask: block what it shall not take before.
@@ -20,7 +21,7 @@
 #include <stdint.h>
 
 struct hello;
-struct outbox;
+struct spool;
 struct sender;
 
 #define SENDER_SILENCE_NS 3000000000ull
@@ -35,14 +36,14 @@ struct sender_stats {
  * the run; epochs, clocks and backlog are filled in when it is sent. All borrowed until
  * sender_stop(). Returns -errno.
  */
-int sender_start(const char *url, const struct hello *hello, struct outbox *outbox,
+int sender_start(const char *url, const struct hello *hello, struct spool *spool,
 		 struct sender **ret);
 
 void sender_stats(const struct sender *s, struct sender_stats *ret);
 
 /*
  * Waits until all batches are acknowledged, at most wait_ms, and ends the
- * thread. What is left stays in the outbox. NULL is a no-op.
+ * thread. What is left stays in the spool. NULL is a no-op.
  */
 void sender_stop(struct sender *s, uint64_t wait_ms);
 

@@ -9,6 +9,7 @@
 #include "common/utf8.h"
 #include "probe/hooks.h"
 #include "probe/link.h"
+#include "probe/spool.h"
 #include "proto/message.h"
 
 #define AT(field) offsetof(struct settings, field)
@@ -47,8 +48,12 @@ static const struct option_row run_rows[] = {
 	 "name of this host in reports; default: the host name", false},
 	{"drain-interval", 0, OPTION_DURATION_MS, AT(drain_ms), "TIME", NULL, "1s", 50, 60e3,
 	 "read the flow table this often", false},
-	{"outbox-bytes", 0, OPTION_BYTES, AT(outbox_bytes), "SIZE", NULL, "64M", 1 << 20, 1ll << 40,
-	 "memory for records that the collector has not acknowledged", false},
+	{"spool", 0, OPTION_STRING, AT(spool), "FILE", NULL, NULL, 0, 0,
+	 "file for records that the collector has not acknowledged, none: memory; "
+	 "default: " SETTINGS_SPOOL,
+	 false},
+	{"spool-max", 0, OPTION_BYTES, AT(spool_max), "SIZE", NULL, "1G", 1 << 20, 1ll << 40,
+	 "size of that file; in memory at most 64M", false},
 	{"config", 0, OPTION_STRING, AT(config), "FILE", NULL, NULL, 0, 0,
 	 "read settings from this file (name = value)", true},
 	{"check-config", 0, OPTION_FLAG, AT(check_config), NULL, NULL, NULL, 0, 0,
@@ -143,6 +148,13 @@ int settings_parse(const struct command *cmd, int argc, char **argv, struct sett
 		return -EINVAL;
 	}
 	return cmd == &run_command ? check_run(ret) : 0;
+}
+
+const char *settings_spool(const struct settings *s)
+{
+	if (!s->spool)
+		return SETTINGS_SPOOL;
+	return strcmp(s->spool, "none") == 0 ? SPOOL_IN_MEMORY : s->spool;
 }
 
 void settings_free(const struct command *cmd, struct settings *s)

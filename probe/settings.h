@@ -19,13 +19,14 @@ struct settings {
 	uint64_t active_ms;
 	uint64_t idle_ms, tcp_idle_ms;
 	uint64_t udp_idle_ms, icmp_idle_ms; /* 0: as idle_ms */
-	int log_level; /* enum log_level */
+	int log_level;			    /* enum log_level */
 
 	/* run */
 	char *collector; /* NULL: not given */
 	char *name;	 /* NULL: the host's */
 	uint64_t drain_ms;
-	uint64_t outbox_bytes;
+	char *spool; /* NULL: not given; see settings_spool() */
+	uint64_t spool_max;
 	char *config;
 	bool check_config;
 
@@ -46,6 +47,11 @@ extern const struct command run_command, show_command, check_command;
  * the host name, no arguments left. Sets the log level.
  */
 int settings_parse(const struct command *cmd, int argc, char **argv, struct settings *ret);
+
+#define SETTINGS_SPOOL "/var/lib/weir-probe/spool.db"
+
+/* The file of the spool, or SPOOL_IN_MEMORY. Borrowed. */
+const char *settings_spool(const struct settings *s);
 
 void settings_free(const struct command *cmd, struct settings *s);
 

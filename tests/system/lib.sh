@@ -227,7 +227,8 @@ start_probe() # HOST [OPTION...]
 
 	shift
 	start "probe-$host" "$host" "$probe" run --iface eth0 --collector "$collector_url" \
-		--name "$host" --active-timeout 2s --idle-timeout 1s --drain-interval 500ms "$@"
+		--name "$host" --spool "$work/spool-$host.db" \
+		--active-timeout 2s --idle-timeout 1s --drain-interval 500ms "$@"
 	wait_log "probe-$host" "connected"
 }
 

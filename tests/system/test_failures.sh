@@ -11,7 +11,8 @@ run_probe_on() # HOST IFACE [WRAPPER...]: a probe that cannot start
 	local host=$1 iface=$2
 
 	shift 2
-	in_host "$host" "$@" "$probe" run --iface "$iface" --collector "$collector_url"
+	in_host "$host" "$@" "$probe" run --iface "$iface" --spool none \
+		--collector "$collector_url"
 }
 
 test_no_such_interface()
@@ -149,7 +150,7 @@ test_least_privileges()
 	fleet_new
 	start_collector
 	start probe-a a setpriv --bounding-set -all,+bpf,+perfmon,+net_admin --inh-caps -all \
-		"$probe" run --iface eth0 --collector "$collector_url" --name a
+		"$probe" run --iface eth0 --spool "$work/spool-a.db" --collector "$collector_url" --name a
 	wait_log probe-a "connected"
 	stop_pid "$pid" || fail "the probe ended with status $?"
 }
@@ -192,7 +193,7 @@ test_collector_comes_late()
 
 	fleet_new
 	start probe-a a "$probe" run --iface eth0 --collector "$collector_url" --name a \
-		--active-timeout 1s --idle-timeout 1s --drain-interval 500ms
+		--spool "$work/spool-a.db" --active-timeout 1s --idle-timeout 1s --drain-interval 500ms
 	probe_pid=$pid
 	wait_log probe-a "no answer" 15
 	in_host a ping -q -c 5 -i 0.2 "$net4.2"

@@ -11,7 +11,7 @@
 
 #include "common/log.h"
 #include "probe/export.h"
-#include "probe/outbox.h"
+#include "probe/spool.h"
 #include "proto/frame.h"
 #include "tests/unit/fail_alloc.h"
 
@@ -21,18 +21,22 @@
 static const uint8_t probe_id[PROBE_ID_BYTES] = "sixteen bytes...";
 
 struct fixture {
-	struct outbox *outbox;
+	struct spool *spool;
 	struct export *export;
 };
 
 static int setup(void **state)
 {
+	struct spool_settings settings;
 	static struct fixture f;
 
 	log_set_level(LOG_LEVEL_ERROR); /* losses are on purpose here */
-	if (outbox_new(probe_id, EPOCH, 1 << 24, &f.outbox) != 0)
+	settings = (struct spool_settings){
+		.path = SPOOL_IN_MEMORY, .max_bytes = 1 << 24, .epoch = EPOCH};
+	memcpy(settings.probe_id, probe_id, sizeof(settings.probe_id));
+	if (spool_open(&settings, &f.spool) != 0 || spool_start(f.spool, 1) != 0)
 		return -1;
-	if (export_new(probe_id, EPOCH, f.outbox, &f.export) != 0)
+	if (export_new(probe_id, EPOCH, f.spool, &f.export) != 0)
 		return -1;
 	*state = &f;
 	return 0;
@@ -43,7 +47,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	export_free(f->export);
-	outbox_free(f->outbox);
+	spool_close(f->spool);
 	return 0;
 }
 
@@ -64,17 +68,21 @@ static void record(struct fixture *f, uint64_t flow_id)
 	export_record(f->export, &r);
 }
 
-/* The next batch in the outbox, NULL if there is none; the caller frees it. */
+/* The next batch in the spool, NULL if there is none; the caller frees it. */
 static struct batch *next(struct fixture *f)
 {
-	struct outbox_frame out;
+	struct spool_frame out;
 	struct frame frame;
 	struct batch *b;
 
-	struct outbox_epoch epochs[OUTBOX_MAX_EPOCHS];
-	size_t n = outbox_epochs(f->outbox, epochs);
+	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
+	size_t n;
 
-	if (outbox_next(f->outbox, epochs[n - 1].epoch, NO_LIMIT, &out) != 0)
+	if (spool_gathered(f->spool) > 0)
+		assert_int_equal(spool_submit(f->spool, 1), 0);
+	assert_int_equal(spool_wait(f->spool, 60000), 0);
+	n = spool_epochs(f->spool, epochs);
+	if (spool_next(f->spool, epochs[n - 1].epoch, NO_LIMIT, &out) != 0)
 		return NULL;
 	assert_int_equal(frame_open(out.data, out.len, &frame), FRAME_OK);
 	assert_int_equal(frame.type, FRAME_BATCH);
@@ -192,7 +200,7 @@ static void a_new_epoch_counts_from_1(void **state)
 	record(f, 1);
 	export_flush(f->export, 1, false);
 	first = next(f);
-	outbox_ask_epoch(f->outbox);
+	spool_ask_epoch(f->spool);
 	for (uint64_t seq = 1; seq <= 2; seq++) {
 		record(f, 2);
 		export_flush(f->export, 2, false);

@@ -314,7 +314,7 @@ static int open_lab(void **state)
 		    " (1, 99, 'packets_truncated', 1000, 1), (1, 101, 'packets_seen', 50, 1),"
 		    " (1, 101, 'clock_steps', 2, 1), (1, 101, 'clock_forward_ms', 2000, 1),"
 		    " (1, 101, 'clock_back_ms', 3500, 1), (1, 99, 'clock_back_ms', 9, 1),"
-		    " (1, 101, 'outbox_dropped_packets', 340, 1);"
+		    " (1, 101, 'spool_dropped_packets', 340, 1);"
 		    "INSERT INTO incident VALUES (1, 'port_scan', 'warn', 1000, 2000, '10.0.0.1',"
 		    " NULL, NULL, 6, 'web1', 120, NULL, 100, 'ports', 1, 'many ports',"
 		    " 'SELECT flow_id FROM flows WHERE dst_port = 22'),"
