@@ -68,42 +68,6 @@ int dns_parse(const uint8_t *msg, size_t len, struct dns_message *ret)
 	return 0;
 }
 
-/* --- codes ------------------------------------------------------------------------ */
-
-const char *dns_qtype_text(unsigned qtype, char ret[DNS_CODE_MAX])
-{
-	static const struct {
-		unsigned number;
-		const char *name;
-	} types[] = {
-		{1, "A"},      {2, "NS"},     {5, "CNAME"},  {6, "SOA"},     {10, "NULL"},
-		{12, "PTR"},   {13, "HINFO"}, {15, "MX"},    {16, "TXT"},    {28, "AAAA"},
-		{29, "LOC"},   {33, "SRV"},   {35, "NAPTR"}, {39, "DNAME"},  {43, "DS"},
-		{44, "SSHFP"}, {46, "RRSIG"}, {47, "NSEC"},  {48, "DNSKEY"}, {50, "NSEC3"},
-		{52, "TLSA"},  {64, "SVCB"},  {65, "HTTPS"}, {251, "IXFR"},  {252, "AXFR"},
-		{255, "ANY"},  {257, "CAA"},
-	};
-
-	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
-		if (types[i].number == qtype)
-			return types[i].name;
-	(void)snprintf(ret, DNS_CODE_MAX, "TYPE%u", qtype);
-	return ret;
-}
-
-const char *dns_rcode_text(unsigned rcode, char ret[DNS_CODE_MAX])
-{
-	static const char *const names[] = {
-		"NOERROR",  "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP",  "REFUSED",
-		"YXDOMAIN", "YXRRSET", "NXRRSET",  "NOTAUTH",  "NOTZONE",
-	};
-
-	if (rcode < sizeof(names) / sizeof(*names))
-		return names[rcode];
-	(void)snprintf(ret, DNS_CODE_MAX, "RCODE%u", rcode);
-	return ret;
-}
-
 /* --- in TCP, two bytes of length before each message ------------------------------ */
 
 static size_t smaller(size_t a, size_t b)

@@ -39,11 +39,6 @@ struct dns_message {
  */
 int dns_parse(const uint8_t *msg, size_t len, struct dns_message *ret);
 
-/* What IANA calls them, or TYPE300, RCODE12 (RFC 3597 5); ret is used for the latter. */
-#define DNS_CODE_MAX 16
-const char *dns_qtype_text(unsigned qtype, char ret[DNS_CODE_MAX]);
-const char *dns_rcode_text(unsigned rcode, char ret[DNS_CODE_MAX]);
-
 /* What of a message is kept when its segment ends early: up to the end of the question. */
 #define DNS_HEAD_BYTES (2 + 12 + 255 + 4)
 

@@ -8,8 +8,8 @@
 #include "common/addr.h"
 #include "common/clock.h"
 #include "common/community_id.h"
-#include "probe/dns.h"
 #include "proto/flow_columns.h"
+#include "proto/flow_words.h"
 
 /* Columns that are not in proto/flow_columns.h, in the order of put_others(). */
 #define OTHER_COLUMNS(X)                                                                           \
@@ -29,20 +29,6 @@
 static const char *const names[] = {OTHER_COLUMNS(OTHER_NAME) FLOW_NUMBERS(NAME) FLOW_COUNTERS(NAME)
 					    FLOW_CODES(NAME) FLOW_DNS_CODES(NAME) FLOW_TEXTS(NAME)};
 #define N_COLUMNS (sizeof(names) / sizeof(*names))
-
-/* What the view flows calls the codes. */
-static const char *const direction_words[FLOW_DIRECTION_MAX] = {"unknown", "ingress", "egress"};
-static const char *const role_words[FLOW_ROLE_MAX] = {"unknown", "client", "server"};
-static const char *const end_reason_words[FLOW_END_MAX] = {
-	NULL, "idle", "active", "end", "forced", "no_resources",
-};
-static const char *const tunnel_words[FLOW_ENCAP_MAX] = {
-	NULL, "ipip", "gre", "erspan", "vxlan", "geneve", "gtpu", "teredo",
-};
-static const char *const verdict_words[FLOW_VERDICT_MAX] = {
-	NULL,	       "syn_unanswered", "refused", "half_open",
-	"established", "closed",	 "reset",   "timed_out",
-};
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -127,9 +113,10 @@ static void put_number(struct output *o, bool has, uint64_t value)
 
 static void put_texts(struct output *o, const struct flow_record *r)
 {
-	char code[DNS_CODE_MAX];
+	char word[FLOW_WORD_MAX];
 
-#define CODE(name, max, has) output_str(o, (has) ? name##_text(r->name, code) : NULL);
+#define CODE(name, max, has)                                                                       \
+	output_str(o, (has) ? flow_word(FLOW_COLUMN_##name, r->name, word) : NULL);
 #define TEXT(name, max, has) output_str(o, r->name[0] ? r->name : NULL);
 	FLOW_DNS_CODES(CODE)
 	FLOW_TEXTS(TEXT)
@@ -139,8 +126,10 @@ static void put_texts(struct output *o, const struct flow_record *r)
 
 void record_output_row(struct output *o, const struct flow_record *r)
 {
+	char word[FLOW_WORD_MAX];
+
 #define NUMBER(name, max, has) put_number(o, has, r->name);
-#define WORD(name, max, has)   output_str(o, r->name <= (max) ? name##_words[r->name] : NULL);
+#define WORD(name, max, has)   output_str(o, flow_word(FLOW_COLUMN_##name, r->name, word));
 	put_others(o, r);
 	FLOW_NUMBERS(NUMBER)
 	FLOW_COUNTERS(NUMBER)

@@ -160,19 +160,6 @@ static void refuses_every_cut_before_the_end_of_the_question(void **state)
 	assert_int_equal(dns_parse((const uint8_t *)query, question_end, &m), 0);
 }
 
-static void names_codes(void **state)
-{
-	char text[DNS_CODE_MAX];
-
-	(void)state;
-	assert_string_equal(dns_qtype_text(1, text), "A");
-	assert_string_equal(dns_qtype_text(65, text), "HTTPS");
-	assert_string_equal(dns_qtype_text(65535, text), "TYPE65535");
-	assert_string_equal(dns_rcode_text(0, text), "NOERROR");
-	assert_string_equal(dns_rcode_text(3, text), "NXDOMAIN");
-	assert_string_equal(dns_rcode_text(15, text), "RCODE15");
-}
-
 /* --- streams ------------------------------------------------------------------ */
 
 struct seen {
@@ -301,7 +288,6 @@ int main(void)
 		cmocka_unit_test(says_that_a_name_was_cut),
 		cmocka_unit_test(refuses_compression_and_reserved_labels),
 		cmocka_unit_test(refuses_every_cut_before_the_end_of_the_question),
-		cmocka_unit_test(names_codes),
 		cmocka_unit_test(finds_messages_however_they_are_cut),
 		cmocka_unit_test(skips_what_is_sent_again),
 		cmocka_unit_test(bridges_gaps_inside_of_a_message),

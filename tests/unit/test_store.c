@@ -10,7 +10,7 @@
 #include <signal.h>
 
 #include "collector/detection.h"
-#include "probe/dns.h"
+#include "proto/flow_words.h"
 #include "proto/flow_columns.h"
 #include "proto/frame.h"
 #include "tests/unit/fail_alloc.h"
@@ -399,7 +399,7 @@ static void test_dns_codes_have_the_same_names(void **state)
 {
 	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 53, 1000);
 	struct fixture *f = *state;
-	char text[DNS_CODE_MAX], sql[100];
+	char text[FLOW_WORD_MAX], sql[100];
 
 	(void)strcpy(r.dns_qname, "x");
 	apply_hello(f, 1, 1);
@@ -409,9 +409,9 @@ static void test_dns_codes_have_the_same_names(void **state)
 			       code, code);
 		assert_int_equal(sqlite3_exec(f->outside, sql, NULL, NULL, NULL), SQLITE_OK);
 		sample_assert_text(f->outside, "SELECT dns_qtype FROM flows",
-				   dns_qtype_text(code, text));
+				   flow_word(FLOW_COLUMN_dns_qtype, code, text));
 		sample_assert_text(f->outside, "SELECT dns_rcode FROM flows",
-				   dns_rcode_text(code, text));
+				   flow_word(FLOW_COLUMN_dns_rcode, code, text));
 	}
 }
 

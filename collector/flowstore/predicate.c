@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/flowstore/predicate.h"
+
+#include <string.h>
+
+void predicate_columns(const struct predicate *p, struct flow_columns *columns)
+{
+	switch (p->kind) {
+	case PREDICATE_RANGE:
+	case PREDICATE_BITS:
+	case PREDICATE_PREFIX:
+	case PREDICATE_TEXT:
+		flow_columns_add_needed(columns, p->column);
+		break;
+	default:
+		for (size_t i = 0; i < p->n_children; i++)
+			predicate_columns(&p->children[i], columns);
+		break;
+	}
+}
+
+size_t predicate_depth(const struct predicate *p)
+{
+	size_t deepest = 0;
+
+	for (size_t i = 0; i < p->n_children; i++) {
+		size_t depth = predicate_depth(&p->children[i]);
+
+		deepest = depth > deepest ? depth : deepest;
+	}
+	return deepest + 1;
+}
+
+/* A level of the tree each, what has a value, and what is true of an address. */
+size_t predicate_scratch_bytes(const struct predicate *p, const struct flow_block *b)
+{
+	return (predicate_depth(p) + 1) * b->n_rows + b->n_addrs;
+}
+
+/* --- terms: loops without a branch on a value, of which the compiler makes vectors -- */
+
+static void match_range(const struct predicate *p, const struct flow_block *b, uint8_t *match)
+{
+	bool wide = flow_column_info[p->column].kind == FLOW_U64;
+	uint64_t span = p->high - p->low;
+
+	if (p->low > p->high || (!wide && p->low > UINT32_MAX)) {
+		memset(match, 0, b->n_rows);
+	} else if (wide) {
+		const uint64_t *values = b->column[p->column].u64;
+
+		for (size_t i = 0; i < b->n_rows; i++)
+			match[i] = values[i] - p->low <= span;
+	} else {
+		const uint32_t *values = b->column[p->column].u32;
+		uint32_t low = (uint32_t)p->low;
+		uint32_t span32 = span > UINT32_MAX - low ? UINT32_MAX - low : (uint32_t)span;
+
+		for (size_t i = 0; i < b->n_rows; i++)
+			match[i] = values[i] - low <= span32;
+	}
+}
+
+static void match_bits(const struct predicate *p, const struct flow_block *b, uint8_t *match)
+{
+	if (flow_column_info[p->column].kind == FLOW_U64) {
+		const uint64_t *values = b->column[p->column].u64;
+
+		for (size_t i = 0; i < b->n_rows; i++)
+			match[i] = (values[i] & p->low) == p->high;
+	} else {
+		const uint32_t *values = b->column[p->column].u32;
+
+		for (size_t i = 0; i < b->n_rows; i++)
+			match[i] = (values[i] & p->low) == p->high;
+	}
+}
+
+/* Each address of the block is looked at once, however many rows have it. */
+static void match_prefix(const struct predicate *p, const struct flow_block *b, uint8_t *match,
+			 uint8_t *within)
+{
+	const uint32_t *numbers = b->column[p->column].u32;
+
+	for (size_t i = 0; i < b->n_addrs; i++)
+		within[i] = addr_in_prefix(b->addrs[i], &p->prefix);
+	for (size_t i = 0; i < b->n_rows; i++)
+		match[i] = within[numbers[i]];
+}
+
+static void match_text(const struct predicate *p, const struct flow_block *b, uint8_t *match)
+{
+	const uint32_t *numbers = b->column[p->column].u32;
+	size_t number = 0;
+
+	while (number < b->n_texts && strcmp(b->texts[number], p->text) != 0)
+		number++;
+	if (number == b->n_texts) {
+		memset(match, 0, b->n_rows);
+		return;
+	}
+	for (size_t i = 0; i < b->n_rows; i++)
+		match[i] = numbers[i] == number;
+}
+
+static void match_term(const struct predicate *p, const struct flow_block *b, uint8_t *match,
+		       uint8_t *scratch)
+{
+	uint8_t *has = scratch, *within = scratch + b->n_rows;
+
+	if (p->kind == PREDICATE_RANGE)
+		match_range(p, b, match);
+	else if (p->kind == PREDICATE_BITS)
+		match_bits(p, b, match);
+	else if (p->kind == PREDICATE_PREFIX)
+		match_prefix(p, b, match, within);
+	else
+		match_text(p, b, match);
+	if (!flow_block_has_mask(b, p->column, has))
+		return;
+	for (size_t i = 0; i < b->n_rows; i++)
+		match[i] &= has[i];
+}
+
+/* --- the tree ------------------------------------------------------------------------ */
+
+static void match_all(const struct predicate *p, const struct flow_block *b, uint8_t *match,
+		      uint8_t *scratch)
+{
+	memset(match, 1, b->n_rows);
+	for (size_t c = 0; c < p->n_children; c++) {
+		predicate_match(&p->children[c], b, scratch, scratch + b->n_rows);
+		for (size_t i = 0; i < b->n_rows; i++)
+			match[i] &= scratch[i];
+		if (!memchr(match, 1, b->n_rows))
+			break;
+	}
+}
+
+static void match_any(const struct predicate *p, const struct flow_block *b, uint8_t *match,
+		      uint8_t *scratch)
+{
+	memset(match, 0, b->n_rows);
+	for (size_t c = 0; c < p->n_children; c++) {
+		predicate_match(&p->children[c], b, scratch, scratch + b->n_rows);
+		for (size_t i = 0; i < b->n_rows; i++)
+			match[i] |= scratch[i];
+	}
+}
+
+void predicate_match(const struct predicate *p, const struct flow_block *b, uint8_t *match,
+		     uint8_t *scratch)
+{
+	switch (p->kind) {
+	case PREDICATE_ALL:
+		match_all(p, b, match, scratch);
+		break;
+	case PREDICATE_ANY:
+		match_any(p, b, match, scratch);
+		break;
+	case PREDICATE_NOT:
+		predicate_match(p->children, b, match, scratch);
+		for (size_t i = 0; i < b->n_rows; i++)
+			match[i] ^= 1;
+		break;
+	case PREDICATE_TRUE:
+	case PREDICATE_FALSE:
+		memset(match, p->kind == PREDICATE_TRUE, b->n_rows);
+		break;
+	default:
+		match_term(p, b, match, scratch);
+		break;
+	}
+}
