@@ -61,7 +61,10 @@ enum flow_tunnel {
 	FLOW_TUNNEL_MAX,
 };
 
-/* One direction, the part that every packet touches. Counters run since the flow began. */
+/*
+ * One direction, the part that every packet touches. Counters run since the flow
+ * began. The first five fields are those of struct flow_lane.
+ */
 struct flow_half {
 	__u64 packets; /* wire packets: a GSO packet counts as its segments */
 	__u64 bytes;   /* wire bytes, L2 headers included */
@@ -73,16 +76,32 @@ struct flow_half {
 	 * FLOW_TAKEOVER_NS.
 	 */
 	__u32 iface;
+	__u32 asked_at;	  /* of the initiator: last payload without an answer, ns >> 10 | 1; 0: none
+			   */
 	__u32 tcp_flags;  /* OR of all seen: FIN 1, SYN 2, ... CWR 128, NS 256 */
 	__u32 seq_end;	  /* highest sequence number seen, plus one */
 	__u32 ack;	  /* last acknowledgement that this side sent */
 	__u32 sample_seq; /* RTT sample in flight: what acknowledges it (ICMP: echo sequence) */
 	__u32 sample_ts;  /* its TCP timestamp, 0: none */
-	__u64 sample_ns;  /* when it left, 0: none in flight */
-	__u32 asked_us;	  /* of the initiator: last payload without an answer, us | 1; 0: none */
 	__u16 window;	  /* as last advertised, unscaled */
 	__u16 mss;	  /* from its SYN, 0: none seen */
+	__u64 sample_ns;  /* when it left, 0: none in flight */
 };
+
+/*
+ * What the CPUs other than the one at home (flow_slot.home) count of a direction,
+ * on a cache line of its own: two CPUs in one flow took 2.7 times as long for a
+ * packet when they had to pass one line to and fro. All counts of a direction
+ * are those of its half and its lane together; the probe reads both if
+ * FLOW_SPREAD is set.
+ */
+struct flow_lane {
+	__u64 packets, bytes, last_ns;
+	__u32 iface, asked_at;
+};
+
+/* A home that is silent for so long has lost its flow to the CPU that has it now. */
+#define FLOW_REHOME_NS 100000000ull
 
 enum flow_state {
 	FLOW_SYN_SEEN = 1 << 0,	      /* initiator is known, not only assumed */
@@ -94,8 +113,9 @@ enum flow_state {
 	FLOW_SEQ_A = 1 << 6, /* half[0].seq_end is valid */
 	FLOW_SEQ_B = 1 << 7,
 	FLOW_SYNACK_SEEN = 1 << 8,
-	FLOW_HELLO = 1 << 9,  /* hello_end is set: segments before it are copied */
-	FLOW_LIVE = 1u << 31, /* the slot holds a flow: set last when it is made */
+	FLOW_HELLO = 1 << 9,   /* hello_end is set: segments before it are copied */
+	FLOW_SPREAD = 1 << 10, /* another CPU than the one at home has counted */
+	FLOW_LIVE = 1u << 31,  /* the slot holds a flow: set last when it is made */
 };
 
 /*
@@ -109,8 +129,10 @@ struct flow_slot {
 	struct flow_key key;
 	__u32 state; /* enum flow_state bits */
 	__u64 first_ns;
-	__u32 place;	 /* bucket << FLOW_WAY_BITS | way: where the index has it */
-	__u32 initiator; /* which half opened: 0 (a to b) or 1 */
+	__u32 place;	/* bucket << FLOW_WAY_BITS | way: where the index has it */
+	__u8 initiator; /* which half opened: 0 (a to b) or 1 */
+	__u8 sampling;	/* bit i: half[i].sample_ns may be set, worth a look at its line */
+	__u8 home[2];	/* the CPU, as FLOW_CPU(), that counts in half[i]; 0: none yet */
 
 	struct flow_half half[2]; /* [0] a to b, [1] b to a */
 
@@ -164,7 +186,11 @@ struct flow_perf {
 	struct flow_perf_half half[2];
 	struct flow_outer outer; /* key.tunnel != 0 */
 	__u64 zero[3];
+	struct flow_lane lane[2];
 };
+
+/* CPUs that are 128 apart share a number: nothing is lost, they only share a line. */
+#define FLOW_CPU(cpu) ((__u8)(((cpu)&127) + 1))
 
 /*
  * The index: FLOW_WAYS entries a bucket, one cache line. tag 0 is empty. A
@@ -272,7 +298,13 @@ _Static_assert(sizeof(struct flow_key) == 44, "flow_key changed size");
 _Static_assert(sizeof(struct flow_half) == 64, "flow_half changed size");
 _Static_assert(sizeof(struct flow_slot) == 256, "flow_slot changed size");
 _Static_assert(sizeof(struct flow_perf_half) == 96, "flow_perf_half changed size");
-_Static_assert(sizeof(struct flow_perf) == 256, "flow_perf changed size");
+_Static_assert(sizeof(struct flow_lane) == 32, "flow_lane changed size");
+_Static_assert(__builtin_offsetof(struct flow_half, last_ns) ==
+			       __builtin_offsetof(struct flow_lane, last_ns) &&
+		       __builtin_offsetof(struct flow_half, asked_at) ==
+			       __builtin_offsetof(struct flow_lane, asked_at),
+	       "a half does not begin as a lane");
+_Static_assert(sizeof(struct flow_perf) == 320, "flow_perf changed size");
 _Static_assert(sizeof(struct flow_bucket) == 64, "flow_bucket changed size");
 _Static_assert(sizeof(struct flow_payload) == 72 + PAYLOAD_BYTES, "flow_payload changed size");
 _Static_assert(sizeof(struct flow_totals) == 24, "flow_totals changed size");

@@ -32,6 +32,7 @@ struct flow_seen {
 	__u64 bytes;   /* on the wire */
 	__u32 packets; /* on the wire */
 	__u32 iface;   /* as flow_half.iface */
+	__u8 cpu;      /* FLOW_CPU() */
 };
 
 enum flow_update_result {
@@ -44,6 +45,8 @@ struct flow_side {
 	struct flow_slot *slot;
 	struct flow_half *half, *other;
 	struct flow_perf_half *perf, *other_perf;
+	struct flow_lane *lane, *other_lane;
+	__u8 sampling; /* the bit of this direction */
 };
 
 static __always_inline void flow_set(struct flow_slot *s, __u32 bits)
@@ -93,15 +96,21 @@ static __always_inline void flow_tcp_ack(const struct flow_side *f, const struct
 	struct flow_half *sender = f->other;
 	bool covers;
 
-	if (!sender->sample_ns)
+	if (!(f->slot->sampling & ~f->sampling))
+		return; /* nearly always: spares us the line of the other direction */
+	if (!sender->sample_ns) {
+		f->slot->sampling &= f->sampling;
 		return;
+	}
 	covers = (__s32)(p->tcp_ack - sender->sample_seq) >= 0;
 	if (sender->sample_ts && p->tcp_ts_echo)
 		covers = covers && p->tcp_ts_echo == sender->sample_ts;
 	if (covers)
 		flow_rtt_sample(f->other_perf, flow_us(sender->sample_ns, seen->now_ns));
-	if ((__s32)(p->tcp_ack - sender->sample_seq) >= 0)
+	if ((__s32)(p->tcp_ack - sender->sample_seq) >= 0) {
 		sender->sample_ns = 0;
+		f->slot->sampling &= f->sampling;
+	}
 }
 
 /* The same acknowledgement again, with nothing else in it (RFC 5681 section 2). */
@@ -196,10 +205,11 @@ static __always_inline void flow_tcp_sequence(const struct flow_side *f, const s
 		flow_tcp_odd_sequence(f, p, seen, end);
 		return;
 	}
-	if (p->rest && !f->half->sample_ns) {
+	if (p->rest && (!f->half->sample_ns || !(f->slot->sampling & f->sampling))) {
 		f->half->sample_seq = end;
 		f->half->sample_ts = p->tcp_ts;
 		f->half->sample_ns = seen->now_ns;
+		f->slot->sampling |= f->sampling;
 	}
 }
 
@@ -251,7 +261,8 @@ static __always_inline void flow_tcp_flags(const struct flow_side *f, const stru
 {
 	if ((f->half->tcp_flags & p->tcp_flags) != p->tcp_flags)
 		__sync_fetch_and_or(&f->half->tcp_flags, p->tcp_flags);
-	if (p->tcp_flags & TCP_SYN || !(f->slot->state & FLOW_HANDSHAKE_DONE))
+	if (p->tcp_flags & TCP_SYN ||
+	    (f->slot->state & (FLOW_SYNACK_SEEN | FLOW_HANDSHAKE_DONE)) == FLOW_SYNACK_SEEN)
 		flow_tcp_handshake(f->slot, p, now_ns);
 	if (p->tcp_mss)
 		f->half->mss = p->tcp_mss;
@@ -279,27 +290,45 @@ static __always_inline void flow_tcp(const struct flow_side *f, const struct pac
 
 /* --- all protocols ------------------------------------------------------------- */
 
+#define ASKED_NS(asked_at) ((__u64)(asked_at) << 10)
+
+static __always_inline bool flow_is_payload(const struct packet *p)
+{
+	return p->rest && p->fragment < PARSE_TINY_FRAGMENT &&
+	       (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP);
+}
+
 /*
- * Last byte asked to first byte answered, up to 71 minutes: times are us in 32
- * bits, in the line that the packet has touched anyway.
+ * Last byte asked to first byte answered, up to 73 minutes: when it was asked is
+ * in units of 1,024 ns in 32 bits, in a line that the packet has touched anyway
+ * (flow_count()).
  */
-static __always_inline void flow_response(const struct flow_side *f, const struct packet *p,
-					  __u64 now_ns)
+static __always_inline __u32 flow_asked_at(const struct flow_seen *seen)
+{
+	return seen->now_ns >> 10 | 1;
+}
+
+/* A payload of the other side. */
+static __always_inline void flow_response(const struct flow_side *f, const struct flow_seen *seen)
 {
 	struct flow_slot *s = f->slot;
-	__u32 now_us = now_ns / 1000, us;
+	__u32 asked_at = f->other->asked_at, us;
 
-	if (p->dir == s->initiator) {
-		f->half->asked_us = now_us | 1;
-	} else if (f->other->asked_us) {
-		us = (now_us | 1) - f->other->asked_us;
-		us = us ? us : 1;
-		s->responses++;
-		s->response_sum_us += us;
-		if (us > s->response_max_us)
-			s->response_max_us = us;
-		f->other->asked_us = 0;
+	f->other->asked_at = 0;
+	if (s->state & FLOW_SPREAD) { /* whichever was later */
+		__u32 lane_at = f->other_lane->asked_at;
+
+		if (lane_at && (!asked_at || (__s32)(lane_at - asked_at) > 0))
+			asked_at = lane_at;
+		f->other_lane->asked_at = 0;
 	}
+	if (!asked_at)
+		return;
+	us = flow_us(0, ASKED_NS(flow_asked_at(seen) - asked_at));
+	s->responses++;
+	s->response_sum_us += us;
+	if (us > s->response_max_us)
+		s->response_max_us = us;
 }
 
 /* An echo request waits for the reply with its sequence number. */
@@ -315,6 +344,66 @@ static __always_inline void flow_echo(const struct flow_side *f, const struct pa
 	}
 }
 
+/* --- counting ------------------------------------------------------------------ */
+
+/*
+ * Whether this direction is counted where the packet is seen: a packet met again
+ * elsewhere is not, unless the place has been silent. here is the lane of this
+ * CPU; other, NULL if nobody has used it, the rest of the direction.
+ */
+static __always_inline bool flow_is_place(struct flow_lane *here, struct flow_lane *other,
+					  const struct flow_seen *seen)
+{
+	__u64 last_ns = here->last_ns;
+	bool known = here->last_ns;
+
+	if (here->iface == seen->iface)
+		return true;
+	if (other && other->last_ns) {
+		if (!known && other->iface == seen->iface) {
+			here->iface = seen->iface;
+			return true;
+		}
+		if (other->last_ns > last_ns)
+			last_ns = other->last_ns;
+	}
+	if (last_ns && (__s64)(seen->now_ns - last_ns) < (__s64)FLOW_TAKEOVER_NS)
+		return false;
+	here->iface = seen->iface;
+	if (other)
+		other->iface = seen->iface;
+	return true;
+}
+
+static __always_inline enum flow_update_result
+flow_count(struct flow_lane *here, struct flow_lane *other, const struct flow_seen *seen, bool asks)
+{
+	if (here->iface != seen->iface && !flow_is_place(here, other, seen))
+		return FLOW_ELSEWHERE;
+	__sync_fetch_and_add(&here->packets, seen->packets);
+	__sync_fetch_and_add(&here->bytes, seen->bytes);
+	here->last_ns = seen->now_ns;
+	if (asks)
+		here->asked_at = flow_asked_at(seen);
+	return FLOW_COUNTED;
+}
+
+/* On another CPU than the direction's: into its lane, which may become the home in time. */
+static __always_inline enum flow_update_result flow_count_away(const struct flow_side *f,
+							       const struct packet *p,
+							       const struct flow_seen *seen,
+							       bool asks)
+{
+	enum flow_update_result res;
+
+	flow_set(f->slot, FLOW_SPREAD);
+	res = flow_count(f->lane, (struct flow_lane *)f->half, seen, asks);
+	if ((f->lane->packets & 0xff) < seen->packets &&
+	    (__s64)(seen->now_ns - f->half->last_ns) > (__s64)FLOW_REHOME_NS)
+		f->slot->home[p->dir & 1] = seen->cpu;
+	return res;
+}
+
 static __always_inline enum flow_update_result flow_update(struct flow_slot *s,
 							   struct flow_perf *perf,
 							   const struct packet *p,
@@ -326,17 +415,23 @@ static __always_inline enum flow_update_result flow_update(struct flow_slot *s,
 		.other = p->dir ? &s->half[0] : &s->half[1],
 		.perf = p->dir ? &perf->half[1] : &perf->half[0],
 		.other_perf = p->dir ? &perf->half[0] : &perf->half[1],
+		.lane = p->dir ? &perf->lane[1] : &perf->lane[0],
+		.other_lane = p->dir ? &perf->lane[0] : &perf->lane[1],
+		.sampling = p->dir ? 2 : 1,
 	};
+	__u8 home = s->home[p->dir & 1];
+	bool payload = flow_is_payload(p), asks = payload && p->dir == s->initiator;
+	enum flow_update_result res;
 
-	if (f.half->iface != seen->iface) {
-		if (f.half->last_ns &&
-		    (__s64)(seen->now_ns - f.half->last_ns) < (__s64)FLOW_TAKEOVER_NS)
-			return FLOW_ELSEWHERE;
-		f.half->iface = seen->iface;
-	}
-	__sync_fetch_and_add(&f.half->packets, seen->packets);
-	__sync_fetch_and_add(&f.half->bytes, seen->bytes);
-	f.half->last_ns = seen->now_ns;
+	if (!home)
+		home = s->home[p->dir & 1] = seen->cpu;
+	if (home == seen->cpu)
+		res = flow_count((struct flow_lane *)f.half, s->state & FLOW_SPREAD ? f.lane : NULL,
+				 seen, asks);
+	else
+		res = flow_count_away(&f, p, seen, asks);
+	if (res != FLOW_COUNTED)
+		return res;
 	if (p->ecn_ce)
 		__sync_fetch_and_add(&f.perf->ce_pkts, seen->packets);
 	if (p->fragment >= PARSE_TINY_FRAGMENT)
@@ -345,8 +440,8 @@ static __always_inline enum flow_update_result flow_update(struct flow_slot *s,
 		flow_tcp(&f, p, seen);
 	else if (p->query)
 		flow_echo(&f, p, seen->now_ns);
-	if (p->rest && (p->key.proto == IPPROTO_TCP || p->key.proto == IPPROTO_UDP))
-		flow_response(&f, p, seen->now_ns);
+	if (payload && p->dir != s->initiator)
+		flow_response(&f, seen);
 	return FLOW_COUNTED;
 }
 

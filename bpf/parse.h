@@ -212,11 +212,11 @@ static __always_inline enum parse_result parse_link(const struct parse_input *in
 
 static __always_inline void parse_map_v4(__u8 dst[16], __be32 v4)
 {
-	__u32 *word = (__u32 *)dst; /* the key is 8-aligned */
+	__u64 *word = (__u64 *)dst; /* the key is 8-aligned */
 
-	word[0] = word[1] = 0;
-	word[2] = bpf_htonl(0xffff);
-	word[3] = v4;
+	/* As it is read again: a load of two smaller stores would wait for both. */
+	word[0] = 0;
+	word[1] = bpf_cpu_to_be64(0xffff00000000ull | bpf_ntohl(v4));
 }
 
 static __always_inline enum parse_fragment parse_fragment_of(__be16 offset, __be16 more)

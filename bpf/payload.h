@@ -41,18 +41,18 @@ static __always_inline bool payload_is_quic(const struct packet *p, const __u8 h
 	       (head[0] & 0xf0) == 0xc0;
 }
 
-/* Cheap: whether the head has to be looked at. */
-static __always_inline bool payload_possible(const struct packet *p, const struct flow_slot *s)
+/* Cheap: whether the head has to be looked at. packets: of this direction, on this CPU. */
+static __always_inline bool payload_possible(const struct packet *p, const struct flow_slot *s,
+					     __u64 packets)
 {
 	if (!p->rest || p->fragment == PARSE_LATER_FRAGMENT)
 		return false;
 	if (payload_is_dns(p))
 		return p->key.proto == IPPROTO_UDP || p->key.proto == IPPROTO_TCP;
 	if (p->key.proto == IPPROTO_UDP)
-		return p->rest >= QUIC_MIN_BYTES && s->half[p->dir & 1].packets <= 4;
+		return p->rest >= QUIC_MIN_BYTES && packets <= 4;
 	/* The first data of a connection, or the rest of a hello. */
-	return p->key.proto == IPPROTO_TCP &&
-	       (s->state & FLOW_HELLO || s->half[p->dir & 1].packets <= 6);
+	return p->key.proto == IPPROTO_TCP && (s->state & FLOW_HELLO || packets <= 6);
 }
 
 /* The kind, or -1. Follows a ClientHello over its segments. */

@@ -200,6 +200,14 @@ static __always_inline void note_outer(struct flow_perf *p, const struct event *
 		p->outer = ev->outer;
 }
 
+static __always_inline __u64 packets_here(const struct flow_slot *slot, const struct flow_perf *p,
+					  const struct event *ev)
+{
+	__u32 dir = ev->packet.dir & 1;
+
+	return slot->home[dir] == ev->seen.cpu ? slot->half[dir].packets : p->lane[dir].packets;
+}
+
 /* Counts the packet in its flow. Returns whether its payload may be of interest. */
 static __always_inline bool count_flow(struct flow_counters *cnt, struct event *ev)
 {
@@ -219,7 +227,7 @@ static __always_inline bool count_flow(struct flow_counters *cnt, struct event *
 		cnt->n[FLOW_CNT_SEEN_ELSEWHERE] += ev->seen.packets;
 		return false;
 	}
-	return copy_payloads && payload_possible(&ev->packet, slot);
+	return copy_payloads && payload_possible(&ev->packet, slot, packets_here(slot, p, ev));
 }
 
 /*
@@ -241,6 +249,7 @@ static __always_inline bool account(struct event *ev)
 	if (ev->packet.fragment)
 		(void)join_fragments(ev);
 	ev->seen.now_ns = now_ns();
+	ev->seen.cpu = FLOW_CPU(bpf_get_smp_processor_id());
 	return count_flow(cnt, ev);
 }
 

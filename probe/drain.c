@@ -169,8 +169,10 @@ static void take_out(struct drain *d)
 	drain_payloads(d); /* nothing of these flows comes after this */
 	for (uint32_t i = 0; i < d->n_endings; i++) {
 		uint32_t index = d->endings[i].index;
-		struct flow_view v = {index, &d->kernel->slots[index], &d->kernel->perf[index]};
+		struct flow_slot last;
+		struct flow_view v = {index, &last, &d->kernel->perf[index]};
 
+		flow_slot_read(&d->kernel->slots[index], v.perf, &last);
 		report(d, &v, d->endings[i].reason);
 		give_back(d->kernel, index);
 	}
@@ -215,7 +217,7 @@ static void read_flows(struct drain *d, enum drain_scope scope)
 
 		if (!(__atomic_load_n(&v.slot->state, __ATOMIC_ACQUIRE) & FLOW_LIVE))
 			continue;
-		copy = *v.slot; /* the programs go on: one look for all decisions */
+		flow_slot_read(v.slot, v.perf, &copy); /* one look for all decisions */
 		v.slot = &copy;
 		look_at(d, &v, scope);
 		d->stats.flows++;

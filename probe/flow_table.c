@@ -64,6 +64,25 @@ void flow_table_free(struct flow_table *t)
 	free(t);
 }
 
+void flow_slot_read(const struct flow_slot *slot, const struct flow_perf *perf,
+		    struct flow_slot *ret)
+{
+	*ret = *slot;
+	if (!(ret->state & FLOW_SPREAD))
+		return;
+	for (int i = 0; i < 2; i++) {
+		struct flow_lane lane = perf->lane[i];
+		struct flow_half *half = &ret->half[i];
+
+		half->packets += lane.packets;
+		half->bytes += lane.bytes;
+		if (lane.last_ns <= half->last_ns)
+			continue;
+		half->last_ns = lane.last_ns;
+		half->iface = lane.iface;
+	}
+}
+
 /* --- when ------------------------------------------------------------------- */
 
 /* A slot that was opened a moment ago may not have its first packet yet. */

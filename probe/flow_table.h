@@ -41,12 +41,19 @@ struct flow_now {
 	uint64_t real_offset_ns; /* Unix time minus CLOCK_MONOTONIC */
 };
 
-/* A slot as it was read, with its number. perf may still change: it is copied field by field. */
+/* A slot as flow_slot_read() gives it, with its number. perf may still change: it is copied field by field. */
 struct flow_view {
 	uint32_t index;
 	const struct flow_slot *slot;
 	const struct flow_perf *perf;
 };
+
+/*
+ * Copies a slot with what other CPUs have counted beside it (struct flow_lane):
+ * the only way to read counts. The programs may go on meanwhile.
+ */
+void flow_slot_read(const struct flow_slot *slot, const struct flow_perf *perf,
+		    struct flow_slot *ret);
 
 /* Returns -ENOMEM. */
 int flow_table_new(const struct flow_table_config *config, struct flow_table **ret);

@@ -12,11 +12,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "probe/flow_table.h"
 #include "weir.skel.h"
 
-#define MAX_CPUS 1024
+#define MAX_CPUS       1024
+#define CLOCK_BEGIN_NS 1000000000000ull
 
-static int setup_with(void **state, unsigned n_buckets)
+static int setup_with(void **state, unsigned n_buckets, bool clocked)
 {
 	struct weir_bpf *w = weir_bpf__open();
 	struct flow_free_ring ring = {.tail = HARNESS_SLOTS};
@@ -30,6 +32,8 @@ static int setup_with(void **state, unsigned n_buckets)
 	w->rodata->slot_mask = HARNESS_SLOTS - 1;
 	w->rodata->bucket_mask = n_buckets - 1;
 	w->rodata->hash_seed = 0x77656972;
+	w->rodata->replaying = clocked;
+	w->bss->replay.now_ns = CLOCK_BEGIN_NS;
 	assert_int_equal(weir_bpf__load(w), 0);
 	assert_int_equal(bpf_map_update_elem(bpf_map__fd(w->maps.free_ring), &at, &ring, 0), 0);
 	for (__u32 i = 0; i < HARNESS_SLOTS; i++) {
@@ -44,12 +48,23 @@ static int setup_with(void **state, unsigned n_buckets)
 
 int harness_setup(void **state)
 {
-	return setup_with(state, HARNESS_SLOTS / 2);
+	return setup_with(state, HARNESS_SLOTS / 2, false);
+}
+
+int harness_setup_clocked(void **state)
+{
+	return setup_with(state, HARNESS_SLOTS / 2, true);
+}
+
+void harness_wait(struct weir_bpf *w, uint64_t us)
+{
+	assert_true(w->rodata->replaying);
+	w->bss->replay.now_ns += us * 1000;
 }
 
 int harness_setup_crowded(void **state)
 {
-	return setup_with(state, HARNESS_SLOTS / 8);
+	return setup_with(state, HARNESS_SLOTS / 8, false);
 }
 
 struct flow_counters read_counters(struct weir_bpf *w)
@@ -80,10 +95,13 @@ struct flow_totals read_catch_all(struct weir_bpf *w, uint32_t hook)
 
 static struct flow_slot read_slot(struct weir_bpf *w, __u32 i)
 {
-	struct flow_slot slot;
+	struct flow_slot slot, whole;
+	struct flow_perf perf;
 
 	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(w->maps.slots), &i, &slot), 0);
-	return slot;
+	assert_int_equal(bpf_map_lookup_elem(bpf_map__fd(w->maps.perf), &i, &perf), 0);
+	flow_slot_read(&slot, &perf, &whole); /* the test may have moved to another CPU */
+	return whole;
 }
 
 struct flow_sums sum_flows(struct weir_bpf *w)

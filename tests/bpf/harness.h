@@ -30,8 +30,14 @@ struct weir_bpf;
 int harness_setup(void **state);
 /* With eight slots for each bucket, which has seven ways. */
 int harness_setup_crowded(void **state);
+/* With a clock of its own, which stands still but for harness_wait(). */
+int harness_setup_clocked(void **state);
 int harness_teardown(void **state);
+#define harness_clocked_test(f)                                                                    \
+	cmocka_unit_test_setup_teardown(f, harness_setup_clocked, harness_teardown)
 #define harness_test(f) cmocka_unit_test_setup_teardown(f, harness_setup, harness_teardown)
+
+void harness_wait(struct weir_bpf *w, uint64_t us);
 
 void run_xdp(struct weir_bpf *w, const struct craft *c);
 void run_tc(struct bpf_program *prog, const struct craft *c, uint32_t gso_size, uint32_t gso_segs);

@@ -33,6 +33,7 @@ struct fixture {
 	struct drain *drain;
 	struct flow_record record; /* the last one */
 	unsigned records;
+	struct flow_now now; /* of programs and drain */
 };
 
 static void on_record(const struct flow_record *r, const struct flow_view *v, void *arg)
@@ -58,7 +59,8 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	assert_non_null(f);
-	assert_int_equal(datapath_open(HARNESS_SLOTS, &f->datapath), 0);
+	f->now = (struct flow_now){.mono_ns = 1000000000000, .real_offset_ns = 1700000000000000000};
+	assert_int_equal(datapath_open_replay(HARNESS_SLOTS, &f->datapath), 0);
 	assert_int_equal(drain_new(f->datapath, &config, on_record, f, &f->drain), 0);
 	*state = f;
 	return 0;
@@ -76,11 +78,9 @@ static int teardown(void **state)
 
 static void receive(struct fixture *f, const struct craft *c)
 {
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = c->data, .data_size_in = (__u32)c->len,
-		    .repeat = 1);
+	const struct flow_replay packet = {f->now.mono_ns, (uint32_t)c->len, (uint32_t)c->len};
 
-	assert_int_equal(bpf_prog_test_run_opts(datapath_prog_fd(f->datapath, DATAPATH_XDP), &opts),
-			 0);
+	assert_int_equal(datapath_replay(f->datapath, &packet, c->data, c->len), 0);
 }
 
 static void receive_echo(struct fixture *f, const char *src, const char *dst, uint8_t type)
@@ -94,18 +94,23 @@ static void receive_echo(struct fixture *f, const char *src, const char *dst, ui
 	receive(f, &c);
 }
 
+static void wait_us(struct fixture *f, uint64_t us)
+{
+	f->now.mono_ns += us * 1000;
+}
+
 /* A request, and after that time the reply. */
-static void ping(struct fixture *f, useconds_t us)
+static void ping(struct fixture *f, uint64_t us)
 {
 	receive_echo(f, A, B, ECHO_REQUEST);
-	usleep(us);
+	wait_us(f, us);
 	receive_echo(f, B, A, ECHO_REPLY);
 }
 
 static void next_record(struct fixture *f, enum drain_scope scope)
 {
 	f->records = 0;
-	assert_int_equal(drain_run(f->drain, scope), 0);
+	assert_int_equal(drain_run_at(f->drain, scope, &f->now), 0);
 	assert_int_equal(f->records, 1);
 }
 
@@ -120,8 +125,8 @@ static void extremes_are_those_of_the_interval(void **state)
 	next_record(f, DRAIN_EVERY);
 	assert_int_equal(r->packets, 2);
 	assert_int_equal(r->data_rtt_samples, 2);
-	assert_true(r->data_rtt_max_us >= SLOW_US);
-	assert_true(r->data_rtt_min_us < SLOW_US);
+	assert_int_equal(r->data_rtt_max_us, SLOW_US);
+	assert_int_equal(r->data_rtt_min_us, 1);
 
 	next_record(f, DRAIN_EVERY);
 	assert_int_equal(r->packets | r->data_rtt_samples | r->data_rtt_max_us, 0);
@@ -129,12 +134,12 @@ static void extremes_are_those_of_the_interval(void **state)
 	ping(f, 0);
 	next_record(f, DRAIN_EVERY);
 	assert_int_equal(r->data_rtt_samples, 1);
-	assert_in_range(r->data_rtt_max_us, 1, SLOW_US - 1);
+	assert_int_equal(r->data_rtt_max_us, 1);
 
 	ping(f, SLOW_US);
 	next_record(f, DRAIN_FINAL);
 	assert_int_equal(r->data_rtt_samples, 1);
-	assert_true(r->data_rtt_min_us >= SLOW_US);
+	assert_int_equal(r->data_rtt_min_us, SLOW_US);
 	assert_int_equal(r->total_packets, 4);
 	assert_int_equal(r->end_reason, FLOW_END_FORCED);
 }
@@ -151,16 +156,16 @@ static void answers_as_well(void **state)
 	const struct flow_record *r = &f->record;
 
 	receive(f, &packets[0]);
-	usleep(SLOW_US);
+	wait_us(f, SLOW_US);
 	receive(f, &packets[1]);
 	next_record(f, DRAIN_EVERY);
 	assert_int_equal(r->responses, 1);
-	assert_true(r->response_max_us >= SLOW_US);
+	assert_in_range(r->response_max_us, SLOW_US - 2, SLOW_US + 2); /* in 1,024 ns */
 	receive(f, &packets[2]);
 	receive(f, &packets[3]);
 	next_record(f, DRAIN_EVERY);
 	assert_int_equal(r->responses, 1);
-	assert_in_range(r->response_max_us, 1, SLOW_US - 1);
+	assert_int_equal(r->response_max_us, 1);
 	assert_int_equal(r->verdict, FLOW_VERDICT_ESTABLISHED);
 }
 

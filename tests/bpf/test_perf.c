@@ -39,12 +39,12 @@ static void test_rtt_from_sequence_and_ack(void **state)
 	struct flow_perf_half p;
 
 	from_a(*state, ACK, 1000, 1, 100);
-	usleep(SLEEP_US);
+	harness_wait(*state, SLEEP_US);
 	from_a(*state, ACK, 1100, 1, 100); /* one sample in flight: not this one */
 	from_b(*state, ACK, 1, 1100, 0);
 	p = only_flow(*state).perf.half[0];
 	assert_int_equal(p.rtt_count, 1);
-	assert_in_range(p.rtt_min_us, SLEEP_US, 20 * SLEEP_US);
+	assert_int_equal(p.rtt_min_us, SLEEP_US);
 	assert_int_equal(p.rtt_min_us, p.rtt_max_us);
 	assert_int_equal(p.rtt_sum_us, p.rtt_min_us);
 	assert_int_equal(p.rtt_hist[0], 0);
@@ -79,19 +79,19 @@ static void test_timestamps_tell_which_was_acknowledged(void **state)
 	struct craft_tcp answer = {2, 1, ACK, 1, 1100, 0, WINDOW, 0, 7, 501};
 
 	from_a_at(*state, 1000, 500, 100);
-	usleep(SLEEP_US);
+	harness_wait(*state, SLEEP_US);
 	from_a_at(*state, 1000, 501, 100);
 	send_tcp(*state, B, A, &answer); /* echoes the second: no time for the first */
 	assert_int_equal(only_flow(*state).perf.half[0].rtt_count, 0);
 
 	from_a_at(*state, 1100, 600, 100);
 	from_a_at(*state, 1100, 601, 100);
-	usleep(SLEEP_US);
+	harness_wait(*state, SLEEP_US);
 	answer.ack = 1200;
 	answer.ts_echo = 600; /* the first arrived after all */
 	send_tcp(*state, B, A, &answer);
 	assert_int_equal(only_flow(*state).perf.half[0].rtt_count, 1);
-	assert_in_range(only_flow(*state).perf.half[0].rtt_min_us, SLEEP_US, 20 * SLEEP_US);
+	assert_int_equal(only_flow(*state).perf.half[0].rtt_min_us, SLEEP_US);
 }
 
 static void test_retransmissions(void **state)
@@ -125,7 +125,7 @@ static void test_late_is_not_retransmitted(void **state)
 	p = only_flow(*state).perf.half[0];
 	assert_int_equal(p.retrans_pkts, 0);
 	assert_int_equal(p.ooo_pkts, 1);
-	usleep(20000);
+	harness_wait(*state, 20000);
 	from_a(*state, ACK, 1200, 1, 100); /* lost, sent again */
 	p = only_flow(*state).perf.half[0];
 	assert_int_equal(p.retrans_pkts, 1);
@@ -139,13 +139,13 @@ static void test_the_handshake_bounds_lateness(void **state)
 	struct flow_perf_half p;
 
 	from_a(*state, SYN, 999, 0, 0);
-	usleep(30000);
+	harness_wait(*state, 30000);
 	from_b(*state, SYN | ACK, 0, 1000, 0);
 	from_a(*state, ACK, 1000, 1, 0);
 	from_a(*state, ACK, 1100, 1, 100); /* 1000..1100 missing */
-	usleep(10000);
+	harness_wait(*state, 10000);
 	from_a(*state, ACK, 1000, 1, 50);
-	usleep(30000);
+	harness_wait(*state, 30000);
 	from_a(*state, ACK, 1050, 1, 50);
 	p = only_flow(*state).perf.half[0];
 	assert_int_equal(p.ooo_pkts, 1);
@@ -157,19 +157,19 @@ static void test_handshake_of_the_last_syn(void **state)
 	struct flow_slot s;
 
 	from_a(*state, SYN, 999, 0, 0);
-	usleep(30000);
+	harness_wait(*state, 30000);
 	from_a(*state, SYN, 999, 0, 0);
-	usleep(SLEEP_US);
+	harness_wait(*state, SLEEP_US);
 	from_b(*state, SYN | ACK, 0, 1000, 0);
-	usleep(30000);
+	harness_wait(*state, 30000);
 	from_a(*state, SYN, 999, 0, 0);	       /* crosses the answer */
 	from_b(*state, SYN | ACK, 0, 1000, 0); /* and brings another */
-	usleep(30000);
+	harness_wait(*state, 30000);
 	from_b(*state, SYN | ACK, 0, 1000, 0); /* repeated */
 	from_a(*state, ACK, 1000, 1, 0);
 	s = only_flow(*state).slot;
-	assert_in_range(s.rtt_server_us, 1, 29999);
-	assert_in_range(s.rtt_client_us, 1, 29999);
+	assert_int_equal(s.rtt_server_us, 1); /* at once after the SYN that crossed */
+	assert_int_equal(s.rtt_client_us, 1);
 
 	from_b(*state, SYN | ACK, 0, 1000, 0); /* too late to count */
 	assert_int_equal(only_flow(*state).slot.rtt_server_us, s.rtt_server_us);
@@ -242,15 +242,15 @@ static void test_response_time(void **state)
 	struct flow_slot s;
 
 	from_a(*state, ACK | PSH, 1000, 1, 50);
-	usleep(SLEEP_US);
+	harness_wait(*state, SLEEP_US);
 	from_a(*state, ACK | PSH, 1050, 1, 50); /* the request's last byte counts */
-	usleep(SLEEP_US);
+	harness_wait(*state, SLEEP_US);
 	from_b(*state, ACK, 1, 1100, 0); /* an acknowledgement is no answer */
 	from_b(*state, ACK | PSH, 1, 1100, 80);
 	from_b(*state, ACK | PSH, 81, 1100, 80);
 	s = only_flow(*state).slot;
 	assert_int_equal(s.responses, 1);
-	assert_in_range(s.response_sum_us, SLEEP_US, 2 * SLEEP_US);
+	assert_in_range(s.response_sum_us, SLEEP_US - 2, SLEEP_US + 2); /* in 1,024 ns */
 	assert_int_equal(s.response_max_us, s.response_sum_us);
 }
 
@@ -283,33 +283,33 @@ static void test_echo_round_trip(void **state)
 	struct flow_perf_half p;
 
 	send_echo(*state, false, 1);
-	usleep(SLEEP_US);
+	harness_wait(*state, SLEEP_US);
 	send_echo(*state, true, 1);
 	send_echo(*state, false, 2);
 	send_echo(*state, true, 1); /* a duplicate answers nothing */
 	p = only_flow(*state).perf.half[0];
 	assert_int_equal(p.rtt_count, 1);
-	assert_in_range(p.rtt_min_us, SLEEP_US, 20 * SLEEP_US);
+	assert_int_equal(p.rtt_min_us, SLEEP_US);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		harness_test(test_rtt_from_sequence_and_ack),
-		harness_test(test_no_rtt_across_a_retransmission),
-		harness_test(test_timestamps_tell_which_was_acknowledged),
-		harness_test(test_retransmissions),
-		harness_test(test_late_is_not_retransmitted),
-		harness_test(test_the_handshake_bounds_lateness),
-		harness_test(test_handshake_of_the_last_syn),
-		harness_test(test_no_handshake_from_a_reordered_syn),
-		harness_test(test_repeated_syn_is_retransmitted),
-		harness_test(test_duplicate_acks),
-		harness_test(test_zero_windows),
-		harness_test(test_mss_of_each_side),
-		harness_test(test_response_time),
-		harness_test(test_congestion_marks),
-		harness_test(test_echo_round_trip),
+		harness_clocked_test(test_rtt_from_sequence_and_ack),
+		harness_clocked_test(test_no_rtt_across_a_retransmission),
+		harness_clocked_test(test_timestamps_tell_which_was_acknowledged),
+		harness_clocked_test(test_retransmissions),
+		harness_clocked_test(test_late_is_not_retransmitted),
+		harness_clocked_test(test_the_handshake_bounds_lateness),
+		harness_clocked_test(test_handshake_of_the_last_syn),
+		harness_clocked_test(test_no_handshake_from_a_reordered_syn),
+		harness_clocked_test(test_repeated_syn_is_retransmitted),
+		harness_clocked_test(test_duplicate_acks),
+		harness_clocked_test(test_zero_windows),
+		harness_clocked_test(test_mss_of_each_side),
+		harness_clocked_test(test_response_time),
+		harness_clocked_test(test_congestion_marks),
+		harness_clocked_test(test_echo_round_trip),
 	};
 
 	if (geteuid() != 0) {

@@ -73,7 +73,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size_t len = *data < size ? *data : size - 1;
 		uint8_t *copy = malloc(len); /* of its own: ASan sees reads past its end */
 		struct parse_input in = {.start = copy, .end = copy + len, .wire_len = len};
-		struct flow_seen seen = {.now_ns = packets * 1000000, .packets = 1, .bytes = len};
+		struct flow_seen seen = {.now_ns = packets * 1000000,
+					 .packets = 1,
+					 .bytes = len,
+					 .cpu = FLOW_CPU(len & 1)};
 		struct packet p = {0};
 
 		assert(copy || !len);
@@ -87,6 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		data += len + 1;
 		size -= len + 1;
 	}
+	for (int i = 0; i < 2; i++)
+		slot.half[i].packets += perf.lane[i].packets;
 	assert(slot.half[0].packets + slot.half[1].packets == packets);
 	for (int i = 0; i < 2; i++)
 		assert(perf.half[i].retrans_pkts + perf.half[i].ooo_pkts <= slot.half[i].packets);
