@@ -80,7 +80,7 @@ $(B)/gen/migrations.h: $(sort $(wildcard sql/*.sql))
 	  echo '};'; } > $@
 
 # Generated headers exist before anything that may include them is compiled.
-GEN := $(B)/gen/weir.pb-c.h $(B)/gen/weir.skel.h $(B)/gen/drops.skel.h $(B)/gen/migrations.h
+GEN := $(B)/gen/weir.pb-c.h $(B)/gen/weir.skel.h $(B)/gen/drops.skel.h $(B)/gen/sockets.skel.h $(B)/gen/migrations.h
 
 # --- objects, libraries, programs ------------------------------------------
 $(B)/%.o: %.c | $(GEN)

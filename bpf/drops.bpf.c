@@ -1,54 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * drops.bpf.c - counts what the kernel drops, by the kernel's own reason.
+ * drops.bpf.c - counts what the kernel drops, by the kernel's own reason, and
+ * by flow where the packet tells one.
  *
  * Hook:     raw tracepoint kfree_skb with BTF: every buffer that is thrown away
  *           instead of being consumed; nothing runs while nothing is dropped.
  * Context:  any.
  * Maps:     drops  per CPU, read by probe/drops.c; a reason above the array
  *           counts as DROPS_OTHER, none is lost.
- * Limits:   counts buffers: a GSO buffer is one. Of one network namespace.
+ *           tallies  by flow and reason: tally_abi.h
+ * Limits:   drops counts buffers: a GSO buffer is one. Of one network namespace.
+ *           Headers are read where the stack has left them: no flow is told of a
+ *           packet with IPv6 extension headers, or in a tunnel.
  * Kernel:   5.17 (the reason is an argument). Optional: without it the probe
  *           runs on and says what is missing.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
 
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
 #include "bpf/drops_abi.h"
+#include "bpf/kernel_types.h"
+#include "bpf/parse.h"
+#include "bpf/tally.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* The few kernel fields that are read; their places come from the running kernel's BTF. */
-struct ns_common {
-	unsigned int inum;
-} __attribute__((preserve_access_index));
-
-struct net {
-	struct ns_common ns;
-} __attribute__((preserve_access_index));
-
-typedef struct {
-	struct net *net;
-} possible_net_t;
-
-struct net_device {
-	possible_net_t nd_net;
-} __attribute__((preserve_access_index));
-
-struct sock_common {
-	possible_net_t skc_net;
-} __attribute__((preserve_access_index));
-
-struct sock {
-	struct sock_common __sk_common;
-} __attribute__((preserve_access_index));
-
-struct sk_buff {
-	struct net_device *dev;
-	struct sock *sk;
-} __attribute__((preserve_access_index));
 
 const volatile __u32 netns = 0;
 const volatile __u32 consumed = 0;
@@ -70,6 +48,81 @@ static __always_inline __u32 netns_of(struct sk_buff *skb)
 	return sk ? sk->__sk_common.skc_net.net->ns.inum : 0;
 }
 
+/*
+ * The parser reads at offsets up to PARSE_MAX_OFFSET from the start: with that
+ * much room behind it, the verifier knows that no read leaves the buffer, and
+ * its end is only where the copied bytes end. Nobody interrupts us on this CPU:
+ * the kernel runs no second instance of a program there.
+ */
+#define HEADER_BYTES 192 /* IP with options, TCP with options */
+
+struct headers {
+	__u8 bytes[PARSE_MAX_OFFSET + 1 + HEADER_BYTES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct headers);
+} headers SEC(".maps");
+
+/* Copies what there is from the IP header on. Returns how much, 0 if nothing. */
+static __always_inline __u32 copy_headers(const struct sk_buff *skb, struct headers *to)
+{
+	__u32 at = skb->network_header, tail = skb->tail;
+	__u32 n;
+
+	if (at == 0xffff || at == 0 || tail <= at)
+		return 0;
+	n = tail - at;
+	if (n > HEADER_BYTES)
+		n = HEADER_BYTES;
+	return bpf_probe_read_kernel(to->bytes, n, skb->head + at) ? 0 : n;
+}
+
+static __noinline int parse_headers(struct packet *p, __u32 len)
+{
+	__u32 zero = 0;
+	struct headers *h = bpf_map_lookup_elem(&headers, &zero);
+	struct parse_input in;
+	int res;
+
+	if (!h || !p || len > HEADER_BYTES)
+		return PARSE_TRUNCATED;
+	in = (struct parse_input){.start = h->bytes, .end = h->bytes + len};
+	p->ethertype = h->bytes[0] >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	res = parse_network(&in, p);
+	if (!res && (parse_has_extensions(p) || p->fragment == PARSE_LATER_FRAGMENT))
+		res = PARSE_TOO_DEEP;
+	return res ? res : parse_transport(&in, p);
+}
+
+static __always_inline __u32 segments_of(const struct sk_buff *skb)
+{
+	const struct skb_shared_info *shared = (const void *)skb->head + skb->end;
+	__u32 n = BPF_CORE_READ(shared, gso_segs);
+
+	return n ? n : 1;
+}
+
+static __always_inline void count_for_flow(const struct sk_buff *skb, __u32 reason)
+{
+	struct tally_key key = {.what = reason};
+	struct packet p = {};
+	__u32 zero = 0, n = 0;
+	struct headers *h = bpf_map_lookup_elem(&headers, &zero);
+
+	if (h)
+		n = copy_headers(skb, h);
+	if (!n || parse_headers(&p, n)) {
+		__sync_fetch_and_add(&tally_state.unparsed, segments_of(skb));
+		return;
+	}
+	key.flow = p.key;
+	tally_add(&key, segments_of(skb));
+}
+
 /* Arguments: skb, where, reason, and on later kernels the receiving socket. */
 SEC("tp_btf/kfree_skb")
 int weir_drops(__u64 *ctx)
@@ -85,5 +138,6 @@ int weir_drops(__u64 *ctx)
 	n = bpf_map_lookup_elem(&drops, &reason);
 	if (n)
 		(*n)++;
+	count_for_flow(skb, reason);
 	return 0;
 }

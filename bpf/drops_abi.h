@@ -5,6 +5,7 @@
  *	program  weir_drops   tracepoint skb:kfree_skb (Linux 5.17 gives the reason)
  *	map      drops        PERCPU_ARRAY, DROPS_REASONS of __u64: buffers dropped, by the
  *	                      number of the kernel's enum skb_drop_reason
+ *	         tallies      tally_abi.h: packets by flow and reason
  *	rodata   netns        inode of the network namespace to count in
  *	         consumed     reason that means "not dropped" (SKB_CONSUMED)
  */

@@ -15,6 +15,7 @@
 #include "probe/iface.h"
 #include "probe/rtnl.h"
 #include "probe/settings.h"
+#include "probe/stack.h"
 
 #define WARN_PERIOD_MS 30000
 #define LOOK_PERIOD_NS (5 * NS_PER_SEC)
@@ -28,6 +29,7 @@ struct capture {
 	struct datapath *datapath;
 	struct hooks *hooks; /* NULL after capture_finish() */
 	struct drain *drain;
+	struct stack *stack;
 	uint64_t counters[FLOW_CNT_MAX];
 	uint64_t warn_state, warn_follow;
 };
@@ -144,6 +146,10 @@ static int start(struct capture *c, const struct settings *s, uint64_t epoch, dr
 		return fail("cannot load the BPF programs", err);
 	err = drain_new(c->datapath, &config, emit, arg, &c->drain);
 	if (!err)
+		err = stack_open(datapath_table(c->datapath)->n_slots, epoch, &c->stack);
+	if (!err)
+		drain_set_stack(c->drain, c->stack);
+	if (!err)
 		err = hooks_open(c->datapath, (enum hooks_mode)s->hook, &c->hooks);
 	if (err)
 		return fail("cannot set up the flow table", err);
@@ -176,6 +182,7 @@ void capture_close(struct capture *c)
 		return;
 	hooks_close(c->hooks);
 	drain_free(c->drain);
+	stack_close(c->stack);
 	datapath_close(c->datapath);
 	iface_list_free(&c->ifaces);
 	if (c->links_fd >= 0)
@@ -240,6 +247,21 @@ void capture_payloads(struct capture *c)
 int capture_payloads_fd(const struct capture *c)
 {
 	return drain_payloads_fd(c->drain);
+}
+
+void capture_news(struct capture *c)
+{
+	stack_consume(c->stack);
+}
+
+int capture_news_fd(const struct capture *c)
+{
+	return stack_fd(c->stack);
+}
+
+struct stack *capture_stack(const struct capture *c)
+{
+	return c->stack;
 }
 
 void capture_finish(struct capture *c)

@@ -15,6 +15,7 @@
 struct capture;
 struct hooks;
 struct settings;
+struct stack;
 struct wall_clock;
 
 /*
@@ -53,6 +54,10 @@ void capture_drain(struct capture *c, enum drain_scope scope);
 void capture_payloads(struct capture *c);
 int capture_payloads_fd(const struct capture *c);
 
+/* The same for what the kernel tells of its sockets; -1: nothing comes. */
+void capture_news(struct capture *c);
+int capture_news_fd(const struct capture *c);
+
 /* Detaches the hooks, then drains with DRAIN_FINAL: the counters are final as well. */
 void capture_finish(struct capture *c);
 
@@ -62,6 +67,9 @@ const uint64_t *capture_counters(struct capture *c);
 const struct drain_stats *capture_stats(const struct capture *c);
 const struct wall_clock *capture_wall_clock(const struct capture *c);
 const uint64_t *capture_names_counters(const struct capture *c);
+
+/* What the host's own stack tells; owned by c. */
+struct stack *capture_stack(const struct capture *c);
 
 /* The hooks, until capture_finish(). */
 const struct hooks *capture_hooks(const struct capture *c);

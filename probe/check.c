@@ -18,6 +18,7 @@
 #include "probe/hooks.h"
 #include "probe/iface.h"
 #include "probe/settings.h"
+#include "probe/stack.h"
 
 #define TEXT_BYTES 160
 
@@ -85,6 +86,11 @@ static void say_hooks(struct check *c)
 		say(c, iface->name, "ingress+egress: %s", how);
 }
 
+static void say_word(const char *what, const char *text, void *arg)
+{
+	say(arg, what, "%s", text);
+}
+
 /* What a counter of packets without a flow stands for. */
 static const char *meaning(enum flow_counter counter)
 {
@@ -131,6 +137,7 @@ static int check(struct check *c, int stop_fd)
 	if (err)
 		return err;
 	say_kernel(c);
+	stack_describe(capture_stack(c->capture), say_word, c);
 	say_hooks(c);
 	if (c->settings.live_ms) {
 		(void)poll(&stop, 1, (int)c->settings.live_ms); /* ends early on a signal */

@@ -12,6 +12,7 @@
 #include "probe/names.h"
 #include "probe/payload_reader.h"
 #include "probe/siphash.h"
+#include "probe/stack.h"
 #include "probe/wall_clock.h"
 
 /* A flow that has left the index and waits for its last record. */
@@ -26,6 +27,7 @@ struct drain {
 	struct flow_table *table;
 	struct names *names;
 	struct payload_reader *payloads;
+	struct stack *stack; /* borrowed; NULL: a replay */
 	drain_emit_fn emit;
 	void *arg;
 	uint64_t epoch;
@@ -82,6 +84,11 @@ void drain_free(struct drain *d)
 	free(d);
 }
 
+void drain_set_stack(struct drain *d, struct stack *stack)
+{
+	d->stack = stack;
+}
+
 const struct drain_stats *drain_stats(const struct drain *d)
 {
 	return &d->stats;
@@ -133,6 +140,7 @@ static void report(struct drain *d, const struct flow_view *v, enum flow_end_rea
 
 	flow_table_report(d->table, v, &d->now, reason, &r);
 	names_fill(d->names, v->index, reason, &r);
+	stack_fill(d->stack, v, reason, &r);
 	if (reason == FLOW_END_ACTIVE)
 		begin_interval(d->kernel, v->index);
 	emit(d, &r, v);
@@ -167,6 +175,7 @@ static void take_out(struct drain *d)
 		return;
 	datapath_settle();
 	drain_payloads(d); /* nothing of these flows comes after this */
+	stack_consume(d->stack);
 	for (uint32_t i = 0; i < d->n_endings; i++) {
 		uint32_t index = d->endings[i].index;
 		struct flow_slot last;
@@ -185,6 +194,7 @@ static void look_at(struct drain *d, const struct flow_view *v, enum drain_scope
 {
 	enum flow_end_reason due;
 
+	stack_look(d->stack, v);
 	if (scope == DRAIN_FINAL) {
 		report(d, v, FLOW_END_FORCED);
 		return;
@@ -287,6 +297,7 @@ int drain_run_at(struct drain *d, enum drain_scope scope, const struct flow_now 
 	d->now = *now;
 	drain_payloads(d);
 	names_expire(d->names, now->mono_ns);
+	stack_pass(d->stack, now->mono_ns, scope != DRAIN_DUE);
 	read_flows(d, scope);
 	err = read_refused(d);
 	if (err)

@@ -21,6 +21,7 @@
 struct datapath;
 struct drain;
 struct flow_view;
+struct stack;
 struct wall_clock;
 
 /* view: for what a record does not carry; NULL for the catch-all. Both borrowed. */
@@ -57,6 +58,12 @@ int drain_run(struct drain *d, enum drain_scope scope);
  * is reported as seen since the run before.
  */
 int drain_run_at(struct drain *d, enum drain_scope scope, const struct flow_now *now);
+
+/*
+ * From now on records also tell what the host's own stack knows (probe/stack.h).
+ * stack is borrowed until drain_free(); NULL, as it is at first: it knows nothing.
+ */
+void drain_set_stack(struct drain *d, struct stack *stack);
 
 /*
  * Takes the payloads that the programs have copied: names and latencies come

@@ -13,8 +13,10 @@
 #include <bpf/libbpf.h>
 
 #include "bpf/drops_abi.h"
+#include "bpf/tally_abi.h"
 #include "common/cleanup.h"
 #include "drops.skel.h"
+#include "probe/tally.h"
 
 #define PREFIX	       "SKB_DROP_REASON_"
 #define CONSUMED       "SKB_CONSUMED"
@@ -148,4 +150,19 @@ int drops_read(struct drops *d, drops_visit_fn visit, void *arg)
 	if (other)
 		visit("other", other, arg);
 	return 0;
+}
+
+int drops_read_tallies(struct drops *d, struct tallies *t, uint64_t now_ns)
+{
+	return tallies_read(t, bpf_map__fd(d->skel->maps.tallies), drops_tally_state(d), now_ns);
+}
+
+const char *drops_reason(const struct drops *d, uint32_t reason)
+{
+	return reason < DROPS_REASONS && d->names[reason][0] ? d->names[reason] : "other";
+}
+
+const struct tally_state *drops_tally_state(const struct drops *d)
+{
+	return &d->skel->bss->tally_state;
 }

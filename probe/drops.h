@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 struct drops;
+struct tallies;
 
 /* Loads and attaches bpf/drops.bpf.c. -ENOENT: a kernel without reasons (before 5.17). */
 int drops_open(struct drops **ret);
@@ -29,5 +30,16 @@ typedef void (*drops_visit_fn)(const char *reason, uint64_t buffers, void *arg);
 
 /* Visits every reason that anything was dropped for. */
 int drops_read(struct drops *d, drops_visit_fn visit, void *arg);
+
+/* What is dropped by flow, with reasons for drops_reason(). Returns -errno of the map. */
+int drops_read_tallies(struct drops *d, struct tallies *t, uint64_t now_ns);
+
+/* The name of a reason; "other" where the kernel has none. Owned by d. */
+const char *drops_reason(const struct drops *d, uint32_t reason);
+
+struct tally_state;
+
+/* Counters of the kernel's side of the tallies. */
+const struct tally_state *drops_tally_state(const struct drops *d);
 
 #endif /* WEIR_PROBE_DROPS_H */

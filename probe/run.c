@@ -13,7 +13,6 @@
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "probe/capture.h"
-#include "probe/drops.h"
 #include "probe/export.h"
 #include "probe/hooks.h"
 #include "probe/iface.h"
@@ -22,6 +21,7 @@
 #include "probe/sender.h"
 #include "probe/settings.h"
 #include "probe/spool.h"
+#include "probe/stack.h"
 #include "probe/wall_clock.h"
 #include "proto/frame.h"
 
@@ -32,7 +32,6 @@ struct run {
 	struct identity id;
 	struct hello hello;
 	struct capture *capture;
-	struct drops *drops; /* NULL: this kernel does not tell */
 	struct spool *spool;
 	uint64_t group;	    /* of batches, last given to the spool */
 	uint64_t held_back; /* passes left out because the spool took no more */
@@ -60,29 +59,9 @@ static void set_counter(struct run *run, const char *name, uint64_t value)
 		log_debug("counter %s: %s", name, strerror(-err));
 }
 
-static void set_drop_counter(const char *reason, uint64_t buffers, void *arg)
+static void set_stack_counter(const char *name, uint64_t value, void *arg)
 {
-	char name[COUNTER_NAME_MAX];
-
-	(void)snprintf(name, sizeof(name), "drop_%s", reason); /* fits: drops.c cuts reasons */
-	set_counter(arg, name, buffers);
-}
-
-static void set_drop_counters(struct run *run)
-{
-	int err = run->drops ? drops_read(run->drops, set_drop_counter, run) : 0;
-
-	if (err)
-		log_debug("cannot read what the kernel has dropped: %s", strerror(-err));
-}
-
-/* Optional: without it only these numbers are missing. */
-static void open_drops(struct run *run)
-{
-	int err = drops_open(&run->drops);
-
-	if (err)
-		log_info("the kernel's drops are not counted here: %s", strerror(-err));
+	set_counter(arg, name, value);
 }
 
 /* What is lost shall be seen here as well, not only at the collector. */
@@ -153,8 +132,14 @@ static void set_counters(struct run *run)
 		set_counter(run, unnamed[i], capture_names_counters(run->capture)[i]);
 	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 		set_counter(run, ours[i].name, ours[i].value);
-	set_drop_counters(run);
+	stack_counters(capture_stack(run->capture), set_stack_counter, run);
 	warn_losses(run, kernel[FLOW_CNT_CATCH_ALL], spool.dropped.packets);
+}
+
+static void log_word(const char *what, const char *text, void *arg)
+{
+	(void)arg; /* the log is all */
+	log_info("%s: %s", what, text);
 }
 
 /* --- start, loop, end --------------------------------------------------------------- */
@@ -252,20 +237,22 @@ static bool wait_until(struct run *run, int stop_fd, uint64_t when_ns)
 	struct pollfd fds[] = {
 		{.fd = stop_fd, .events = POLLIN},
 		{.fd = capture_payloads_fd(run->capture), .events = POLLIN},
+		{.fd = capture_news_fd(run->capture), .events = POLLIN},
 	};
 
 	for (;;) {
 		uint64_t now_ns = clock_mono_ns();
 		int left_ms = when_ns > now_ns ? (int)((when_ns - now_ns) / NS_PER_MS) + 1 : 0;
-		int ready = poll(fds, 2, left_ms);
+		int ready = poll(fds, sizeof(fds) / sizeof(*fds), left_ms);
 
 		if (ready == 0)
 			return true;
 		if (ready < 0 || fds[0].revents)
 			return false;
 		capture_payloads(run->capture);
+		capture_news(run->capture);
 		if (left_ms == 0)
-			return true; /* payloads without end must not keep us from draining */
+			return true; /* news without end must not keep us from draining */
 	}
 }
 
@@ -333,7 +320,6 @@ static void finish(struct run *run)
 static void run_free(struct run *run)
 {
 	sender_stop(run->sender, 0);
-	drops_close(run->drops);
 	capture_close(run->capture);
 	export_free(run->export);
 	spool_close(run->spool);
@@ -362,7 +348,7 @@ int run_main(int argc, char **argv, int stop_fd)
 	code = start(run);
 	if (code)
 		return code;
-	open_drops(run);
+	stack_describe(capture_stack(run->capture), log_word, NULL);
 	loop(run, stop_fd);
 	finish(run);
 	return EXIT_OK;

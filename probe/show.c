@@ -132,7 +132,8 @@ static const struct output_column columns[] = {
 	{"dst_addr", UNIT_NONE},   {"dst_port", UNIT_NONE},	{"bytes_per_s", UNIT_BYTES},
 	{"packets", UNIT_COUNT},   {"rev_packets", UNIT_COUNT}, {"bytes", UNIT_BYTES},
 	{"rev_bytes", UNIT_BYTES}, {"rtt_us", UNIT_US},		{"retrans_pkts", UNIT_COUNT},
-	{"age_s", UNIT_NONE},	   {"iface", UNIT_NONE},
+	{"age_s", UNIT_NONE},	   {"iface", UNIT_NONE},	{"process", UNIT_NONE},
+	{"pid", UNIT_NONE},
 };
 
 static void print_row(const struct show *s, struct output *o, const struct row *row)
@@ -161,6 +162,11 @@ static void print_row(const struct show *s, struct output *o, const struct row *
 	output_int(o, (int64_t)(row->retrans_pkts + row->rev_retrans_pkts));
 	output_int(o, (int64_t)(row->age_ms / 1000));
 	output_str(o, r->iface);
+	output_str(o, r->pid ? r->process : NULL);
+	if (r->pid)
+		output_int(o, r->pid);
+	else
+		output_null(o);
 }
 
 static int print_flows(const struct show *s, FILE *out, size_t max_rows)

@@ -44,6 +44,20 @@ void wire_text_bytes(struct wire_text *t, const uint8_t *bytes, size_t len, cons
 		put_byte(t, bytes[i], special);
 }
 
+void wire_text_name(struct wire_text *t, const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		uint8_t c = (uint8_t)name[i];
+
+		if (c >= 'A' && c <= 'Z')
+			wire_text_char(t, (char)c);
+		else if (c == ' ')
+			wire_text_char(t, ' ');
+		else
+			put_byte(t, c, "");
+	}
+}
+
 void wire_text_char(struct wire_text *t, char c)
 {
 	put(t, &c, 1);

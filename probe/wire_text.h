@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * wire_text.h - text made of bytes from the network, fit for anybody to read:
+ * wire_text.h - text made of bytes from outside, fit for anybody to read:
  * printable ASCII only, letters in lower case, every other byte as \DDD
  * (decimal), as zone files write it (RFC 1035 5.1).
  *
@@ -27,6 +27,9 @@ struct wire_text wire_text_start(char *buf, size_t size);
 
 /* Puts bytes; those that are in special get a backslash before them. */
 void wire_text_bytes(struct wire_text *t, const uint8_t *bytes, size_t len, const char *special);
+
+/* Puts a name of this host: as it is, but for bytes that are not printable ASCII. */
+void wire_text_name(struct wire_text *t, const char *name, size_t len);
 
 /* Puts one character as it is. */
 void wire_text_char(struct wire_text *t, char c);

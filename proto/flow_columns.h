@@ -103,7 +103,11 @@ static inline bool flow_is_catch_all(const struct flow_record *r)
 	X(dns_latency_us, UINT32_MAX, r->dns_latency_us)                                           \
 	X(dns_queries, UINT32_MAX, flow_has_dns(r))                                                \
 	X(dns_unanswered, UINT32_MAX, flow_has_dns(r))                                             \
-	X(quic_version, UINT32_MAX, r->quic_version)
+	X(quic_version, UINT32_MAX, r->quic_version)                                               \
+	X(pid, UINT32_MAX, r->pid)                                                                 \
+	X(uid, UINT32_MAX, r->pid)                                                                 \
+	X(kernel_drops, UINT32_MAX, r->kernel_drops)                                               \
+	X(kernel_retrans_pkts, UINT32_MAX, flow_is_tcp(r) && (r->pid || r->kernel_retrans_pkts))
 
 /* uint32: an enum of flow_record.h, which the view flows shows as words. */
 #define FLOW_CODES(X)                                                                              \
@@ -126,6 +130,9 @@ static inline bool flow_is_catch_all(const struct flow_record *r)
 	X(iface, IFACE_NAME_MAX, true)                                                             \
 	X(dns_qname, DNS_NAME_MAX, flow_has_dns(r))                                                \
 	X(tls_sni, TLS_SNI_MAX, r->tls_sni[0])                                                     \
-	X(tls_alpn, TLS_ALPN_MAX, r->tls_alpn[0])
+	X(tls_alpn, TLS_ALPN_MAX, r->tls_alpn[0])                                                  \
+	X(process, PROCESS_MAX, r->pid)                                                            \
+	X(cgroup, CGROUP_PATH_MAX, r->cgroup[0])                                                   \
+	X(kernel_drop_reason, DROP_REASON_MAX, r->kernel_drops)
 
 #endif /* WEIR_PROTO_FLOW_COLUMNS_H */

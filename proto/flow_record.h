@@ -22,9 +22,12 @@
 
 #define IFACE_NAME_MAX 16 /* IFNAMSIZ */
 /* Sizes of the texts below, with their NUL. */
-#define DNS_NAME_MAX 256
-#define TLS_SNI_MAX  256
-#define TLS_ALPN_MAX 64
+#define DNS_NAME_MAX	256
+#define TLS_SNI_MAX	256
+#define TLS_ALPN_MAX	64
+#define PROCESS_MAX	64 /* 15 bytes, each of them perhaps as \DDD */
+#define CGROUP_PATH_MAX 256
+#define DROP_REASON_MAX 40
 
 #define DNS_RCODE_NONE 255
 
@@ -39,9 +42,9 @@ enum flow_direction {
 };
 
 enum flow_role {
-	FLOW_ROLE_UNKNOWN, /* nobody saw the connection being opened */
+	FLOW_ROLE_UNKNOWN, /* no SYN was seen, and no socket of this host tells */
 	FLOW_ROLE_CLIENT,  /* this host opened the connection */
-	FLOW_ROLE_SERVER,  /* this host was connected to */
+	FLOW_ROLE_SERVER,  /* this host was connected to, or owns the port that was */
 	FLOW_ROLE_MAX,
 };
 
@@ -169,6 +172,20 @@ struct flow_record {
 	char tls_sni[TLS_SNI_MAX];
 	char tls_alpn[TLS_ALPN_MAX]; /* what the client offers, by comma */
 	uint32_t quic_version;	     /* 0: not QUIC */
+
+	/*
+	 * The process of this host that the flow belongs to, by its socket: that
+	 * connected, listens, made the UDP socket, or, of an accepted connection
+	 * that is closed, closed it. pid 0: unknown, and so is the rest.
+	 */
+	char process[PROCESS_MAX]; /* name of the process; odd bytes as \DDD */
+	uint32_t pid, uid;
+	char cgroup[CGROUP_PATH_MAX]; /* version 2: "/system.slice/nginx.service"; "": unknown */
+	/* What this host's kernel did to the flow's packets, both directions, since the record
+	 * before. */
+	uint32_t kernel_drops;			  /* thrown away */
+	char kernel_drop_reason[DROP_REASON_MAX]; /* most frequent, the kernel's own name of it */
+	uint32_t kernel_retrans_pkts;		  /* TCP: segments that this host sent again */
 };
 
 #endif /* WEIR_PROTO_FLOW_RECORD_H */

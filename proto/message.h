@@ -25,7 +25,7 @@
 #define PROBE_ID_BYTES	    16
 #define BOOT_ID_BYTES	    16
 #define HOST_NAME_MAX_BYTES 255
-#define BATCH_MAX_ROWS	    768 /* a batch of this many rows always fits a frame */
+#define BATCH_MAX_ROWS	    640 /* a batch of this many rows always fits a frame */
 #define BATCH_MAX_COUNTERS  128
 #define COUNTER_NAME_MAX    48 /* with its NUL; [a-z0-9_] only */
 #define HELLO_MAX_IFACES    256

@@ -18,7 +18,9 @@
 #include <bpf/libbpf.h>
 
 #include "bpf/flow_abi.h"
+#include "bpf/tally_abi.h"
 #include "drops.skel.h"
+#include "sockets.skel.h"
 #include "weir.skel.h"
 
 #define MOST_INSNS 200000 /* a fifth of the limit */
@@ -43,14 +45,18 @@ static void test_complexity(void **state)
 {
 	struct weir_bpf *weir = weir_bpf__open_and_load();
 	struct drops_bpf *drops = drops_bpf__open_and_load();
+	struct sockets_bpf *sockets = sockets_bpf__open_and_load();
 
 	(void)state;
 	assert_non_null(weir);
 	assert_non_null(drops);
+	assert_non_null(sockets);
 	check_programs(weir->obj);
 	check_programs(drops->obj);
+	check_programs(sockets->obj);
 	weir_bpf__destroy(weir);
 	drops_bpf__destroy(drops);
+	sockets_bpf__destroy(sockets);
 }
 
 int main(void)
