@@ -194,9 +194,11 @@ struct flow_perf {
 
 /*
  * The index: FLOW_WAYS entries a bucket, one cache line. tag 0 is empty. A
- * bucket that is full puts what comes into its neighbour (number ^ 1), once
- * overflowed is set. The programs put entries in, under the lock of the even
- * neighbour; the probe takes them out:
+ * bucket that is full puts what comes into the others of its group of
+ * FLOW_GROUP (number ^ 1, ^ 2, ^ 3), and overflowed says how far. So a table
+ * that is full to 95 % has a way for every flow: with pairs three of a million
+ * found none. The programs put entries in, under the lock of the group's first
+ * bucket; the probe takes them out:
  *	1. tag = 0: packets to come do not find the flow and open another one
  *	2. wait for an RCU grace period (membarrier MEMBARRIER_CMD_GLOBAL):
  *	   programs that had found the slot are done, its counts are final
@@ -204,11 +206,12 @@ struct flow_perf {
  */
 #define FLOW_WAYS     7
 #define FLOW_WAY_BITS 3
+#define FLOW_GROUP    4u
 struct flow_bucket {
 	__u32 tag[FLOW_WAYS];
 	__u32 lock;
 	__u32 slot[FLOW_WAYS];
-	__u32 overflowed; /* stays set: the neighbour has to be looked at, too */
+	__u32 overflowed; /* stays: how many others of the group have to be looked at, too */
 };
 
 /* Numbers of free slots, first in first out. The programs move head, the probe tail. */

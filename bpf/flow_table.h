@@ -4,7 +4,7 @@
  *
  * An index of buckets, a cache line each, and the slots it points into; all
  * array maps that the probe reads through mmap. Finding takes no lock; opening
- * takes that of a pair of buckets, so that two CPUs cannot open one flow twice.
+ * takes that of a group of buckets, so that two CPUs cannot open one flow twice.
  * Only the probe closes flows: struct flow_bucket says how.
  *
  * Measured against a preallocated HASH with the same keys and values, both by
@@ -124,6 +124,7 @@ static __always_inline int flow_find(const struct flow_key *key, __u64 hash)
 {
 	__u32 bucket = (__u32)hash & bucket_mask;
 	const struct flow_bucket *b = flow_bucket_at(bucket);
+	__u32 far;
 	int index;
 
 	if (!b)
@@ -131,8 +132,16 @@ static __always_inline int flow_find(const struct flow_key *key, __u64 hash)
 	index = flow_scan(b, flow_tag(hash), key);
 	if (index >= 0 || !b->overflowed)
 		return index;
-	b = flow_bucket_at(bucket ^ 1);
-	return b ? flow_scan(b, flow_tag(hash), key) : -1;
+	far = b->overflowed;
+	for (__u32 i = 1; i < FLOW_GROUP && i <= far; i++) {
+		b = flow_bucket_at(bucket ^ i);
+		if (!b)
+			return -1;
+		index = flow_scan(b, flow_tag(hash), key);
+		if (index >= 0)
+			return index;
+	}
+	return -1;
 }
 
 static __always_inline bool flow_lock(struct flow_bucket *b)
@@ -200,40 +209,40 @@ static __always_inline __u32 flow_free_way(const struct flow_bucket *b)
 	return FLOW_WAYS;
 }
 
-/* Under the lock: into the key's own bucket, or beside it. */
+/* Under the lock: into the key's own bucket, or into another of its group. */
 static __always_inline int flow_insert(const struct packet *p, __u64 hash, __u64 now_ns)
 {
 	__u32 bucket = (__u32)hash & bucket_mask, way;
-	struct flow_bucket *b = flow_bucket_at(bucket);
+	struct flow_bucket *home = flow_bucket_at(bucket), *b;
 
-	if (!b)
+	if (!home)
 		return -1;
-	way = flow_free_way(b);
-	if (way >= FLOW_WAYS) {
-		b->overflowed = 1;
-		bucket ^= 1;
-		b = flow_bucket_at(bucket);
+	for (__u32 i = 0; i < FLOW_GROUP; i++) {
+		b = flow_bucket_at(bucket ^ i);
 		if (!b)
 			return -1;
 		way = flow_free_way(b);
 		if (way >= FLOW_WAYS)
-			return -1;
+			continue;
+		if (i > home->overflowed)
+			home->overflowed = i;
+		return flow_fill(b, bucket ^ i, way, flow_tag(hash), p, now_ns);
 	}
-	return flow_fill(b, bucket, way, flow_tag(hash), p, now_ns);
+	return -1;
 }
 
 /* Opens the flow of p. Number of its slot, or -1 if the table has no room. */
 static __always_inline int flow_open(const struct packet *p, __u64 hash, __u64 now_ns)
 {
-	struct flow_bucket *pair = flow_bucket_at((__u32)hash & bucket_mask & ~1u);
+	struct flow_bucket *first = flow_bucket_at((__u32)hash & bucket_mask & ~(FLOW_GROUP - 1));
 	int index;
 
-	if (!pair || !flow_lock(pair))
+	if (!first || !flow_lock(first))
 		return -1;
 	index = flow_find(&p->key, hash); /* another CPU may have been faster */
 	if (index < 0)
 		index = flow_insert(p, hash, now_ns);
-	flow_unlock(pair);
+	flow_unlock(first);
 	return index;
 }
 
