@@ -6,6 +6,9 @@
   peers.py sink ADDR PORT          reads TCP connections to their end
   peers.py send ADDR PORT BYTES    sends to a sink, then prints what the kernel
                                    counted for this connection, as JSON
+  peers.py echo ADDR PORT          sends back what it gets, on any connection
+  peers.py ask ADDR PORT TIMES     so many short questions to an echo, one after
+                                   the other, then the same JSON
   peers.py malformed ADDR PORT     speaks ZeroMQ to a collector and sends what
                                    it must refuse; prints how many messages
 """
@@ -13,10 +16,13 @@ import json
 import socket
 import struct
 import sys
+import threading
 import time
 
 # struct tcp_info of linux/tcp.h: offset and struct code of what we read.
 TCP_INFO = {
+    "rtt_us": (68, "I"),
+    "min_rtt_us": (148, "I"),
     "total_retrans": (100, "I"),
     "segs_out": (136, "I"),
     "segs_in": (140, "I"),
@@ -63,10 +69,35 @@ def send(addr, port, size):
         size -= len(block)
     sock.shutdown(socket.SHUT_WR)
     sock.recv(1)  # the sink has read it all and closed, too
+    print_tcp_info(sock)
+
+
+def print_tcp_info(sock):
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     counts = {name: struct.unpack_from(code, info, at)[0] for name, (at, code) in TCP_INFO.items()}
     counts["port"] = sock.getsockname()[1]
     print(json.dumps(counts))
+
+
+def echo_to(conn):
+    with conn:
+        while data := conn.recv(1 << 16):
+            conn.sendall(data)
+
+
+def echo(addr, port):
+    listener = socket.create_server((addr, port), family=family(addr))
+    while True:
+        threading.Thread(target=echo_to, args=(listener.accept()[0],), daemon=True).start()
+
+
+def ask(addr, port, times):
+    sock = socket.create_connection((addr, port), timeout=60)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for _ in range(times):
+        sock.sendall(b"how far is it to you?")
+        sock.recv(1 << 16)
+    print_tcp_info(sock)
 
 
 def crc32c(data):
@@ -129,6 +160,10 @@ def main():
         dns(addr, port)
     elif command == "sink":
         sink(addr, port)
+    elif command == "echo":
+        echo(addr, port)
+    elif command == "ask":
+        ask(addr, port, int(sys.argv[4]))
     elif command == "malformed":
         malformed(addr, port)
     else:

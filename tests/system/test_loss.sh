@@ -36,17 +36,16 @@ check_loss() # OFFLOADS PERMILLE BYTES
 	weir=$(query "SELECT sum(retrans_pkts) FROM flows
 		WHERE host = 'b' AND src_port = $port AND dst_port = 5000")
 	echo "offloads $1, $2 of 1000 lost: TcpRetransSegs $kernel, the connection's own count $truth, weir $weir"
-	[ "$truth" -ge 15 ] || fail "only $truth segments were sent again"
+	# Fewer would prove nothing: 2 % of 100 are 2 segments.
+	[ "$truth" -ge 100 ] || fail "only $truth segments were sent again"
 	within "$weir" "$truth" || fail "retransmitted segments: weir $weir, kernel $truth"
+	[ "$truth" -le "$kernel" ] || fail "the connection counts more than its host"
 }
 
-# 2 %, or 2 segments where that is more.
+# 2 %
 within() # GOT TRUTH
 {
-	local slack=$(($2 / 50))
-
-	[ "$slack" -ge 2 ] || slack=2
-	[ "$1" -ge $(($2 - slack)) ] && [ "$1" -le $(($2 + slack)) ]
+	[ $((50 * $1)) -ge $((49 * $2)) ] && [ $((50 * $1)) -le $((51 * $2)) ]
 }
 
 test_loss()
@@ -55,11 +54,11 @@ test_loss()
 	no_offloads a b d
 	start_collector
 	start sink a "$here/peers.py" sink "$net4.1" 5000
-	check_loss off 1 60000000
-	check_loss off 10 20000000
+	check_loss off 1 300000000
+	check_loss off 10 30000000
 	check_loss off 50 5000000
 	in_host b ethtool -K eth0 tso on gso on
-	check_loss on 20 20000000
+	check_loss on 20 50000000
 }
 
 send_udp() # HOST ADDR PORT COUNT
