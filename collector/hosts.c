@@ -14,44 +14,49 @@ DEFINE_CLEANUP(sqlite3 *, db_close)
 
 /* Counters of the newest start of each host's probe, whatever the window. */
 static const char counters_sql[] =
-	", c AS (SELECT host_id, sum(iif(name IN (" COVERAGE_LOST_PACKETS "), value, 0)) AS lost,"
-	"   sum(iif(name = 'clock_steps', value, 0)) AS clock_steps,"
-	"   sum(CASE name WHEN 'clock_forward_ms' THEN value WHEN 'clock_back_ms' THEN -value"
+	", c AS (SELECT host_id, sum(iif(p.name IN (" COVERAGE_LOST_PACKETS "), value, 0)) AS lost,"
+	"   sum(iif(p.name = 'clock_steps', value, 0)) AS clock_steps,"
+	"   sum(CASE p.name WHEN 'clock_forward_ms' THEN value WHEN 'clock_back_ms' THEN -value"
 	"       ELSE 0 END) AS clock_step_ms"
-	"  FROM probe_counter p"
-	" WHERE epoch = (SELECT epoch FROM epoch e WHERE e.host_id = p.host_id"
-	"                 ORDER BY started_ms DESC LIMIT 1)"
+	"  FROM probe_counter p JOIN host h ON h.id = p.host_id AND h.run = p.epoch"
 	" GROUP BY host_id)";
 
 static const char columns_sql[] =
 	" SELECT h.name AS host,"
 	"   CASE WHEN NOT EXISTS (SELECT 1 FROM epoch e WHERE e.host_id = h.id AND e.batches > 0)"
-	"        THEN 'never' WHEN h.last_seen_ms < ?1 - " COVERAGE_SILENT_MS
+	"        THEN 'never' WHEN h.last_seen_ms < ?3 - " COVERAGE_SILENT_MS
 	"        THEN 'silent' ELSE 'ok' END AS state,"
 	"   h.last_seen_ms, ifnull(w.flows, 0) AS flows,"
 	"   ifnull(w.packets, 0) AS packets, ifnull(w.bytes, 0) AS bytes,"
 	"   w.rtt_p95_us, w.retrans_pct, ifnull(c.lost, 0) AS lost_packets,"
 	"   ifnull(c.clock_steps, 0) AS clock_steps, ifnull(c.clock_step_ms, 0) AS clock_step_ms,"
-	"   h.kernel, h.ifaces"
+	"   v.coverage_pct, v.why AS missing, h.kernel, h.ifaces"
 	"  FROM host h LEFT JOIN w ON w.host_id = h.id LEFT JOIN c ON c.host_id = h.id"
+	"  LEFT JOIN covered v ON v.host_id = h.id"
 	" ORDER BY h.name, h.id";
 
 static const enum output_unit units[] = {
-	UNIT_NONE,    UNIT_NONE,  UNIT_TIME_MS, UNIT_COUNT, UNIT_COUNT, UNIT_BYTES, UNIT_US,
-	UNIT_PERCENT, UNIT_COUNT, UNIT_COUNT,	UNIT_NONE,  UNIT_NONE,	UNIT_NONE,
+	UNIT_NONE,  UNIT_NONE,	  UNIT_TIME_MS, UNIT_COUNT, UNIT_COUNT,
+	UNIT_BYTES, UNIT_US,	  UNIT_PERCENT, UNIT_COUNT, UNIT_COUNT,
+	UNIT_NONE,  UNIT_PERCENT, UNIT_NONE,	UNIT_NONE,  UNIT_NONE,
 };
 
 static void build(const struct cli_settings *s, struct query *q)
 {
 	int64_t now_ms = (int64_t)(clock_real_ns() / NS_PER_MS);
 
-	(void)query_bind_int(q, now_ms); /* ?1 */
-	query_add(q, "WITH w AS (SELECT host_id, count(DISTINCT flow_id) AS flows,"
-		     " sum(packets + rev_packets) AS packets, sum(bytes + rev_bytes) AS bytes,"
-		     " quantile(rtt_us, 0.95) AS rtt_p95_us,"
-		     " 100.0 * sum(retrans_pkts + rev_retrans_pkts)"
-		     " / sum(iif(proto = 6, packets + rev_packets, NULL)) AS retrans_pct"
-		     " FROM flows WHERE 1");
+	/* ?1 to ?3 as coverage_cte_sql wants them */
+	(void)query_bind_int(q, s->since_ms == INT64_MIN ? 0 : s->since_ms);
+	(void)query_bind_int(q, s->until_ms == INT64_MIN ? now_ms : s->until_ms);
+	(void)query_bind_int(q, now_ms);
+	query_add(q,
+		  "WITH %s, w AS (SELECT host_id, count(DISTINCT flow_id) AS flows,"
+		  " sum(packets + rev_packets) AS packets, sum(bytes + rev_bytes) AS bytes,"
+		  " quantile(rtt_us, 0.95) AS rtt_p95_us,"
+		  " 100.0 * sum(retrans_pkts + rev_retrans_pkts)"
+		  " / sum(iif(proto = 6, packets + rev_packets, NULL)) AS retrans_pct"
+		  " FROM flows WHERE 1",
+		  coverage_cte_sql);
 	cli_add_window(q, s);
 	query_add(q, " GROUP BY host_id)%s%s", counters_sql, columns_sql);
 	cli_add_limit(q, s);
@@ -90,6 +95,8 @@ const struct cli_command hosts_command = {
 				"state: ok; silent: not heard of for 15 s; never: no batch has "
 				"come yet\n"
 				"lost_packets: since its probe started, in no record at all\n"
+				"coverage_pct: how much of the host's time and packets in the "
+				"window is here; missing: what is not\n"
 				"clock_steps, clock_step_ms: how often its clock was set since, "
 				"and by how much in sum\n",
 			.tables = {{rows, ARRAY_SIZE(rows)}, {cli_rows, CLI_N_ROWS}},

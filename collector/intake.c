@@ -109,7 +109,7 @@ static struct session *get_session(struct intake *in, const struct router_messag
 
 static void fill_session(struct session *s, const struct router_message *m, const struct hello *h)
 {
-	memcpy(s->probe_id, h->probe_id, sizeof(s->probe_id));
+	session_add_probe(s, h->probe_id);
 	s->heard = true;
 	s->heard_ns = clock_mono_ns();
 	memcpy(s->name, h->host_name, sizeof(s->name));
@@ -152,11 +152,11 @@ static void on_hello(struct intake *in, const struct router_message *m, struct s
 static const struct reason *check_batch(struct session *s, const struct router_message *m,
 					const struct batch *batch)
 {
-	static const struct reason other_probe = {"batch of another probe", NACK_MALFORMED, 0};
+	static const struct reason other_probe = {"batch of another probe", NACK_NO_HELLO, 0};
 	static const struct reason over_credit = {"more bytes than its credit", NACK_OVERLOADED,
 						  RETRY_OVERLOADED_MS};
 
-	if (memcmp(batch->probe_id, s->probe_id, sizeof(s->probe_id)) != 0)
+	if (!session_has_probe(s, batch->probe_id))
 		return &other_probe;
 	return credit_take(&s->credit, m->len) ? &over_credit : NULL;
 }

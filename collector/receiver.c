@@ -135,7 +135,7 @@ static void refuse_job(struct receiver *r, const struct job *job, const struct s
 
 static void welcome(struct receiver *r, const struct job *job, struct session *s)
 {
-	if (!s || memcmp(s->probe_id, job->hello->probe_id, sizeof(s->probe_id)) != 0)
+	if (!s || !session_has_probe(s, job->hello->probe_id))
 		return; /* it has gone, or is another one now */
 	if (!s->welcomed)
 		log_info("host %s connected from %s", s->name, s->address);

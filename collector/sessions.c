@@ -66,11 +66,29 @@ struct session *sessions_find(struct sessions *t, const struct peer_id *peer)
 	return s;
 }
 
+bool session_has_probe(const struct session *s, const uint8_t *probe_id)
+{
+	for (size_t i = 0; i < s->n_probes; i++)
+		if (memcmp(s->probe_ids[i], probe_id, PROBE_ID_BYTES) == 0)
+			return true;
+	return false;
+}
+
+void session_add_probe(struct session *s, const uint8_t *probe_id)
+{
+	if (session_has_probe(s, probe_id))
+		return;
+	memmove(s->probe_ids[1], s->probe_ids[0], (SESSION_MAX_PROBES - 1) * PROBE_ID_BYTES);
+	memcpy(s->probe_ids[0], probe_id, PROBE_ID_BYTES);
+	if (s->n_probes < SESSION_MAX_PROBES)
+		s->n_probes++;
+}
+
 struct session *sessions_find_probe(struct sessions *t, const uint8_t *probe_id)
 {
 	for (size_t i = 0; i < t->n_buckets; i++) {
 		for (struct session *s = t->buckets[i]; s; s = s->next) {
-			if (memcmp(s->probe_id, probe_id, PROBE_ID_BYTES) == 0)
+			if (session_has_probe(s, probe_id))
 				return s;
 		}
 	}
@@ -137,7 +155,7 @@ int sessions_seen(struct sessions *t, int64_t at_ms, struct seen_host **ret)
 
 	if (t->n == 0)
 		return 0;
-	seen = calloc(t->n, sizeof(*seen));
+	seen = calloc(t->n * SESSION_MAX_PROBES, sizeof(*seen));
 	if (!seen)
 		return -ENOMEM;
 	for (size_t i = 0; i < t->n_buckets; i++) {
@@ -145,8 +163,10 @@ int sessions_seen(struct sessions *t, int64_t at_ms, struct seen_host **ret)
 			if (!s->heard)
 				continue;
 			s->heard = false;
-			seen[n].at_ms = at_ms;
-			memcpy(seen[n++].probe_id, s->probe_id, PROBE_ID_BYTES);
+			for (size_t j = 0; j < s->n_probes; j++) {
+				seen[n].at_ms = at_ms;
+				memcpy(seen[n++].probe_id, s->probe_ids[j], PROBE_ID_BYTES);
+			}
 		}
 	}
 	if (n == 0)

@@ -17,9 +17,13 @@
 #include "collector/job.h"
 #include "common/addr.h"
 
+/* A probe sends what it has of earlier names of its host under their identity. */
+#define SESSION_MAX_PROBES 4
+
 struct session {
 	struct peer_id peer;
-	uint8_t probe_id[PROBE_ID_BYTES];
+	uint8_t probe_ids[SESSION_MAX_PROBES][PROBE_ID_BYTES]; /* newest HELLO first */
+	size_t n_probes;
 	char name[PEER_NAME_MAX]; /* a claim */
 	char address[ADDR_TEXT_MAX];
 	bool welcomed;
@@ -38,6 +42,9 @@ void sessions_free(struct sessions *t);
 
 /* Found sessions belong to t and live until they are removed. NULL: none. */
 struct session *sessions_find(struct sessions *t, const struct peer_id *peer);
+bool session_has_probe(const struct session *s, const uint8_t *probe_id);
+/* Forgets the oldest when there are too many. */
+void session_add_probe(struct session *s, const uint8_t *probe_id);
 struct session *sessions_find_probe(struct sessions *t, const uint8_t *probe_id);
 
 /* *ret: zero but for its peer and its part in the pool. Returns -ENOSPC at the maximum, -ENOMEM. */

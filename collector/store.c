@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "collector/account.h"
 #include "collector/binder.h"
 #include "collector/db.h"
 #include "collector/detection.h"
@@ -31,8 +32,6 @@ enum statement {
 	GET_EPOCH,
 	RAISE_EPOCH,
 	PUT_FLOW,
-	PUT_COUNTER,
-	PUT_LOSS,
 	PUT_SEEN,
 	PUT_REFUSAL,
 	GET_DONE_UNTIL,
@@ -65,11 +64,6 @@ static const char *const statement_sql[N_STATEMENTS] = {
 	[RAISE_EPOCH] = "UPDATE epoch SET last_seq = ?3, batches = batches + ?4"
 			" WHERE host_id = ?1 AND epoch = ?2",
 	[PUT_FLOW] = flow_row_insert_sql,
-	[PUT_COUNTER] = "INSERT INTO probe_counter (host_id, epoch, name, value, updated_ms)"
-			" VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
-			" SET value = excluded.value, updated_ms = excluded.updated_ms",
-	[PUT_LOSS] = "INSERT INTO loss (host_id, epoch, first_seq, last_seq, rows, packets, bytes,"
-		     " recorded_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 	[PUT_SEEN] = "UPDATE host SET last_seen_ms = ?2 WHERE probe_id = ?1",
 	[PUT_REFUSAL] = "INSERT INTO refusal (peer, reason, count, first_ms, last_ms)"
 			" VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
@@ -95,6 +89,7 @@ struct store {
 	sqlite3 *db;
 	char wal[WAL_PATH_MAX];
 	sqlite3_stmt *st[N_STATEMENTS];
+	struct account *account;
 };
 
 DEFINE_CLEANUP(struct store *, store_close)
@@ -116,6 +111,10 @@ int store_open(const char *path, struct store **ret, const char **ret_why)
 			*ret_why = "its tables are not those of its version";
 		}
 	}
+	if (!err) {
+		*ret_why = "its tables are not those of its version";
+		err = account_open(s->db, &s->account);
+	}
 	if (err)
 		return err == -EINVAL ? -EUCLEAN : err;
 	(void)wal_path(sqlite3_db_filename(s->db, "main"), s->wal); /* SQLite has opened it */
@@ -129,6 +128,7 @@ void store_close(struct store *s)
 		return;
 	for (int i = 0; i < N_STATEMENTS; i++)
 		(void)sqlite3_finalize(s->st[i]); /* repeats an old error at most */
+	account_close(s->account);
 	db_close(s->db);
 	free(s);
 }
@@ -211,38 +211,6 @@ static int put_host(struct store *s, const struct hello *h, int64_t now_ms, int6
 	return found < 0 ? found : 0; /* RETURNING gives a row, or there is an error */
 }
 
-static int put_counters(struct store *s, int64_t host_id, const struct batch *batch, int64_t now_ms)
-{
-	int err = 0;
-
-	for (size_t i = 0; !err && i < batch->n_counters; i++) {
-		struct binder b = start(s, PUT_COUNTER);
-
-		binder_int(&b, host_id);
-		binder_int(&b, (int64_t)batch->epoch);
-		binder_text(&b, batch->counters[i].name);
-		binder_count(&b, batch->counters[i].value);
-		binder_int(&b, now_ms);
-		err = binder_run(&b);
-	}
-	return err;
-}
-
-static int put_loss(struct store *s, int64_t host_id, const struct batch *batch, int64_t now_ms)
-{
-	struct binder b = start(s, PUT_LOSS);
-
-	binder_int(&b, host_id);
-	binder_int(&b, (int64_t)batch->epoch);
-	binder_count(&b, batch->first_seq);
-	binder_count(&b, batch->seq);
-	binder_count(&b, batch->dropped_rows);
-	binder_count(&b, batch->dropped_packets);
-	binder_count(&b, batch->dropped_bytes);
-	binder_int(&b, now_ms);
-	return binder_run(&b);
-}
-
 static int raise_epoch(struct store *s, int64_t host_id, uint64_t epoch, uint64_t seq,
 		       int n_batches)
 {
@@ -256,20 +224,16 @@ static int raise_epoch(struct store *s, int64_t host_id, uint64_t epoch, uint64_
 }
 
 /*
- * The probe no longer has what comes next: the database is an older copy of
- * the one that acknowledged it. How much it was, nobody knows.
+ * The probe no longer has what comes next: another collector has it, or the
+ * database is an older copy of the one that acknowledged it.
  */
-static int skip_lost(struct store *s, int64_t host_id, const struct hello *h, uint64_t last_seq,
-		     int64_t now_ms)
+static int skip_gap(struct store *s, int64_t host_id, const struct hello *h, uint64_t last_seq,
+		    int64_t now_ms)
 {
-	const struct batch lost = {
-		.epoch = h->epoch,
-		.first_seq = last_seq + 1,
-		.seq = h->oldest_seq - 1,
-	};
-	int err = put_loss(s, host_id, &lost, now_ms);
+	uint64_t until = h->oldest_seq - 1;
+	int err = account_gap(s->account, host_id, h, last_seq + 1, until, now_ms);
 
-	return err ? err : raise_epoch(s, host_id, h->epoch, lost.seq, 0);
+	return err ? err : raise_epoch(s, host_id, h->epoch, until, 0);
 }
 
 static int put_epoch(struct store *s, int64_t host_id, const struct hello *h, int64_t now_ms)
@@ -293,13 +257,15 @@ static int apply_hello(struct store *s, struct job *job, int64_t now_ms)
 	if (!err)
 		err = put_epoch(s, host_id, h, now_ms);
 	if (!err)
+		err = account_hello(s->account, host_id, h, now_ms);
+	if (!err)
 		err = get_epoch(s, h->probe_id, h->epoch, &host_id, &job->last_seq);
 	if (err < 0)
 		return err; /* the row is there: we have just put it */
 	job->outcome = JOB_DONE;
 	if (h->oldest_seq <= job->last_seq + 1)
 		return 0;
-	err = skip_lost(s, host_id, h, job->last_seq, now_ms);
+	err = skip_gap(s, host_id, h, job->last_seq, now_ms);
 	if (!err)
 		job->last_seq = h->oldest_seq - 1;
 	return err;
@@ -309,12 +275,10 @@ static int put_batch(struct store *s, int64_t host_id, const struct batch *batch
 {
 	int err = 0;
 
-	if (batch->kind == BATCH_TOMBSTONE)
-		err = put_loss(s, host_id, batch, now_ms);
 	for (size_t i = 0; !err && i < batch->n_rows; i++)
 		err = flow_row_insert(s->st[PUT_FLOW], host_id, &batch->rows[i]);
 	if (!err)
-		err = put_counters(s, host_id, batch, now_ms);
+		err = account_batch(s->account, host_id, batch, now_ms);
 	if (!err)
 		err = raise_epoch(s, host_id, batch->epoch, batch->seq, 1);
 	return err;
@@ -530,9 +494,10 @@ int store_expire(struct store *s, int64_t before_ms, size_t max_rows, size_t *re
 	binder_int(&b, before_ms);
 	binder_count(&b, max_rows);
 	err = binder_run(&b);
-	if (!err)
-		*ret_rows = (size_t)sqlite3_changes64(s->db);
-	return err;
+	if (err)
+		return err;
+	*ret_rows = (size_t)sqlite3_changes64(s->db);
+	return account_expire(s->account, before_ms, max_rows);
 }
 
 int store_trim_baselines(struct store *s, size_t max_rows, size_t *ret_rows)

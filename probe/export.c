@@ -151,7 +151,7 @@ void export_record(struct export *x, const struct flow_record *r)
 		.rows = 1,
 		.packets = r->packets + r->rev_packets,
 		.bytes = r->bytes + r->rev_bytes,
-		.from_ns = r->start_ns,
+		.from_ns = r->end_ns, /* it is the packets up to then: a start may be days ago */
 		.until_ns = r->end_ns,
 	};
 

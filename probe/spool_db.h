@@ -29,7 +29,7 @@ struct spool_db;
 /* What a batch holds: rows, packets and bytes of both directions, and of when. */
 struct spool_load {
 	uint64_t rows, packets, bytes;
-	uint64_t from_ns, until_ns; /* first start, last end; 0: no rows, or not known */
+	uint64_t from_ns, until_ns; /* first and last end; 0: no rows, or not known */
 };
 
 /* A stream of batches in order, and what waits of it. */

@@ -12,7 +12,7 @@
 #include "proto/message.h"
 #include "tests/unit/sample_jobs.h"
 
-#define DEALER_WAIT_MS 5000
+#define DEALER_WAIT_MS 30000
 
 struct dealer {
 	void *ctx, *socket;
@@ -81,6 +81,15 @@ static inline int dealer_receive(struct dealer *d, uint8_t buf[static 4096], str
 	assert_in_range(len, FRAME_HEADER_BYTES, 4096);
 	assert_int_equal(frame_open(buf, (size_t)len, frame), FRAME_OK);
 	return (int)frame->type;
+}
+
+/* The type of the next message, 0 when none comes. */
+static inline int dealer_receive_type(struct dealer *d)
+{
+	uint8_t buf[4096];
+	struct frame f = {0};
+
+	return dealer_receive(d, buf, &f);
 }
 
 static inline struct welcome dealer_expect_welcome(struct dealer *d)

@@ -46,10 +46,14 @@ static inline void sample_add_host(sqlite3 *db, int id, const char *name, int64_
 				   int64_t skew_ms)
 {
 	char *sql = sqlite3_mprintf(
-		"INSERT INTO host VALUES (%d, CAST(printf('%%016d', %d) AS BLOB), %Q, '6.1.0',"
-		" '0.1.0', x'00', 'eth0 xdp+tcx', 1000, %lld, %lld);"
-		"INSERT INTO epoch VALUES (%d, %d, 1, 1000, 1)",
-		id, id, name, last_seen_ms, skew_ms, id, 100 + id);
+		"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
+		" first_seen_ms, last_seen_ms, clock_skew_ms, run)"
+		" VALUES (%d, CAST(printf('%%016d', %d) AS BLOB), %Q, '6.1.0',"
+		" '0.1.0', x'00', 'eth0 xdp+tcx', 1000, %lld, %lld, %d);"
+		"INSERT INTO epoch (host_id, epoch, last_seq, started_ms, batches)"
+		" VALUES (%d, %d, 1, 1000, 1);"
+		"INSERT INTO probe_run (host_id, run, started_ms) VALUES (%d, %d, 1000)",
+		id, id, name, last_seen_ms, skew_ms, 100 + id, id, 100 + id, id, 100 + id);
 
 	sample_exec(db, sql);
 	sqlite3_free(sql);

@@ -73,6 +73,7 @@ static inline struct hello sample_hello(uint8_t n, uint64_t oldest_seq)
 		.version_major = 1,
 		.probe_id = {n},
 		.epoch = SAMPLE_EPOCH,
+		.run = SAMPLE_EPOCH,
 		.oldest_seq = oldest_seq,
 		.build = "0.1.0",
 		.kernel = "6.1.0",
@@ -130,7 +131,7 @@ static inline struct batch *sample_batch(uint8_t host, uint64_t seq, const struc
 
 	assert_non_null(b);
 	b->probe_id[0] = host;
-	b->epoch = SAMPLE_EPOCH;
+	b->epoch = b->run = SAMPLE_EPOCH;
 	b->first_seq = b->seq = seq;
 	b->rows = (struct flow_record *)(b + 1);
 	b->n_rows = n;

@@ -43,9 +43,11 @@ static int setup(void **state)
 	db = sample_open(f->db);
 	sample_exec(db, "PRAGMA journal_mode = WAL");
 	sample_add_host(db, 1, "web1", 1000, 0);
-	sample_exec(db, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT"
-			" 20000) INSERT INTO loss SELECT i, 1, 7, i, i, 1, i * 1000, i * 100000, i"
-			" FROM n");
+	sample_exec(db,
+		    "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT"
+		    " 20000) INSERT INTO loss (id, host_id, epoch, first_seq, last_seq, rows, "
+		    "packets, bytes, recorded_ms) SELECT i, 1, 7, i, i, 1, i * 1000, i * 100000, i"
+		    " FROM n");
 	sqlite3_close(db);
 	(void)state;
 	return 0;
@@ -114,11 +116,13 @@ static void write_for_ever(const char *path)
 	if (sqlite3_open(path, &db) != SQLITE_OK)
 		_exit(1);
 	sqlite3_busy_timeout(db, 10000);
-	while (sqlite3_exec(db,
-			    "BEGIN IMMEDIATE; DELETE FROM loss WHERE id = (SELECT min(id) FROM"
-			    " loss); INSERT INTO loss SELECT max(id) + 1, 1, 7, 0, 0, 1, 1, 1, 1"
-			    " FROM loss; COMMIT",
-			    NULL, NULL, NULL) == SQLITE_OK)
+	while (sqlite3_exec(
+		       db,
+		       "BEGIN IMMEDIATE; DELETE FROM loss WHERE id = (SELECT min(id) FROM"
+		       " loss); INSERT INTO loss (id, host_id, epoch, first_seq, last_seq, rows, "
+		       "packets, bytes, recorded_ms) SELECT max(id) + 1, 1, 7, 0, 0, 1, 1, 1, 1"
+		       " FROM loss; COMMIT",
+		       NULL, NULL, NULL) == SQLITE_OK)
 		;
 	_exit(2);
 }

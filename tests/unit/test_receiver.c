@@ -246,7 +246,7 @@ static void test_batch_of_another_probe_or_epoch(void **state)
 	other->epoch = 5;
 	dealer_greet(&f->dealer, 1, 1);
 	dealer_send_batch(&f->dealer, batch_of(2, 1));
-	assert_int_equal(dealer_expect_nack(&f->dealer, NACK_MALFORMED).seq, 1);
+	assert_int_equal(dealer_expect_nack(&f->dealer, NACK_NO_HELLO).seq, 1);
 	dealer_send_batch(&f->dealer, other);
 	assert_int_equal(dealer_expect_nack(&f->dealer, NACK_NO_HELLO).epoch, 5);
 	dealer_send_batch(&f->dealer, batch_of(1, 1)); /* its own is welcome still */
@@ -340,6 +340,30 @@ static void test_refusal_names_the_broken_batch(void **state)
 	dealer_send_batch(&f->dealer, batch_of(1, 1));
 	dealer_expect_ack(&f->dealer, 1);
 	assert_int_equal(refused(f, "host1", "%"), 2);
+}
+
+/* A host that was renamed has a backlog under its old identity. */
+static void test_identities_of_one_probe_side_by_side(void **state)
+{
+	struct fixture *f = *state;
+	struct batch *old = batch_of(2, 1);
+
+	old->epoch = old->run = 5;
+	dealer_greet(&f->dealer, 1, 1);
+	{
+		struct hello h = sample_hello(2, 1);
+
+		h.epoch = 5;
+		dealer_send_hello(&f->dealer, &h);
+		(void)dealer_expect_welcome(&f->dealer);
+	}
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_ack(&f->dealer, 1);
+	dealer_send_batch(&f->dealer, old);
+	assert_int_equal(dealer_receive_type(&f->dealer), FRAME_ACK);
+	dealer_send_batch(&f->dealer, batch_of(1, 2));
+	dealer_expect_ack(&f->dealer, 2);
+	assert_int_equal(count_flows(f), 9);
 }
 
 /* A probe with a backlog of an earlier start sends it beside what is new. */
@@ -676,6 +700,7 @@ int main(void)
 		TEST(test_messages_that_are_no_frames),
 		TEST(test_body_that_is_no_batch),
 		TEST(test_refusal_names_the_broken_batch),
+		TEST(test_identities_of_one_probe_side_by_side),
 		TEST(test_epochs_of_one_probe_side_by_side),
 		TEST(test_another_major_version),
 		TEST(test_oversize_message_hurts_only_its_sender),

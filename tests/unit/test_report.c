@@ -309,12 +309,16 @@ static int open_lab(void **state)
 	sample_exec(db,
 		    "UPDATE flow SET retrans_pkts = 2 WHERE flow_id = 3;"
 		    "UPDATE flow SET rtt_us = 9000 WHERE flow_id = 3;"
-		    "INSERT INTO loss VALUES (1, 1, 101, 2, 3, 12, 340, 5600, 3000);"
+		    "INSERT INTO loss VALUES (1, 1, 101, 2, 3, 12, 340, 5600, 3000, 'spool_drop', "
+		    "2000, 2500);"
 		    "INSERT INTO probe_counter VALUES (1, 101, 'packets_truncated', 7, 1),"
 		    " (1, 99, 'packets_truncated', 1000, 1), (1, 101, 'packets_seen', 50, 1),"
 		    " (1, 101, 'clock_steps', 2, 1), (1, 101, 'clock_forward_ms', 2000, 1),"
 		    " (1, 101, 'clock_back_ms', 3500, 1), (1, 99, 'clock_back_ms', 9, 1),"
 		    " (1, 101, 'spool_dropped_packets', 340, 1);"
+		    "INSERT INTO coverage_minute (host_id, minute_ms, batches, packets,"
+		    " spool_drop_packets, ring_lost_payloads) VALUES (2, 0, 6, 90, 0, 0),"
+		    " (2, 60000, 6, 90, 30, 0), (2, 240000, 6, 90, 0, 2);"
 		    "INSERT INTO incident VALUES (1, 'port_scan', 'warn', 1000, 2000, '10.0.0.1',"
 		    " NULL, NULL, 6, 'web1', 120, NULL, 100, 'ports', 1, 'many ports',"
 		    " 'SELECT flow_id FROM flows WHERE dst_port = 22'),"
@@ -412,6 +416,34 @@ static void test_notes_tell_what_is_missing(void **state)
 	assert_string_equal(lab->capture.err, "");
 }
 
+/* Of five minutes two are missing, and of the packets of the others a tenth. */
+static void test_coverage_of_a_window(void **state)
+{
+	static const char why[] = "silent 2 min, spool_drop 30 packets, ring_loss 2 payloads";
+	struct lab *lab = *state;
+	char wanted[200];
+	sqlite3 *db;
+
+	assert_int_equal(run(lab, &report_command, "report top --until 1970-01-01T00:05:00Z"),
+			 EXIT_OK);
+	assert_non_null(strstr(lab->capture.err, "coverage: 54.00 % of the hosts' time"));
+	(void)snprintf(wanted, sizeof(wanted), "incomplete: we\\x1b[31mb2 54.00 %% (%s)", why);
+	assert_non_null(strstr(lab->capture.err, wanted));
+	assert_int_equal(run(lab, &hosts_command, "hosts -o ndjson --until 1970-01-01T00:05:00Z"),
+			 EXIT_OK);
+	(void)snprintf(wanted, sizeof(wanted), "\"coverage_pct\":54,\"missing\":\"%s\"", why);
+	assert_non_null(strstr(lab->capture.out, wanted));
+	assert_non_null(strstr(lab->capture.out, "\"coverage_pct\":null,\"missing\":null"));
+	assert_int_equal(sqlite3_open(lab->path, &db), SQLITE_OK);
+	assert_int_equal(sample_number(db, "SELECT sum(silent_minutes) FROM coverage"), 2);
+	assert_int_equal(sample_number(db, "SELECT sum(lost_packets) FROM coverage"), 30);
+	assert_int_equal(sample_number(db, "SELECT 100 * sum(packets) / sum(packets +"
+					   " lost_packets) FROM coverage"),
+			 90);
+	assert_int_equal(sample_number(db, "SELECT min(coverage_pct) FROM coverage"), 75);
+	sqlite3_close(db);
+}
+
 static void test_hosts(void **state)
 {
 	struct lab *lab = *state;
@@ -496,6 +528,7 @@ int main(void)
 		cmocka_unit_test(test_long_conversations_are_quick),
 		cmocka_unit_test(test_reports),
 		cmocka_unit_test(test_notes_tell_what_is_missing),
+		cmocka_unit_test(test_coverage_of_a_window),
 		cmocka_unit_test(test_hosts),
 		cmocka_unit_test(test_flows),
 		cmocka_unit_test(test_incidents),

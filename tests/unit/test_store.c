@@ -163,6 +163,15 @@ static void test_epochs_count_apart(void **state)
 	assert_int_equal(count_flows(f), 2);
 }
 
+static int sample_apply_copy(struct fixture *f, const struct batch *b, uint64_t *ret_last)
+{
+	struct batch *copy = malloc(sizeof(*copy));
+
+	assert_non_null(copy);
+	*copy = *b; /* it has no rows */
+	return apply_batch(f, copy, ret_last);
+}
+
 static void test_tombstone_is_a_loss_and_closes_the_hole(void **state)
 {
 	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
@@ -175,15 +184,103 @@ static void test_tombstone_is_a_loss_and_closes_the_hole(void **state)
 	grave->dropped_rows = 70;
 	grave->dropped_packets = 800;
 	grave->dropped_bytes = 9000;
+	grave->reason = LOSS_REFUSED;
+	grave->lost_from_ns = 59 * NS_PER_SEC; /* of two minutes */
+	grave->lost_until_ns = 61 * NS_PER_SEC;
 	apply_hello(f, 1, 1);
-	assert_int_equal(apply_batch(f, grave, &last), JOB_DONE);
+	for (int i = 0; i < 2; i++) /* told twice, counted once */
+		assert_int_equal(sample_apply_copy(f, grave, &last), JOB_DONE);
+	batch_free(grave);
 	assert_int_equal(last, 4);
+	sample_assert_text(f->outside,
+			   "SELECT group_concat(minute_ms || ' ' || rejected_packets, ', ')"
+			   " FROM coverage_minute",
+			   "0 400, 60000 400");
+	sample_assert_text(f->outside,
+			   "SELECT reason || ' ' || from_ms || ' ' || until_ms FROM loss",
+			   "rejected 59000 61000");
 	assert_int_equal(apply_batch(f, sample_batch(1, 5, &r, 1), NULL), JOB_DONE);
 	sample_assert_text(
 		f->outside,
 		"SELECT printf('%d %d %d %d %d', first_seq, last_seq, rows, packets, bytes)"
 		" FROM loss",
 		"1 4 70 800 9000");
+}
+
+/* What is not in a record is told by the minute, from counters that only rise. */
+static void test_coverage_by_the_minute(void **state)
+{
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 61000);
+	struct fixture *f = *state;
+	static const uint64_t truncated[] = {5, 12, 7}; /* the last is of a backlog */
+
+	apply_hello(f, 1, 1);
+	for (uint64_t seq = 1; seq <= 3; seq++) {
+		struct batch *b = sample_batch(1, seq, &r, 2);
+
+		b->counters_ns = (seq == 2 ? 130 : 65) * NS_PER_SEC;
+		b->n_counters = 1;
+		b->counters[0] = (struct counter_value){"packets_truncated", truncated[seq - 1]};
+		assert_int_equal(apply_batch(f, b, NULL), JOB_DONE);
+	}
+	sample_assert_text(f->outside,
+			   "SELECT group_concat(minute_ms || ' ' || batches || ' ' || records ||"
+			   " ' ' || packets || ' ' || not_parsed_packets, ', ')"
+			   " FROM coverage_minute",
+			   "60000 2 6 114 5, 120000 1 0 0 7");
+	assert_int_equal(sample_int(f->outside, "SELECT value FROM probe_counter"), 12);
+	assert_int_equal(sample_int(f->outside, "SELECT sum(packets + rev_packets) FROM flow"),
+			 114);
+}
+
+/* What another collector has is no loss of unknown size. */
+static void test_gap_of_a_probe_with_two_collectors(void **state)
+{
+	struct fixture *f = *state;
+	struct hello *h = malloc(sizeof(*h));
+
+	assert_non_null(h);
+	apply_hello(f, 1, 1);
+	*h = sample_hello(1, 10);
+	h->elsewhere = true;
+	job_free(sample_apply(f->store, JOB_HELLO, h, 0));
+	sample_assert_text(f->outside,
+			   "SELECT first_seq || '-' || last_seq || ' ' || reason"
+			   " FROM loss",
+			   "1-9 elsewhere");
+}
+
+static int apply_hello_at(struct fixture *f, uint64_t epoch, uint64_t open_epoch, int64_t at_ms)
+{
+	struct hello *h = malloc(sizeof(*h));
+	struct job *job;
+
+	assert_non_null(h);
+	*h = sample_hello(1, 1);
+	h->epoch = epoch;
+	h->n_open_epochs = open_epoch ? 1 : 0;
+	h->open_epochs[0] = open_epoch;
+	assert_int_equal(job_new(JOB_HELLO, h, 0, 0, &job), 0);
+	assert_int_equal(store_begin(f->store), 0);
+	assert_int_equal(store_apply(f->store, job, at_ms), 0);
+	assert_int_equal(store_commit(f->store), 0);
+	job_free(job);
+	return (int)sample_int(f->outside, "SELECT count(*) FROM epoch");
+}
+
+/* Epochs that the probe is done with are forgotten, but not at once. */
+static void test_epochs_are_bounded(void **state)
+{
+	const int64_t day_ms = 24ll * 3600 * 1000;
+	struct fixture *f = *state;
+
+	assert_int_equal(apply_hello_at(f, 1, 1, 1000), 1);
+	assert_int_equal(apply_hello_at(f, 2, 1, 2000), 2);
+	assert_int_equal(apply_hello_at(f, 3, 0, 3000), 3); /* does not say what it has */
+	assert_int_equal(apply_hello_at(f, 3, 1, 4000), 3); /* 2 is done */
+	assert_int_equal(apply_hello_at(f, 3, 1, 4000 + day_ms), 3);
+	assert_int_equal(apply_hello_at(f, 3, 1, 4001 + 2 * day_ms), 2);
+	sample_assert_text(f->outside, "SELECT group_concat(epoch) FROM epoch", "1,3");
 }
 
 /* A database from a backup: the probe has long dropped what was acknowledged since. */
@@ -689,6 +786,9 @@ int main(void)
 		TEST(test_hole_is_refused),
 		TEST(test_unknown_epoch_is_refused),
 		TEST(test_epochs_count_apart),
+		TEST(test_coverage_by_the_minute),
+		TEST(test_gap_of_a_probe_with_two_collectors),
+		TEST(test_epochs_are_bounded),
 		TEST(test_tombstone_is_a_loss_and_closes_the_hole),
 		TEST(test_hello_that_is_ahead_is_a_loss),
 		TEST(test_counters_are_the_latest),
