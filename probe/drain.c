@@ -134,10 +134,14 @@ static void begin_interval(const struct datapath_table *k, uint32_t index)
 	}
 }
 
-static void report(struct drain *d, const struct flow_view *v, enum flow_end_reason reason)
+/* Of a slot as the programs have it: copied first, with what the lanes have. */
+static void report(struct drain *d, const struct flow_view *live, enum flow_end_reason reason)
 {
+	struct flow_slot copy;
+	const struct flow_view whole = {live->index, &copy, live->perf}, *v = &whole;
 	struct flow_record r;
 
+	flow_slot_read(live->slot, live->perf, &copy);
 	flow_table_report(d->table, v, &d->now, reason, &r);
 	names_fill(d->names, v->index, reason, &r);
 	stack_fill(d->stack, v, reason, &r);
@@ -178,10 +182,8 @@ static void take_out(struct drain *d)
 	stack_consume(d->stack);
 	for (uint32_t i = 0; i < d->n_endings; i++) {
 		uint32_t index = d->endings[i].index;
-		struct flow_slot last;
-		struct flow_view v = {index, &last, &d->kernel->perf[index]};
+		struct flow_view v = {index, &d->kernel->slots[index], &d->kernel->perf[index]};
 
-		flow_slot_read(&d->kernel->slots[index], v.perf, &last);
 		report(d, &v, d->endings[i].reason);
 		give_back(d->kernel, index);
 	}
@@ -223,12 +225,9 @@ static void read_flows(struct drain *d, enum drain_scope scope)
 	d->stats.flows = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		struct flow_view v = {i, &d->kernel->slots[i], &d->kernel->perf[i]};
-		struct flow_slot copy;
 
 		if (!(__atomic_load_n(&v.slot->state, __ATOMIC_ACQUIRE) & FLOW_LIVE))
 			continue;
-		flow_slot_read(v.slot, v.perf, &copy); /* one look for all decisions */
-		v.slot = &copy;
 		look_at(d, &v, scope);
 		d->stats.flows++;
 	}

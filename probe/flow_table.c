@@ -31,13 +31,13 @@ struct reported {
 	struct counts half[2];
 	uint64_t response_sum_us;
 	uint32_t responses, icmp_errors;
-	uint64_t at_ns;
 	uint64_t handshake_ns; /* syn_ns of the handshake that was reported, 0: none */
 };
 
 struct flow_table {
 	struct flow_table_config config;
 	struct reported *reported; /* config.n_slots of them */
+	uint64_t *reported_ns;	   /* when, 0: never; apart, as it is looked at in every pass */
 };
 
 int flow_table_new(const struct flow_table_config *config, struct flow_table **ret)
@@ -48,8 +48,9 @@ int flow_table_new(const struct flow_table_config *config, struct flow_table **r
 		return -ENOMEM;
 	t->config = *config;
 	t->reported = calloc(config->n_slots, sizeof(*t->reported));
-	if (!t->reported) {
-		free(t);
+	t->reported_ns = calloc(config->n_slots, sizeof(*t->reported_ns));
+	if (!t->reported || !t->reported_ns) {
+		flow_table_free(t);
 		return -ENOMEM;
 	}
 	*ret = t;
@@ -61,6 +62,7 @@ void flow_table_free(struct flow_table *t)
 	if (!t)
 		return;
 	free(t->reported);
+	free(t->reported_ns);
 	free(t);
 }
 
@@ -96,6 +98,30 @@ static uint64_t last_ns(const struct flow_slot *s)
 	return last;
 }
 
+/* The same of a slot as the programs have it. */
+static uint64_t live_last_ns(const struct flow_view *v)
+{
+	uint64_t last = last_ns(v->slot);
+
+	for (int i = 0; v->slot->state & FLOW_SPREAD && i < 2; i++)
+		if (v->perf->lane[i].last_ns > last)
+			last = v->perf->lane[i].last_ns;
+	return last;
+}
+
+static bool has_news(const struct flow_view *v, const struct reported *before)
+{
+	for (int i = 0; i < 2; i++) {
+		uint64_t packets = v->slot->half[i].packets;
+
+		if (v->slot->state & FLOW_SPREAD)
+			packets += v->perf->lane[i].packets;
+		if (packets != before->half[i].packets)
+			return true;
+	}
+	return false;
+}
+
 /* The kernel stamps packets while we look: "later than now" is no time ago. */
 static uint64_t since(uint64_t then_ns, const struct flow_now *now)
 {
@@ -127,20 +153,16 @@ enum flow_end_reason flow_table_due(const struct flow_table *t, const struct flo
 				    const struct flow_now *now)
 {
 	const struct flow_table_config *c = &t->config;
-	const struct reported *before = &t->reported[v->index];
 	const struct flow_slot *s = v->slot;
-	uint64_t silent_ns = since(last_ns(s), now);
+	uint64_t silent_ns = since(live_last_ns(v), now), reported_ns = t->reported_ns[v->index];
 
 	if (is_closed(s) && silent_ns >= FLOW_CLOSED_GRACE_NS)
 		return FLOW_END_DETECTED;
 	if (silent_ns >= idle_ns(c, s->key.proto))
 		return FLOW_END_IDLE;
-	if (since(before->at_ns ? before->at_ns : s->first_ns, now) < c->active_ns)
+	if (since(reported_ns ? reported_ns : s->first_ns, now) < c->active_ns)
 		return FLOW_END_NONE;
-	if (s->half[0].packets == before->half[0].packets &&
-	    s->half[1].packets == before->half[1].packets)
-		return FLOW_END_NONE;
-	return FLOW_END_ACTIVE;
+	return has_news(v, &t->reported[v->index]) ? FLOW_END_ACTIVE : FLOW_END_NONE;
 }
 
 /* --- the record -------------------------------------------------------------- */
@@ -433,8 +455,10 @@ void flow_table_report(struct flow_table *t, const struct flow_view *v, const st
 	set_icmp_errors(&r, s, before);
 	set_tunnel(&r, v);
 	memcpy(before->half, counts, sizeof(counts));
-	before->at_ns = now->mono_ns;
-	if (reason != FLOW_END_ACTIVE)
+	t->reported_ns[v->index] = now->mono_ns;
+	if (reason != FLOW_END_ACTIVE) {
 		*before = (struct reported){0};
+		t->reported_ns[v->index] = 0;
+	}
 	*ret = r;
 }

@@ -24,9 +24,9 @@ struct flow_table;
 struct iface_list;
 
 struct flow_table_config {
-	uint32_t n_slots;		 /* as many as the kernel's table has */
-	uint64_t active_ns;		 /* a record at least this often while packets come */
-	uint64_t idle_ns;		 /* end after this silence: protocols not named below */
+	uint32_t n_slots;   /* as many as the kernel's table has */
+	uint64_t active_ns; /* a record at least this often while packets come */
+	uint64_t idle_ns;   /* end after this silence: protocols not named below */
 	uint64_t tcp_idle_ns, udp_idle_ns, icmp_idle_ns;
 	uint64_t epoch;			 /* random: seeds flow_id */
 	const struct iface_list *ifaces; /* names for records; borrowed */
@@ -41,7 +41,8 @@ struct flow_now {
 	uint64_t real_offset_ns; /* Unix time minus CLOCK_MONOTONIC */
 };
 
-/* A slot as flow_slot_read() gives it, with its number. perf may still change: it is copied field by field. */
+/* A slot as flow_slot_read() gives it, with its number. perf may still change: it is copied field
+ * by field. */
 struct flow_view {
 	uint32_t index;
 	const struct flow_slot *slot;
@@ -62,7 +63,8 @@ int flow_table_new(const struct flow_table_config *config, struct flow_table **r
 void flow_table_free(struct flow_table *t);
 
 /*
- * What is due for a flow: FLOW_END_NONE nothing, FLOW_END_ACTIVE a record,
+ * What is due for a flow, by a slot that the programs go on to write (it is not
+ * copied: most flows are not due): FLOW_END_NONE nothing, FLOW_END_ACTIVE a record,
  * FLOW_END_IDLE and FLOW_END_DETECTED its last one.
  */
 enum flow_end_reason flow_table_due(const struct flow_table *t, const struct flow_view *v,

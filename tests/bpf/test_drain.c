@@ -12,6 +12,7 @@
 
 #include <linux/if_ether.h>
 #include <linux/in.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -169,6 +170,66 @@ static void answers_as_well(void **state)
 	assert_int_equal(r->verdict, FLOW_VERDICT_ESTABLISHED);
 }
 
+/* On that CPU from here on; on a machine with one, nothing changes. */
+static void move_to(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	(void)sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* What several CPUs have counted is whole in every record, the last one too. */
+static void counts_of_all_cpus(void **state)
+{
+	struct fixture *f = *state;
+	const struct flow_record *r = &f->record;
+	cpu_set_t before;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	for (int i = 0; i < 6; i++) {
+		move_to(i & 1);
+		receive_echo(f, A, B, ECHO_REQUEST);
+	}
+	wait_us(f, 1000000);
+	next_record(f, DRAIN_DUE);
+	assert_int_equal(r->end_reason, FLOW_END_ACTIVE);
+	assert_int_equal(r->packets, 6);
+	for (int i = 0; i < 4; i++) {
+		move_to(i & 1); /* ends away from home */
+		receive_echo(f, A, B, ECHO_REQUEST);
+	}
+	(void)sched_setaffinity(0, sizeof(before), &before);
+	wait_us(f, 14000000);
+	next_record(f, DRAIN_DUE);
+	assert_int_equal(r->end_reason, FLOW_END_ACTIVE);
+	assert_int_equal(r->packets, 4);
+	wait_us(f, 1000000);
+	next_record(f, DRAIN_DUE);
+	assert_int_equal(r->end_reason, FLOW_END_IDLE);
+	assert_int_equal(r->packets, 0);
+	assert_int_equal(r->total_packets, 10);
+}
+
+/* The same when the flow ends before it was ever reported. */
+static void counts_of_all_cpus_at_the_end(void **state)
+{
+	struct fixture *f = *state;
+	cpu_set_t before;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+	for (int i = 0; i < 7; i++) {
+		move_to(i & 1);
+		receive_echo(f, A, B, ECHO_REQUEST);
+	}
+	(void)sched_setaffinity(0, sizeof(before), &before);
+	wait_us(f, 15000000);
+	next_record(f, DRAIN_DUE);
+	assert_int_equal(f->record.end_reason, FLOW_END_IDLE);
+	assert_int_equal(f->record.packets, 7);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -176,6 +237,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(extremes_are_those_of_the_interval),
 		TEST(answers_as_well),
+		TEST(counts_of_all_cpus),
+		TEST(counts_of_all_cpus_at_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -574,7 +574,7 @@ static void no_memory_is_reported(void **state)
 		assert_int_equal(err, -ENOMEM);
 		assert_null(t);
 	}
-	assert_int_equal(n, 3);
+	assert_int_equal(n, 4);
 	flow_table_free(t);
 	flow_table_free(NULL);
 }
