@@ -17,6 +17,7 @@
  *	          free_ring  ARRAY, mmap    struct flow_free_ring and after it __u32 slot numbers
  *	          catch_all  PERCPU_ARRAY   enum flow_hook -> struct flow_totals
  *	          counters   PERCPU_ARRAY   one struct flow_counters per CPU
+ *	          ethertypes HASH           ethertype -> struct flow_ethertype
  *	          fragments  LRU_HASH       ports of first fragments, for the later ones
  *	          payloads   RINGBUF        struct flow_payload
  *	rodata    bucket_mask, slot_mask, hash_seed, copy_payloads, replaying: set before load
@@ -51,7 +52,8 @@ struct flow_key {
 
 enum flow_tunnel {
 	FLOW_TUNNEL_NONE,
-	FLOW_TUNNEL_IPIP, /* IPv4 or IPv6 in IPv4 or IPv6, 6in4 among them */
+	FLOW_TUNNEL_IPIP, /* IPv4 or IPv6 in IPv4 or IPv6, 6in4 among them; and what has no kind
+			     here */
 	FLOW_TUNNEL_GRE,
 	FLOW_TUNNEL_ERSPAN,
 	FLOW_TUNNEL_VXLAN,
@@ -260,6 +262,19 @@ struct flow_totals {
 	__u64 last_ns;
 };
 
+/*
+ * What is not IP, by the last ethertype on the way to it. The keys of 32 bits hold
+ * that, or one of these.
+ */
+#define FLOW_ETHERTYPE_LLC   1	     /* IEEE 802.3: an LLC header that names no ethertype */
+#define FLOW_ETHERTYPE_OTHER 0x10000 /* of more ethertypes than there is room for */
+#define FLOW_ETHERTYPES_MAX  256
+
+struct flow_ethertype {
+	__u64 packets;
+	__u64 bytes;
+};
+
 #define FLOW_TAKEOVER_NS 1000000000ull
 
 /*
@@ -274,13 +289,17 @@ enum flow_counter {
 	FLOW_CNT_FLOWS_REFUSED,	   /* events, not packets: no slot or no way free for a new flow */
 	FLOW_CNT_FLOWS_CREATED,	   /* events: new flows */
 	FLOW_CNT_FRAGMENTS_ORPHAN, /* events: later fragments whose first was not seen */
-	FLOW_CNT_PAYLOADS_LOST,	   /* events: the payload ring was full */
-	FLOW_CNT_PAYLOADS_CAPPED,  /* events: more payloads than PAYLOADS_PER_SECOND */
-	FLOW_CNT_SEEN_ELSEWHERE,   /* already counted on another interface or hook */
-	FLOW_CNT_NOT_IP,	   /* ARP, LLDP, ... */
-	FLOW_CNT_TRUNCATED,	   /* packet ends inside a header */
-	FLOW_CNT_BAD_HEADER,	   /* version, header length or total length impossible */
-	FLOW_CNT_TOO_DEEP,	   /* more VLAN tags or IPv6 extension headers than we follow */
+	/* events: packets with a flow, of the ports that could be read, whose transport header
+	 * is cut off, impossible */
+	FLOW_CNT_TRANSPORT_TRUNCATED,
+	FLOW_CNT_TRANSPORT_BAD_HEADER,
+	FLOW_CNT_PAYLOADS_LOST,	  /* events: the payload ring was full */
+	FLOW_CNT_PAYLOADS_CAPPED, /* events: more payloads than PAYLOADS_PER_SECOND */
+	FLOW_CNT_SEEN_ELSEWHERE,  /* already counted on another interface or hook */
+	FLOW_CNT_NOT_IP,	  /* ARP, LLDP, ... */
+	FLOW_CNT_TRUNCATED,	  /* packet ends inside a link or IP header */
+	FLOW_CNT_BAD_HEADER,	  /* version, header length or total length impossible */
+	FLOW_CNT_TOO_DEEP,	  /* more labels, tags or IPv6 extension headers than we follow */
 	FLOW_CNT_MAX,
 };
 
@@ -292,7 +311,8 @@ struct flow_counters {
 #define FLOW_COUNTER_NAMES                                                                         \
 	{                                                                                          \
 		"packets_seen", "bytes_seen", "packets_catch_all", "flows_refused",                \
-			"flows_created", "fragments_orphan", "payloads_lost", "payloads_capped",   \
+			"flows_created", "fragments_orphan", "transport_truncated",                \
+			"transport_bad_header", "payloads_lost", "payloads_capped",                \
 			"packets_seen_elsewhere", "packets_not_ip", "packets_truncated",           \
 			"packets_bad_header", "packets_too_deep"                                   \
 	}

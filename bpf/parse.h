@@ -3,13 +3,16 @@
  * parse.h - from packet bytes to a flow key.
  *
  * No BPF helper and no map: the same header is compiled into the BPF programs
- * and natively into unit tests and fuzzers. Nothing is guessed: a header that
- * is cut off, impossible or too deep gives the reason instead of a key.
+ * and natively into unit tests and fuzzers. Nothing is guessed: a link or IP header
+ * that is cut off, impossible or too deep gives the reason instead of a key. Behind a
+ * good IP header the key is its protocol and addresses, and the ports if they can be
+ * read; packet.damage tells what is wrong with the rest.
  *
- * Follows: Ethernet; up to PARSE_MAX_VLANS tags (802.1Q, 802.1ad); MPLS; PPPoE;
- * IPv4 with options and AH; IPv6 with up to PARSE_MAX_EXT extension headers; TCP, UDP,
- * UDP-Lite, SCTP, DCCP (ports), ICMP and ICMPv6; other protocols by number. A
- * fragment after the first has no ports. bpf/tunnel.h looks inside tunnels.
+ * Follows: Ethernet; VLAN tags (802.1Q, 802.1ad); what parse_shim() knows (LLC/SNAP,
+ * MPLS, PPPoE, MACsec, NSH, ...); IPv4 with options and AH; IPv6 with up to
+ * PARSE_MAX_EXT extension headers; TCP, UDP, UDP-Lite, SCTP, DCCP (ports), ICMP and
+ * ICMPv6; other protocols by number. A fragment after the first has no ports.
+ * bpf/tunnel.h looks inside tunnels.
  *
  * Stages, one after the other: parse_link(), parse_network(), for IPv6 with
  * extension headers parse_extensions(), parse_transport(). What one finds for
@@ -35,7 +38,8 @@
 #endif
 
 #define PARSE_MAX_VLANS	 2
-#define PARSE_MAX_LABELS 4
+#define PARSE_MAX_SHIMS	 6 /* each more VLAN tag is one, a stack of MPLS labels too */
+#define PARSE_MAX_LABELS 8
 #define PARSE_MAX_EXT	 6
 #define PARSE_MAX_OFFSET 0x2fff /* of a header from the start: keeps the verifier's sums small */
 
@@ -74,13 +78,21 @@ struct packet {
 	__u32 tcp_ts;
 	__u32 tcp_ts_echo;
 	__u16 tcp_mss; /* of a SYN */
-	__u16 zero;
+	__u8 damage;   /* enum parse_damage */
+	__u8 zero;
+};
+
+/* What is wrong behind a good IP header. With any of it fragment is PARSE_TINY_FRAGMENT. */
+enum parse_damage {
+	PARSE_SOUND,
+	PARSE_CUT, /* the capture or the packet ends inside an extension or transport header */
+	PARSE_BAD, /* a length in it is impossible */
 };
 
 enum parse_fragment {
 	PARSE_WHOLE,
 	PARSE_FIRST_FRAGMENT,
-	PARSE_TINY_FRAGMENT,  /* the first, but it ends inside the TCP header: only ports */
+	PARSE_TINY_FRAGMENT, /* the first, but it ends inside the TCP header: only ports; damaged */
 	PARSE_LATER_FRAGMENT, /* no transport header in it */
 };
 
@@ -132,59 +144,199 @@ static __always_inline bool parse_is_vlan(__be16 proto)
 	       proto == bpf_htons(ETH_P_QINQ1);
 }
 
-/* MPLS label stack entry (RFC 3032 2.1): the label, and whether it is the last. */
+/*
+ * Ethertypes of what may stand between the link and IP, beside linux/if_ether.h's.
+ * 802.3 has a length there instead: LLC follows.
+ */
+#define PARSE_P_LLC_MAX	    1500
+#define PARSE_P_CISCO_META  0x8909
+#define PARSE_P_NSH	    0x894f /* RFC 8300 */
+#define PARSE_P_VNTAG	    0x8926 /* 802.1BR */
+#define PARSE_P_FABRIC_PATH 0x8903
+#define PARSE_P_BACKBONE    0x88e7 /* 802.1ah */
+#define PARSE_P_REDUNDANCY  0x892f /* HSR, IEC 62439-3 */
+#define PARSE_P_ARISTA	    0xd28b
+
+/* Nearly always false. */
+static __always_inline bool parse_has_shim(const struct packet *p)
+{
+	return p->ethertype != bpf_htons(ETH_P_IP) && p->ethertype != bpf_htons(ETH_P_IPV6);
+}
+
+static __always_inline void parse_advance(struct packet *p, __u32 bytes, __u16 ethertype)
+{
+	p->offset += bytes;
+	p->ethertype = bpf_htons(ethertype);
+}
+
+/* An Ethernet frame behind skip bytes. */
+static __always_inline void parse_frame(const struct parse_input *in, const __u8 *at, __u32 skip,
+					struct packet *p)
+{
+	const __u8 *frame = at + skip;
+
+	if ((const void *)(frame + ETH_HLEN) <= in->end)
+		parse_advance(p, skip + ETH_HLEN, frame[12] << 8 | frame[13]);
+}
+
+/* LLC: SNAP (RFC 1042, also 802.1H's), or IP itself. */
+static __always_inline void parse_llc(const __u8 *at, struct packet *p)
+{
+	if (at[0] == 0xaa && at[1] == 0xaa && at[2] == 3 && !at[3] && !at[4] &&
+	    (!at[5] || at[5] == 0xf8))
+		parse_advance(p, 8, at[6] << 8 | at[7]);
+	else if (at[0] == 0x06 && at[1] == 0x06 && at[2] == 3)
+		parse_advance(p, 3, ETH_P_IP);
+}
+
+static __always_inline bool parse_is_known(__u16 ethertype)
+{
+	return ethertype == ETH_P_IP || ethertype == ETH_P_IPV6 || ethertype == ETH_P_ARP ||
+	       ethertype == ETH_P_8021Q || ethertype == ETH_P_8021AD;
+}
+
+/* A label stack (RFC 3032); then IP by its version, or a frame behind a control word (RFC 4448). */
 static __always_inline enum parse_result parse_mpls(const struct parse_input *in, struct packet *p)
 {
-	const __u8 *ip;
+	const __u8 *entry = in->start + p->offset, *inner;
 
-	for (int i = 0; i < PARSE_MAX_LABELS; i++) {
-		const __u8 *entry = in->start + p->offset;
-
+	for (int i = 0; i < PARSE_MAX_LABELS; i++, entry += 4) {
 		if ((const void *)(entry + 5) > in->end)
 			return PARSE_TRUNCATED;
 		p->offset += 4;
 		if (!(entry[2] & 1))
 			continue;
-		ip = entry + 4;
-		p->ethertype = *ip >> 4 == 4   ? bpf_htons(ETH_P_IP)
-			       : *ip >> 4 == 6 ? bpf_htons(ETH_P_IPV6)
-					       : bpf_htons(ETH_P_MPLS_UC);
+		inner = entry + 4;
+		if (*inner >> 4 == 4)
+			parse_advance(p, 0, ETH_P_IP);
+		else if (*inner >> 4 == 6)
+			parse_advance(p, 0, ETH_P_IPV6);
+		else if (!*inner && (const void *)(inner + 18) <= in->end &&
+			 parse_is_known(inner[16] << 8 | inner[17]))
+			parse_frame(in, inner, 4, p);
 		return PARSE_OK;
 	}
 	return PARSE_TOO_DEEP;
 }
 
-/* PPPoE session (RFC 2516 4) and the PPP protocol number. */
-static __always_inline enum parse_result parse_pppoe(const struct parse_input *in, struct packet *p)
+/* A PPP protocol number (RFC 1332, 5072, 3032). */
+static __always_inline __u16 parse_ppp_payload(__u16 proto, __u16 otherwise)
 {
-	const __u8 *head = in->start + p->offset;
-
-	if ((const void *)(head + 8) > in->end)
-		return PARSE_TRUNCATED;
-	p->offset += 8;
-	p->rest = (head[4] << 8 | head[5]) - 2; /* behind it the frame may be padded */
-	if (head[6] == 0x00 && head[7] == 0x21)
-		p->ethertype = bpf_htons(ETH_P_IP);
-	else if (head[6] == 0x00 && head[7] == 0x57)
-		p->ethertype = bpf_htons(ETH_P_IPV6);
-	return PARSE_OK;
+	return proto == 0x0021	 ? ETH_P_IP
+	       : proto == 0x0057 ? ETH_P_IPV6
+	       : proto == 0x0281 ? ETH_P_MPLS_UC
+				 : otherwise;
 }
 
-static __always_inline bool parse_has_shim(const struct packet *p)
+/* PPPoE session (RFC 2516 4) and the PPP protocol number. at: 8 bytes */
+static __always_inline void parse_pppoe(const __u8 *at, struct packet *p)
 {
-	return p->ethertype == bpf_htons(ETH_P_MPLS_UC) ||
-	       p->ethertype == bpf_htons(ETH_P_MPLS_MC) || p->ethertype == bpf_htons(ETH_P_PPP_SES);
+	__u16 next = parse_ppp_payload(at[6] << 8 | at[7], ETH_P_PPP_SES);
+
+	if (next == ETH_P_PPP_SES)
+		return;
+	p->rest = (at[4] << 8 | at[5]) - 2; /* behind it the frame may be padded */
+	parse_advance(p, 8, next);
+}
+
+/* MACsec (802.1AE): nothing of what is encrypted, but the tag may only vouch for the packet. */
+static __always_inline void parse_macsec(const struct parse_input *in, const __u8 *at,
+					 struct packet *p)
+{
+	const __u8 *next = at + (at[0] & 0x20 ? 14 : 6);
+
+	if (!(at[0] & 0x8c) && (const void *)(next + 2) <= in->end)
+		parse_advance(p, next - at + 2, next[0] << 8 | next[1]);
+}
+
+static __always_inline void parse_nsh(const struct parse_input *in, const __u8 *at,
+				      struct packet *p)
+{
+	__u32 len = (at[1] & 0x3f) * 4;
+
+	switch (at[3]) {
+	case 1:
+		return parse_advance(p, len, ETH_P_IP);
+	case 2:
+		return parse_advance(p, len, ETH_P_IPV6);
+	case 3:
+		return parse_frame(in, at, len, p);
+	case 5:
+		return parse_advance(p, len, ETH_P_MPLS_UC);
+	}
+}
+
+/* A time stamp of 64 or 48 bits. */
+static __always_inline void parse_arista(const struct parse_input *in, const __u8 *at,
+					 struct packet *p)
+{
+	const __u8 *next = at + (at[3] & 0x20 ? 10 : 12);
+
+	if (at[1] == 1 && (const void *)(next + 2) <= in->end)
+		parse_advance(p, next - at + 2, next[0] << 8 | next[1]);
+}
+
+/*
+ * One header between the link and IP, at p->offset. If it is none that we know,
+ * or what is in it is none, p stays as it is.
+ */
+static __always_inline enum parse_result parse_one_shim(const struct parse_input *in,
+							struct packet *p)
+{
+	const __u8 *at = in->start + p->offset;
+	__u16 ethertype = bpf_ntohs(p->ethertype);
+
+	if (p->offset > PARSE_MAX_OFFSET)
+		return PARSE_TOO_DEEP;
+	if (ethertype == ETH_P_MPLS_UC || ethertype == ETH_P_MPLS_MC)
+		return parse_mpls(in, p);
+	if (parse_is_vlan(p->ethertype)) {
+		if ((const void *)(at + sizeof(struct parse_vlan)) > in->end)
+			return PARSE_TRUNCATED;
+		if (!p->key.vlan)
+			p->key.vlan = (at[0] << 8 | at[1]) & 0xfff;
+		parse_advance(p, sizeof(struct parse_vlan), at[2] << 8 | at[3]);
+		return PARSE_OK;
+	}
+	if ((const void *)(at + 8) > in->end)
+		return PARSE_OK; /* too short for any other */
+	if (ethertype && ethertype <= PARSE_P_LLC_MAX)
+		parse_llc(at, p);
+	else if (ethertype == ETH_P_PPP_SES)
+		parse_pppoe(at, p);
+	else if (ethertype == ETH_P_MACSEC)
+		parse_macsec(in, at, p);
+	else if (ethertype == PARSE_P_NSH)
+		parse_nsh(in, at, p);
+	else if (ethertype == PARSE_P_FABRIC_PATH)
+		parse_frame(in, at, 2, p);
+	else if (ethertype == PARSE_P_BACKBONE)
+		parse_frame(in, at, 4, p);
+	else if (ethertype == PARSE_P_VNTAG || ethertype == PARSE_P_REDUNDANCY)
+		parse_advance(p, 6, at[4] << 8 | at[5]);
+	else if (ethertype == PARSE_P_CISCO_META)
+		parse_advance(p, 8, at[6] << 8 | at[7]);
+	else if (ethertype == PARSE_P_ARISTA)
+		parse_arista(in, at, p);
+	return PARSE_OK;
 }
 
 /* What may stand between the link and IP, if parse_has_shim(). */
 static __always_inline enum parse_result parse_shim(const struct parse_input *in, struct packet *p)
 {
-	if (p->offset > PARSE_MAX_OFFSET)
-		return PARSE_TOO_DEEP;
-	return p->ethertype == bpf_htons(ETH_P_PPP_SES) ? parse_pppoe(in, p) : parse_mpls(in, p);
+	enum parse_result res;
+	__u32 offset;
+
+	for (int i = 0; i < PARSE_MAX_SHIMS; i++) {
+		offset = p->offset;
+		res = parse_one_shim(in, p);
+		if (res || !parse_has_shim(p) || p->offset == offset)
+			return res;
+	}
+	return parse_is_vlan(p->ethertype) ? PARSE_TOO_DEEP : PARSE_OK;
 }
 
-/* Ethernet and VLAN tags at p->offset. key.vlan is set if the NIC took a tag off. */
+/* Ethernet and its first VLAN tags at p->offset. key.vlan is set if the NIC took a tag off. */
 static __always_inline enum parse_result parse_link(const struct parse_input *in, struct packet *p)
 {
 	const struct ethhdr *eth = in->start + p->offset;
@@ -207,7 +359,7 @@ static __always_inline enum parse_result parse_link(const struct parse_input *in
 		p->offset += sizeof(*tag);
 		tag++;
 	}
-	return parse_is_vlan(p->ethertype) ? PARSE_TOO_DEEP : PARSE_OK;
+	return PARSE_OK;
 }
 
 static __always_inline void parse_map_v4(__u8 dst[16], __be32 v4)
@@ -276,10 +428,37 @@ static __always_inline bool parse_has_extensions(const struct packet *p)
 	       (p->ethertype == bpf_htons(ETH_P_IPV6) && parse_is_ext(p->key.proto));
 }
 
+/* Behind a good IP header: what was read so far is the key. */
+static __always_inline enum parse_result parse_damaged(struct packet *p, enum parse_damage damage)
+{
+	p->damage = damage;
+	p->fragment = PARSE_TINY_FRAGMENT;
+	p->rest = 0;
+	return PARSE_OK;
+}
+
+/* AH vouches for what we follow; a protocol that we know only by its number stays AH's. */
+static __always_inline bool parse_is_followed(const struct packet *p)
+{
+	switch (p->key.proto) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+	case IPPROTO_UDPLITE:
+	case IPPROTO_SCTP:
+	case IPPROTO_GRE:
+	case IPPROTO_IPIP:
+	case IPPROTO_IPV6:
+		return true;
+	default:
+		return p->key.proto == IPPROTO_ICMPV6 && p->ethertype == bpf_htons(ETH_P_IPV6);
+	}
+}
+
 static __always_inline enum parse_result parse_extensions(const struct parse_input *in,
 							  struct packet *p)
 {
 	const void *at = in->start + p->offset;
+	bool authenticated = false;
 
 	if (p->offset > PARSE_MAX_OFFSET)
 		return PARSE_TOO_DEEP;
@@ -288,12 +467,13 @@ static __always_inline enum parse_result parse_extensions(const struct parse_inp
 		__u32 ext_len;
 
 		if (p->fragment == PARSE_LATER_FRAGMENT || !parse_is_ext(p->key.proto))
-			return PARSE_OK;
+			break;
 		if ((const void *)(ext + 1) > in->end)
-			return PARSE_TRUNCATED;
+			return parse_damaged(p, PARSE_CUT);
 		ext_len = (ext->len + 1) * 8;
 		if (p->key.proto == IPPROTO_AH) {
 			ext_len = (ext->len + 2) * 4; /* RFC 4302 2.2 */
+			authenticated = true;
 		} else if (p->key.proto == IPPROTO_FRAGMENT) {
 			ext_len = sizeof(*ext);
 			p->fragment = parse_fragment_of(ext->offset & bpf_htons(0xfff8),
@@ -301,14 +481,17 @@ static __always_inline enum parse_result parse_extensions(const struct parse_inp
 			p->fragment_id = ext->id;
 		}
 		if (ext_len > p->rest)
-			return PARSE_BAD_HEADER;
+			return parse_damaged(p, PARSE_BAD);
 		p->key.proto = ext->next;
 		p->rest -= ext_len;
 		p->offset += ext_len;
 		at += ext_len;
 	}
-	return p->fragment == PARSE_LATER_FRAGMENT || !parse_is_ext(p->key.proto) ? PARSE_OK
-										  : PARSE_TOO_DEEP;
+	if (p->fragment != PARSE_LATER_FRAGMENT && parse_is_ext(p->key.proto))
+		return PARSE_TOO_DEEP;
+	if (authenticated && !parse_is_followed(p))
+		p->key.proto = IPPROTO_AH;
+	return PARSE_OK;
 }
 
 static __always_inline enum parse_result parse_ipv6(const struct parse_input *in, const void *at,
@@ -376,7 +559,9 @@ static __always_inline enum parse_result
 parse_ports_of(const struct parse_input *in, const struct parse_ports *ports, struct packet *p)
 {
 	if ((const void *)(ports + 1) > in->end)
-		return PARSE_TRUNCATED;
+		return parse_damaged(p, PARSE_CUT);
+	if (p->rest < sizeof(*ports))
+		return parse_damaged(p, PARSE_BAD);
 	p->key.port_a = ports->source;
 	p->key.port_b = ports->dest;
 	if (p->key.proto == IPPROTO_UDP) {
@@ -409,6 +594,16 @@ static __always_inline void parse_tcp_options(const struct parse_input *in,
 	}
 }
 
+/* Only the ports, if at least these can be read. */
+static __always_inline enum parse_result parse_tcp_damaged(const struct parse_input *in,
+							   const struct parse_tcp *tcp,
+							   struct packet *p,
+							   enum parse_damage damage)
+{
+	(void)parse_ports_of(in, (const void *)tcp, p);
+	return parse_damaged(p, p->damage ? p->damage : damage);
+}
+
 static __always_inline enum parse_result parse_tcp(const struct parse_input *in,
 						   const struct parse_tcp *tcp, struct packet *p)
 {
@@ -420,11 +615,11 @@ static __always_inline enum parse_result parse_tcp(const struct parse_input *in,
 		return parse_ports_of(in, (const void *)tcp, p);
 	}
 	if ((const void *)(tcp + 1) > in->end)
-		return PARSE_TRUNCATED;
+		return parse_tcp_damaged(in, tcp, p, PARSE_CUT);
 	offset_flags = bpf_ntohs(tcp->offset_flags);
 	header_len = (offset_flags >> 12) * 4;
 	if (header_len < sizeof(*tcp) || header_len > p->rest)
-		return PARSE_BAD_HEADER;
+		return parse_tcp_damaged(in, tcp, p, PARSE_BAD);
 
 	p->key.port_a = tcp->source;
 	p->key.port_b = tcp->dest;
@@ -463,7 +658,7 @@ static __always_inline enum parse_result parse_l4(const struct parse_input *in, 
 		if (parse_is_v4(&p->key) != (p->key.proto == IPPROTO_ICMP))
 			return PARSE_OK; /* the other family's ICMP is just a number here */
 		if ((const void *)(icmp + 1) > in->end)
-			return PARSE_TRUNCATED;
+			return parse_damaged(p, PARSE_CUT);
 		parse_icmp_key(icmp, p);
 		return PARSE_OK;
 	default:
@@ -528,7 +723,7 @@ static __always_inline bool parse_is_icmp_error(const struct packet *p)
 {
 	__u8 type = p->key.icmp_type;
 
-	if (p->query || p->fragment == PARSE_LATER_FRAGMENT)
+	if (p->query || p->fragment >= PARSE_TINY_FRAGMENT)
 		return false;
 	if (p->key.proto == IPPROTO_ICMP)
 		return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
@@ -558,6 +753,8 @@ parse_quoted(const struct parse_input *in, const struct packet *error, struct pa
 		return PARSE_TOO_DEEP;
 	res = quoted->key.proto == IPPROTO_TCP ? parse_ports_of(in, at, quoted)
 					       : parse_l4(in, at, quoted);
+	if (!res && quoted->damage)
+		return PARSE_TRUNCATED;
 	if (!res)
 		parse_sort(quoted);
 	return res;

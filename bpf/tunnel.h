@@ -7,14 +7,24 @@
  * innermost packet and the tunnel around that.
  *
  *	IPIP, 6in4, ...  protocols 4 and 41            RFC 2003, 4213, 2473
+ *	Ethernet in IP   protocols 97 and 143          RFC 3378, 8986
+ *	PIM register     protocol 103                  RFC 7761 4.9.3
  *	GRE              protocol 47, version 0        RFC 2784, 2890; NVGRE's TEB too
  *	PPTP             GRE version 1, PPP in it      RFC 2637; a call id for each direction
  *	ERSPAN I - III   in GRE                        draft-foschiano-erspan-03
+ *	WCCP             in GRE, with or without a redirect header
  *	VXLAN            UDP to 4789, 8472             RFC 7348
+ *	VXLAN-GPE        UDP to 4790                   draft-ietf-nvo3-vxlan-gpe
  *	Geneve           UDP to 6081                   RFC 8926
  *	GTP-U            UDP to or from 2152, G-PDU    3GPP TS 29.281; each direction
  *	                 has a TEID of its own, so it is not part of the flow
  *	Teredo           UDP to or from 3544           RFC 4380
+ *	L2TP version 2   UDP to or from 1701, data     RFC 2661; ids for each direction
+ *	LISP             UDP to 4341                   RFC 9300
+ *	MPLS             UDP to 6635                   RFC 7510
+ *
+ * Between these and IP may stand what parse_shim() follows. Those without a kind in
+ * enum flow_tunnel count as FLOW_TUNNEL_IPIP.
  */
 #ifndef WEIR_BPF_TUNNEL_H
 #define WEIR_BPF_TUNNEL_H
@@ -38,10 +48,40 @@
 #define ETH_P_ERSPAN2 0x22eb /* type III */
 #endif
 #define TUNNEL_P_PPTP 0x880b
+#define TUNNEL_P_WCCP 0x883e
+
+#define TUNNEL_PROTO_ETHERIP  97
+#define TUNNEL_PROTO_ETHERNET 143
+
+/* Of UDP. */
+enum tunnel_port {
+	TUNNEL_PORT_L2TP = 1701,
+	TUNNEL_PORT_GTPU = 2152,
+	TUNNEL_PORT_TEREDO = 3544,
+	TUNNEL_PORT_LISP = 4341,
+	TUNNEL_PORT_VXLAN = 4789,
+	TUNNEL_PORT_VXLAN_GPE = 4790,
+	TUNNEL_PORT_GENEVE = 6081,
+	TUNNEL_PORT_MPLS = 6635,
+	TUNNEL_PORT_VXLAN_LINUX = 8472,
+};
 
 static __always_inline bool tunnel_port(__u16 port)
 {
-	return port == 4789 || port == 8472 || port == 6081 || port == 2152 || port == 3544;
+	switch (port) {
+	case TUNNEL_PORT_L2TP:
+	case TUNNEL_PORT_GTPU:
+	case TUNNEL_PORT_TEREDO:
+	case TUNNEL_PORT_LISP:
+	case TUNNEL_PORT_VXLAN:
+	case TUNNEL_PORT_VXLAN_GPE:
+	case TUNNEL_PORT_GENEVE:
+	case TUNNEL_PORT_MPLS:
+	case TUNNEL_PORT_VXLAN_LINUX:
+		return true;
+	default:
+		return false;
+	}
 }
 
 /* Cheap: false for nearly every packet. */
@@ -51,9 +91,12 @@ static __always_inline bool tunnel_possible(const struct packet *p)
 	case IPPROTO_IPIP:
 	case IPPROTO_IPV6:
 	case IPPROTO_GRE:
-		return p->fragment != PARSE_LATER_FRAGMENT;
+	case IPPROTO_PIM:
+	case TUNNEL_PROTO_ETHERIP:
+	case TUNNEL_PROTO_ETHERNET:
+		return p->fragment < PARSE_TINY_FRAGMENT;
 	case IPPROTO_UDP:
-		return p->fragment != PARSE_LATER_FRAGMENT && p->rest > TUNNEL_HEADER_BYTES &&
+		return p->fragment < PARSE_TINY_FRAGMENT && p->rest > TUNNEL_HEADER_BYTES &&
 		       (tunnel_port(bpf_ntohs(p->key.port_a)) ||
 			tunnel_port(bpf_ntohs(p->key.port_b)));
 	default:
@@ -87,6 +130,9 @@ static __always_inline bool tunnel_payload(struct packet *inner, enum flow_tunne
 	switch (ethertype) {
 	case ETH_P_IP:
 	case ETH_P_IPV6:
+	case ETH_P_MPLS_UC:
+	case ETH_P_MPLS_MC:
+	case PARSE_P_NSH:
 		return tunnel_enter(inner, kind, id, header_len, bpf_htons(ethertype));
 	case ETH_P_TEB:
 		return tunnel_enter(inner, kind, id, header_len, 0);
@@ -121,6 +167,18 @@ static __always_inline bool tunnel_erspan(const struct parse_input *in, struct p
 	return tunnel_enter(inner, FLOW_TUNNEL_ERSPAN, 0, gre_len + len, 0);
 }
 
+/* Version 2 has 4 bytes before the packet, version 1 none: IPv4 both. */
+static __always_inline bool tunnel_wccp(const struct parse_input *in, struct packet *inner,
+					__u32 gre_len)
+{
+	const __u8 *at = in->start + inner->offset + gre_len;
+
+	if ((const void *)(at + 1) > in->end)
+		return false;
+	return tunnel_enter(inner, FLOW_TUNNEL_GRE, 0, gre_len + (*at >> 4 == 4 ? 0 : 4),
+			    bpf_htons(ETH_P_IP));
+}
+
 static __always_inline bool tunnel_gre(const struct parse_input *in, const __u8 *at,
 				       struct packet *inner)
 {
@@ -139,6 +197,8 @@ static __always_inline bool tunnel_gre(const struct parse_input *in, const __u8 
 	}
 	if (flags & 0x10)
 		len += 4; /* sequence number */
+	if (proto == TUNNEL_P_WCCP)
+		return tunnel_wccp(in, inner, len);
 	if (proto == ETH_P_ERSPAN || proto == ETH_P_ERSPAN2)
 		return tunnel_erspan(in, inner, len, flags & 0x10, proto);
 	return tunnel_payload(inner, FLOW_TUNNEL_GRE, id, len, proto);
@@ -192,24 +252,75 @@ static __always_inline bool tunnel_teredo(const struct parse_input *in, const __
 			    bpf_htons(ETH_P_IPV6));
 }
 
+/* Next protocol: IPv4, IPv6, Ethernet, NSH, MPLS. */
+static __always_inline bool tunnel_vxlan_gpe(const __u8 *at, struct packet *inner)
+{
+	static const __u16 payload[] = {0,	   ETH_P_IP,	ETH_P_IPV6,
+					ETH_P_TEB, PARSE_P_NSH, ETH_P_MPLS_UC};
+
+	return at[0] & 0x08 && at[3] < 6 &&
+	       tunnel_payload(inner, FLOW_TUNNEL_VXLAN, tunnel_be32(at + 4) >> 8, 8,
+			      payload[at[3]]);
+}
+
+/* A data message: flags, and what of length, sequence and offset they announce. */
+static __always_inline bool tunnel_l2tp(const struct parse_input *in, const __u8 *at,
+					struct packet *inner)
+{
+	__u32 len = 6 + (at[0] & 0x40 ? 2 : 0) + (at[0] & 0x08 ? 4 : 0);
+	const __u8 *offset = at + len;
+
+	if (at[0] & 0x80 || (at[1] & 0x0f) != 2)
+		return false;
+	if (at[0] & 0x02) {
+		if ((const void *)(offset + 2) > in->end)
+			return false;
+		len += 2 + (offset[0] << 8 | offset[1]);
+	}
+	return tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, len, TUNNEL_PPP);
+}
+
+/* No version, nor what it carries: but IP has to begin behind the 8 bytes. */
+static __always_inline bool tunnel_lisp(struct packet *inner)
+{
+	return tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 8, TUNNEL_ANY_IP);
+}
+
+/* The bits of a register message: version 2, type 1. */
+static __always_inline bool tunnel_pim(const __u8 *at, struct packet *inner)
+{
+	return at[0] == 0x21 && tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 8, TUNNEL_ANY_IP);
+}
+
 static __always_inline bool tunnel_udp(const struct parse_input *in, const __u8 *at, __u16 sport,
 				       __u16 dport, struct packet *inner)
 {
-	if (dport == 4789 || dport == 8472)
+	switch (dport) {
+	case TUNNEL_PORT_VXLAN:
+	case TUNNEL_PORT_VXLAN_LINUX:
 		return at[0] & 0x08 &&
 		       tunnel_enter(inner, FLOW_TUNNEL_VXLAN, tunnel_be32(at + 4) >> 8, 8, 0);
-	if (dport == 6081)
+	case TUNNEL_PORT_VXLAN_GPE:
+		return tunnel_vxlan_gpe(at, inner);
+	case TUNNEL_PORT_GENEVE:
 		return !(at[0] & 0xc0) &&
 		       tunnel_payload(inner, FLOW_TUNNEL_GENEVE, tunnel_be32(at + 4) >> 8,
 				      8 + (at[0] & 0x3f) * 4, at[2] << 8 | at[3]);
-	if (dport == 2152 || sport == 2152)
+	case TUNNEL_PORT_LISP:
+		return tunnel_lisp(inner);
+	case TUNNEL_PORT_MPLS:
+		return tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 0, bpf_htons(ETH_P_MPLS_UC));
+	}
+	if (dport == TUNNEL_PORT_GTPU || sport == TUNNEL_PORT_GTPU)
 		return tunnel_gtpu(in, at, inner);
-	if (dport == 3544 || sport == 3544)
+	if (dport == TUNNEL_PORT_TEREDO || sport == TUNNEL_PORT_TEREDO)
 		return tunnel_teredo(in, at, inner);
+	if (dport == TUNNEL_PORT_L2TP || sport == TUNNEL_PORT_L2TP)
+		return tunnel_l2tp(in, at, inner);
 	return false;
 }
 
-/* PPP in PPTP: address and control may be left out, and the zero before the protocol. */
+/* PPP in PPTP and L2TP: address and control may be left out, and the zero before the protocol. */
 static __always_inline bool tunnel_ppp(const __u8 *at, struct packet *inner)
 {
 	__u32 skip = at[0] == 0xff && at[1] == 0x03 ? 2 : 0;
@@ -224,7 +335,7 @@ static __always_inline bool tunnel_ppp(const __u8 *at, struct packet *inner)
 	return proto == 0x21 || proto == 0x57;
 }
 
-/* GTP-U and PPTP do not say what they carry: the first bytes of that do. */
+/* GTP-U, PPTP, LISP and others do not say what they carry: the first bytes of that do. */
 static __always_inline bool tunnel_look(const struct parse_input *in, struct packet *inner)
 {
 	const __u8 *at = in->start + inner->offset;
@@ -236,12 +347,13 @@ static __always_inline bool tunnel_look(const struct parse_input *in, struct pac
 	if (inner->ethertype == TUNNEL_PPP)
 		return tunnel_ppp(at, inner);
 	inner->ethertype = *at >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
-	return true;
+	return *at >> 4 == 6 || *at >> 4 == 4;
 }
 
 /*
  * Looks behind the headers of outer. False: inner is of no use. True: inner is set up for
- * parse_link() (ethertype 0) or parse_network(); if those fail, the packet is outer's.
+ * parse_link() (ethertype 0), parse_shim() or parse_network(); if those fail, the packet is
+ * outer's.
  */
 static __always_inline bool tunnel_open(const struct parse_input *in, const struct packet *outer,
 					struct packet *inner)
@@ -260,6 +372,12 @@ static __always_inline bool tunnel_open(const struct parse_input *in, const stru
 		return tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 0, bpf_htons(ETH_P_IPV6));
 	case IPPROTO_GRE:
 		return tunnel_gre(in, at, inner) && tunnel_look(in, inner);
+	case IPPROTO_PIM:
+		return tunnel_pim(at, inner) && tunnel_look(in, inner);
+	case TUNNEL_PROTO_ETHERIP:
+		return at[0] == 0x30 && tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 2, 0);
+	case TUNNEL_PROTO_ETHERNET:
+		return tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 0, 0);
 	case IPPROTO_UDP:
 		return tunnel_udp(in, at, outer->dir ? port_b : port_a,
 				  outer->dir ? port_a : port_b, inner) &&

@@ -9,6 +9,7 @@
  * Maps:     flow_table.h  no room: the packet goes to catch_all, FLOWS_REFUSED rises
  *           catch_all, counters  per CPU, cannot be full
  *           fragments  full: the oldest goes, its later fragments count as orphans
+ *           ethertypes  full: the rest adds up in one entry
  *           probe/drain.c reads the flows, probe/datapath.c the counters.
  * Tunables: the size of the table, set by the probe before load.
  * Kernel:   5.18 (xdp.frags); without that program 5.12 (atomics, -mcpu=v3).
@@ -66,6 +67,14 @@ struct {
 	__type(key, struct fragment_key);
 	__type(value, struct fragment_flow);
 } fragments SEC(".maps");
+
+/* Packets that are not IP. Full: FLOW_ETHERTYPE_OTHER, which the probe makes, has the rest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, FLOW_ETHERTYPES_MAX);
+	__type(key, __u32);
+	__type(value, struct flow_ethertype);
+} ethertypes SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -158,7 +167,10 @@ static __always_inline int find_flow(struct flow_counters *cnt, struct event *ev
 	return index;
 }
 
-/* Gives a later fragment the ports of the first, which is remembered for that. */
+/*
+ * Gives a later fragment the ports of the first, which is remembered for that. Counts
+ * what parsed as a fragment because it is damaged.
+ */
 __noinline int join_fragments(struct event *ev)
 {
 	struct fragment_key key = {};
@@ -168,6 +180,9 @@ __noinline int join_fragments(struct event *ev)
 
 	if (!ev || !cnt)
 		return 0;
+	if (ev->packet.damage)
+		cnt->n[ev->packet.damage == PARSE_CUT ? FLOW_CNT_TRANSPORT_TRUNCATED
+						      : FLOW_CNT_TRANSPORT_BAD_HEADER]++;
 	k = &ev->packet.key;
 	__builtin_memcpy(key.addr_a, k->addr_a, 16);
 	__builtin_memcpy(key.addr_b, k->addr_b, 16);
@@ -189,6 +204,31 @@ __noinline int join_fragments(struct event *ev)
 	k->port_a = first->port_a;
 	k->port_b = first->port_b;
 	k->icmp_type = first->icmp_type;
+	return 0;
+}
+
+__noinline int count_ethertype(struct event *ev)
+{
+	__u32 key = ev ? bpf_ntohs(ev->packet.ethertype) : 0;
+	struct flow_ethertype *n, first = {};
+
+	if (!ev)
+		return 0;
+	if (key <= PARSE_P_LLC_MAX)
+		key = FLOW_ETHERTYPE_LLC;
+	n = bpf_map_lookup_elem(&ethertypes, &key);
+	if (!n) {
+		(void)bpf_map_update_elem(&ethertypes, &key, &first, BPF_NOEXIST);
+		n = bpf_map_lookup_elem(&ethertypes, &key);
+	}
+	if (!n) {
+		key = FLOW_ETHERTYPE_OTHER;
+		n = bpf_map_lookup_elem(&ethertypes, &key);
+	}
+	if (!n)
+		return 0;
+	__sync_fetch_and_add(&n->packets, ev->seen.packets);
+	__sync_fetch_and_add(&n->bytes, ev->seen.bytes);
 	return 0;
 }
 
@@ -244,6 +284,8 @@ static __always_inline bool account(struct event *ev)
 	cnt->n[FLOW_CNT_SEEN_BYTES] += ev->seen.bytes;
 	if (ev->parsed) {
 		cnt->n[unparsed_counter(ev->parsed)] += ev->seen.packets;
+		if (ev->parsed == PARSE_NOT_IP)
+			(void)count_ethertype(ev);
 		return false;
 	}
 	if (ev->packet.fragment)
@@ -390,6 +432,8 @@ static __always_inline void keep_outer(const struct packet *p, struct event *ev)
 			res = PARSE_NOT_IP;                                                        \
 		if (!res && !ev->packet.ethertype)                                                 \
 			res = parse_link(&in, &ev->packet);                                        \
+		if (!res && parse_has_shim(&ev->packet))                                           \
+			res = kind##_shim(ctx, ev);                                                \
 		if (!res)                                                                          \
 			res = kind##_from_ip(ctx, &in, ev);                                        \
 		if (res)                                                                           \
@@ -546,7 +590,8 @@ static __always_inline int on_skb(struct __sk_buff *ctx, enum flow_hook hook, bo
 	struct flow_seen *seen = &ev.seen;
 
 	ev.parsed = parse_skb(ctx, ethernet, &ev);
-	if (ev.parsed == PARSE_TRUNCATED && ctx->len > ctx->data_end - ctx->data) {
+	if ((ev.parsed == PARSE_TRUNCATED || ev.packet.damage == PARSE_CUT) &&
+	    ctx->len > ctx->data_end - ctx->data) {
 		/* Headers may sit in page fragments: make them readable, once. */
 		if (!bpf_skb_pull_data(ctx, ctx->len < PULL_BYTES ? ctx->len : PULL_BYTES))
 			ev.parsed = parse_skb(ctx, ethernet, &ev);

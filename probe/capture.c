@@ -270,6 +270,11 @@ void capture_finish(struct capture *c)
 	capture_drain(c, DRAIN_FINAL);
 }
 
+int capture_ethertypes(const struct capture *c, datapath_ethertype_fn visit, void *arg)
+{
+	return datapath_ethertypes(c->datapath, visit, arg);
+}
+
 const uint64_t *capture_counters(struct capture *c)
 {
 	if (datapath_counters(c->datapath, c->counters) != 0)

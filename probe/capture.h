@@ -10,6 +10,7 @@
 #define WEIR_PROBE_CAPTURE_H
 
 #include "bpf/flow_abi.h"
+#include "probe/datapath.h"
 #include "probe/drain.h"
 
 struct capture;
@@ -63,6 +64,9 @@ void capture_finish(struct capture *c);
 
 /* The kernel's counters; what could not be read keeps the value of the last call. */
 const uint64_t *capture_counters(struct capture *c);
+
+/* As datapath_ethertypes(). */
+int capture_ethertypes(const struct capture *c, datapath_ethertype_fn visit, void *arg);
 
 const struct drain_stats *capture_stats(const struct capture *c);
 const struct wall_clock *capture_wall_clock(const struct capture *c);

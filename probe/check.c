@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "common/output.h"
 #include "probe/capture.h"
+#include "probe/ethertype.h"
 #include "probe/hooks.h"
 #include "probe/iface.h"
 #include "probe/settings.h"
@@ -104,6 +105,22 @@ static const char *meaning(enum flow_counter counter)
 	}
 }
 
+static void say_ethertype(uint32_t type, const struct flow_ethertype *n, void *arg)
+{
+	char what[ETHERTYPE_NAME_BYTES + 16], name[ETHERTYPE_NAME_BYTES];
+
+	(void)snprintf(what, sizeof(what), "not_ip_%s", ethertype_name(type, name));
+	say_count(arg, what, (int64_t)n->packets, "of those that are not IP");
+}
+
+static void say_ethertypes(struct check *c)
+{
+	int err = capture_ethertypes(c->capture, say_ethertype, c);
+
+	if (err)
+		log_warn("cannot read the ethertypes: %s", strerror(-err));
+}
+
 /* Returns the difference, which is to be 0. */
 static int64_t say_conservation(struct check *c)
 {
@@ -120,6 +137,7 @@ static int64_t say_conservation(struct check *c)
 		say_count(c, names[i], (int64_t)n[i], meaning(i));
 		rest -= (int64_t)n[i];
 	}
+	say_ethertypes(c);
 	say_count(c, "difference", rest, rest ? "packets are unaccounted for" : "");
 	return rest;
 }

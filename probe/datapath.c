@@ -121,6 +121,14 @@ static int choose_programs(struct weir_bpf *skel, bool replaying, bool with_frag
 	return err;
 }
 
+static int make_room_for_other_ethertypes(struct weir_bpf *skel)
+{
+	const uint32_t key = FLOW_ETHERTYPE_OTHER;
+	const struct flow_ethertype none = {0};
+
+	return bpf_map_update_elem(bpf_map__fd(skel->maps.ethertypes), &key, &none, BPF_ANY);
+}
+
 static int load(uint32_t n_slots, bool replaying, bool with_frags, struct weir_bpf **ret)
 {
 	struct weir_bpf *skel;
@@ -140,6 +148,8 @@ static int load(uint32_t n_slots, bool replaying, bool with_frags, struct weir_b
 		err = choose_programs(skel, replaying, with_frags);
 	if (!err)
 		err = weir_bpf__load(skel);
+	if (!err)
+		err = make_room_for_other_ethertypes(skel);
 	if (err) {
 		weir_bpf__destroy(skel);
 		return err;
@@ -343,4 +353,21 @@ int datapath_catch_all(const struct datapath *d, struct flow_totals ret[FLOW_HOO
 	}
 	memcpy(ret, sums, sizeof(sums));
 	return 0;
+}
+
+int datapath_ethertypes(const struct datapath *d, datapath_ethertype_fn visit, void *arg)
+{
+	int fd = bpf_map__fd(d->skel->maps.ethertypes), err;
+	uint32_t key, *last = NULL;
+	struct flow_ethertype n;
+
+	while ((err = bpf_map_get_next_key(fd, last, &key)) == 0) {
+		err = bpf_map_lookup_elem(fd, &key, &n);
+		if (err)
+			return err;
+		if (n.packets)
+			visit(key, &n, arg);
+		last = &key;
+	}
+	return err == -ENOENT ? 0 : err;
 }

@@ -86,4 +86,9 @@ void datapath_settle(void);
 int datapath_counters(const struct datapath *d, uint64_t ret[FLOW_CNT_MAX]);
 int datapath_catch_all(const struct datapath *d, struct flow_totals ret[FLOW_HOOK_MAX]);
 
+/* Visits every ethertype that is not IP, in no order; probe/ethertype.h names them. */
+typedef void (*datapath_ethertype_fn)(uint32_t ethertype, const struct flow_ethertype *n,
+				      void *arg);
+int datapath_ethertypes(const struct datapath *d, datapath_ethertype_fn visit, void *arg);
+
 #endif /* WEIR_PROBE_DATAPATH_H */

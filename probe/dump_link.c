@@ -58,13 +58,6 @@ static int link_raw(const uint8_t *p, size_t len, uint16_t *ret)
 	return 0;
 }
 
-static int link_ipv4(const uint8_t *p, size_t len, uint16_t *ret)
-{
-	(void)p;
-	*ret = ETHERTYPE_IP;
-	return len ? 0 : -1;
-}
-
 static int link_ipv6(const uint8_t *p, size_t len, uint16_t *ret)
 {
 	(void)p;
@@ -72,14 +65,14 @@ static int link_ipv6(const uint8_t *p, size_t len, uint16_t *ret)
 	return len ? 0 : -1;
 }
 
-/* BSD loopback: the family as a 32-bit number in either byte order. Some write ethertypes. */
+/* BSD loopback: the family as a 32-bit number in either byte order. */
 static int link_null(const uint8_t *p, size_t len, uint16_t *ret)
 {
 	if (len < 4)
 		return -1;
 	*ret = of_family(p[0] && !p[1] ? p[0] : p[3]);
-	if (!*ret && le32(p) >= 0x600 && le32(p) <= 0xffff)
-		*ret = (uint16_t)le32(p);
+	if (!*ret && (!p[0] || !p[3])) /* some write an ethertype */
+		*ret = (uint16_t)(le32(p) <= 0xffff ? le32(p) : be32(p));
 	return 4;
 }
 
@@ -423,7 +416,7 @@ static const struct {
 	{127, link_radiotap},	 {129, link_arcnet},
 	{149, link_pktap},	 {163, link_prism},
 	{LINK_PPI, link_ppi},	 {219, link_mpls},
-	{226, link_ipnet},	 {228, link_ipv4},
+	{226, link_ipnet},	 {228, link_raw},
 	{229, link_ipv6},	 {239, link_nflog},
 	{242, link_ipoib},	 {LINK_PKTAP, link_pktap},
 	{276, link_sll2},

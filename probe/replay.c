@@ -18,6 +18,7 @@
 #include "probe/dns_log.h"
 #include "probe/drain.h"
 #include "probe/dump_file.h"
+#include "probe/ethertype.h"
 #include "probe/iface.h"
 #include "probe/record_output.h"
 
@@ -210,6 +211,50 @@ static void print_count(const char *separator, uint64_t n, const char *what)
 		(void)fprintf(stderr, "%s%" PRIu64 " %s", separator, n, what);
 }
 
+struct ethertypes {
+	struct not_ip {
+		uint32_t type;
+		uint64_t packets;
+	} list[FLOW_ETHERTYPES_MAX];
+	size_t n;
+};
+
+static void on_ethertype(uint32_t type, const struct flow_ethertype *n, void *arg)
+{
+	struct ethertypes *e = arg;
+
+	if (e->n < FLOW_ETHERTYPES_MAX)
+		e->list[e->n++] = (struct not_ip){type, n->packets};
+}
+
+/* The most packets first. */
+static int by_packets(const void *a, const void *b)
+{
+	const struct not_ip *x = a, *y = b;
+
+	if (x->packets != y->packets)
+		return x->packets < y->packets ? 1 : -1;
+	return x->type < y->type ? 1 : -1;
+}
+
+#define ETHERTYPES_SHOWN 10
+
+static void print_ethertypes(const struct replay *r)
+{
+	char name[ETHERTYPE_NAME_BYTES];
+	struct ethertypes e = {.n = 0};
+
+	if (datapath_ethertypes(r->datapath, on_ethertype, &e) != 0 || !e.n)
+		return;
+	qsort(e.list, e.n, sizeof(*e.list), by_packets);
+	(void)fputs("; not IP:", stderr);
+	for (size_t i = 0; i < e.n && i < ETHERTYPES_SHOWN; i++)
+		(void)fprintf(stderr, "%s %s %" PRIu64, i ? "," : "",
+			      ethertype_name(e.list[i].type, name), e.list[i].packets);
+	if (e.n > ETHERTYPES_SHOWN)
+		(void)fprintf(stderr, ", ... of %zu ethertypes", e.n);
+}
+
 /* Returns EXIT_CHECK if packets are missing. */
 static int print_sum(const struct replay *r, uint64_t counters[FLOW_CNT_MAX])
 {
@@ -228,8 +273,13 @@ static int print_sum(const struct replay *r, uint64_t counters[FLOW_CNT_MAX])
 	(void)fprintf(stderr, "; difference %" PRId64, (int64_t)(r->read - sum));
 	print_count("; ", counters[FLOW_CNT_FRAGMENTS_ORPHAN],
 		    "fragments without the first of their datagram");
+	print_count("; ", counters[FLOW_CNT_TRANSPORT_TRUNCATED],
+		    "with a transport header cut off");
+	print_count("; ", counters[FLOW_CNT_TRANSPORT_BAD_HEADER],
+		    "with an impossible transport header");
 	print_count("; ", r->cut, "cut short by the capture");
 	print_count("; ", r->backwards, "time stamps that go backwards");
+	print_ethertypes(r);
 	(void)fputc('\n', stderr);
 	return r->read == sum ? EXIT_OK : EXIT_CHECK;
 }

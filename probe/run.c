@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "probe/capture.h"
+#include "probe/ethertype.h"
 #include "probe/export.h"
 #include "probe/hooks.h"
 #include "probe/iface.h"
@@ -39,6 +41,7 @@ struct run {
 	struct sender *sender;
 	uint64_t refused, dropped; /* packets, as last warned about */
 	uint64_t warn_refused, warn_dropped;
+	struct ethertype_named ethertypes; /* that have a counter of their own */
 };
 
 static void on_record(const struct flow_record *record, const struct flow_view *view, void *arg)
@@ -62,6 +65,35 @@ static void set_counter(struct run *run, const char *name, uint64_t value)
 static void set_stack_counter(const char *name, uint64_t value, void *arg)
 {
 	set_counter(arg, name, value);
+}
+
+struct not_ip {
+	struct run *run;
+	uint64_t other;
+};
+
+static void on_ethertype(uint32_t type, const struct flow_ethertype *n, void *arg)
+{
+	char name[COUNTER_NAME_MAX], text[ETHERTYPE_NAME_BYTES];
+	struct not_ip *x = arg;
+
+	if (!ethertype_is_named(&x->run->ethertypes, type)) {
+		x->other += n->packets;
+		return;
+	}
+	(void)snprintf(name, sizeof(name), "not_ip_%s", ethertype_name(type, text)); /* fits */
+	set_counter(x->run, name, n->packets);
+}
+
+static void set_ethertype_counters(struct run *run)
+{
+	struct not_ip x = {.run = run};
+	int err = capture_ethertypes(run->capture, on_ethertype, &x);
+
+	if (err)
+		log_debug("cannot read the ethertypes: %s", strerror(-err));
+	else if (x.other)
+		set_counter(run, "not_ip_other", x.other);
 }
 
 /* What is lost shall be seen here as well, not only at the collector. */
@@ -132,6 +164,7 @@ static void set_counters(struct run *run)
 		set_counter(run, unnamed[i], capture_names_counters(run->capture)[i]);
 	for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++)
 		set_counter(run, ours[i].name, ours[i].value);
+	set_ethertype_counters(run);
 	stack_counters(capture_stack(run->capture), set_stack_counter, run);
 	warn_losses(run, kernel[FLOW_CNT_CATCH_ALL], spool.dropped.packets);
 }

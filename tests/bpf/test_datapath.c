@@ -186,7 +186,7 @@ static void test_vlan_tags(void **state)
 	assert_int_equal(f.slot.half[0].bytes, 14 + 8 + 20 + 8);
 
 	craft_eth(&c, 0);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 9; i++)
 		craft_vlan(&c, ETH_P_8021Q, 1 + i, ETH_P_IP);
 	craft_bytes(&c, 64);
 	run_xdp(*state, &c);
@@ -396,8 +396,6 @@ static void test_impossible_headers_are_counted(void **state)
 		{14, 0x55}, /* version 5 */
 		{14, 0x44}, /* header of 16 bytes */
 		{17, 19},   /* total length below the header's */
-		{46, 0x40}, /* TCP header of 16 bytes */
-		{46, 0xf0}, /* TCP header longer than the packet */
 	};
 
 	for (size_t i = 0; i < sizeof(damage) / sizeof(damage[0]); i++) {
@@ -409,21 +407,77 @@ static void test_impossible_headers_are_counted(void **state)
 	}
 }
 
-/* Cut anywhere inside its headers, a packet is counted as truncated, never as a flow. */
+/* Addresses and ports are good: the packet is theirs, but nothing of TCP is believed. */
+static void test_an_impossible_tcp_header_keeps_its_flow(void **state)
+{
+	const struct craft_tcp tcp = {
+		.sport = 1, .dport = 2, .flags = SYN, .seq = 7, .payload = 10};
+	const uint8_t lengths[] = {0x40, 0xf0}; /* 16 bytes, and more than the packet has */
+	struct craft c = craft_tcp4(A, B, &tcp);
+	struct flow_state_of f;
+
+	run_xdp(*state, &c);
+	for (size_t i = 0; i < sizeof(lengths); i++) {
+		c.data[46] = lengths[i];
+		run_xdp(*state, &c);
+		assert_int_equal(read_counters(*state).n[FLOW_CNT_TRANSPORT_BAD_HEADER], i + 1);
+	}
+	f = only_flow(*state);
+	assert_int_equal(f.slot.half[0].packets, 3);
+	assert_int_equal(f.perf.half[0].retrans_pkts, 0);
+	assert_int_equal(read_counters(*state).n[FLOW_CNT_BAD_HEADER], 0);
+}
+
+/*
+ * Cut inside the link's or IP's header a packet is counted as truncated; behind that
+ * its addresses are known, and the ports once their 4 bytes are there.
+ */
 static void test_every_truncation_is_counted(void **state)
 {
+	size_t ip = ETH_HLEN + 40, ports;
+	struct flow_counters n;
 	struct craft c;
-	uint64_t cut = 0;
 
 	craft_extensions(&c, 3);
-	for (size_t len = ETH_HLEN; len < c.len; len++, cut++) {
+	ports = c.len - 20 + 4; /* TCP at the end */
+	for (size_t len = ETH_HLEN; len < c.len; len++) {
 		struct craft shorter = c;
 
 		shorter.len = len;
 		run_xdp(*state, &shorter);
 	}
-	assert_int_equal(read_counters(*state).n[FLOW_CNT_TRUNCATED], cut);
-	assert_int_equal(sum_flows(*state).flows, 0);
+	n = read_counters(*state);
+	assert_int_equal(n.n[FLOW_CNT_TRUNCATED], ip - ETH_HLEN);
+	assert_int_equal(n.n[FLOW_CNT_TRANSPORT_TRUNCATED], c.len - ip);
+	assert_int_equal(sum_flows(*state).packets, c.len - ip);
+	run_xdp(*state, &c); /* the whole one finds the flow of those that had ports */
+	for (unsigned i = 0; i < sum_flows(*state).flows; i++)
+		if (nth_flow(*state, i).slot.key.port_b)
+			assert_int_equal(nth_flow(*state, i).slot.half[0].packets,
+					 c.len - ports + 1);
+}
+
+/* AH vouches for a packet; what we know by number only stays AH's. */
+static void test_ah_is_followed_to_ports(void **state)
+{
+	const uint8_t next[] = {IPPROTO_UDP, IPPROTO_ESP, IPPROTO_ICMP};
+	const uint8_t expected[] = {IPPROTO_UDP, IPPROTO_AH, IPPROTO_AH};
+	struct craft c;
+
+	for (unsigned i = 0; i < 3; i++) {
+		craft_eth(&c, ETH_P_IP);
+		craft_ipv4(&c, A, B, IPPROTO_AH, 0, 0);
+		craft_bytes(&c, 24);
+		c.data[ETH_HLEN + 20] = next[i];
+		c.data[ETH_HLEN + 21] = 4;
+		craft_udp(&c, 1000, 2000, 8);
+		craft_end(&c);
+		run_xdp(*state, &c);
+	}
+	assert_int_equal(sum_flows(*state).flows, 2);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(nth_flow(*state, i).slot.key.proto, expected[i]);
+	assert_int_equal(nth_flow(*state, 1).slot.half[0].packets, 2);
 }
 
 static void test_gso_counts_wire_packets(void **state)
@@ -566,7 +620,9 @@ int main(void)
 		harness_test(test_other_protocols_by_number),
 		harness_test(test_not_ip_is_counted),
 		harness_test(test_impossible_headers_are_counted),
+		harness_test(test_an_impossible_tcp_header_keeps_its_flow),
 		harness_test(test_every_truncation_is_counted),
+		harness_test(test_ah_is_followed_to_ports),
 		harness_test(test_gso_counts_wire_packets),
 		harness_clocked_test(test_same_packet_elsewhere_counts_once),
 		harness_test(test_full_table_goes_to_catch_all),

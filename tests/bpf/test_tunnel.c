@@ -224,6 +224,104 @@ static void test_teredo_with_both_indications(void **state)
 	assert_inner(*state, &c, FLOW_TUNNEL_TEREDO, 0, "2001:db8::1");
 }
 
+static void test_gre_mpls(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0, 0, 0x88, 0x47, 0, 0, 0x21, 64);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_GRE, 0, A);
+}
+
+/* The redirect header is there or not. */
+static void test_wccp(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0, 0, 0x88, 0x3e, 0x00, 1, 2, 3);
+	end_with_inner_udp(&c, false);
+	run_xdp(*state, &c);
+	begin_outer(&c, IPPROTO_GRE);
+	PUT(&c, 0, 0, 0x88, 0x3e);
+	end_with_inner_udp(&c, false);
+	run_xdp(*state, &c);
+	assert_int_equal(only_flow(*state).slot.half[0].packets, 2);
+	assert_int_equal(ntohs(only_flow(*state).slot.key.port_a), 1000);
+}
+
+static void test_vxlan_gpe_with_service_header(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 55555, 4790, 0);
+	PUT(&c, 0x0c, 0, 0, 4, 0, 0x12, 0x34, 0);
+	PUT(&c, 0, 2, 1, 1, 0, 0, 0, 0); /* NSH of 8 bytes, then IPv4 */
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_VXLAN, VNI, A);
+}
+
+static void test_l2tp(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 1701, 55555, 0);
+	/* length, sequence, an offset of 2; PPP */
+	PUT(&c, 0x4a, 2, 0, 99, 0, 1, 0, 2, 0, 0, 0, 0, 0, 2, 9, 9, 0xff, 0x03, 0, 0x57);
+	end_with_inner_udp(&c, true);
+	assert_inner(*state, &c, FLOW_TUNNEL_IPIP, 0, "2001:db8::1");
+}
+
+static void test_lisp(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 55555, 4341, 0);
+	PUT(&c, 0xc0, 0, 0, 1, 0, 0, 0, 1);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_IPIP, 0, A);
+}
+
+static void test_mpls_in_udp(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 55555, 6635, 0);
+	PUT(&c, 0, 0, 0x20, 64, 0, 0, 0x21, 64);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_IPIP, 0, A);
+}
+
+static void test_pim_register(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_PIM);
+	PUT(&c, 0x21, 0, 0, 0, 0, 0, 0, 0);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_IPIP, 0, A);
+}
+
+static void test_ethernet_in_ip(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, 97);
+	PUT(&c, 0x30, 0);
+	end_with_inner_frame(&c);
+	run_xdp(*state, &c);
+	begin_outer(&c, 143);
+	end_with_inner_frame(&c);
+	run_xdp(*state, &c);
+	assert_int_equal(only_flow(*state).slot.half[0].packets, 2);
+	assert_int_equal(only_flow(*state).slot.key.tunnel >> 24, FLOW_TUNNEL_IPIP);
+}
+
 /* The flow is the innermost one, its outer addresses are the outermost. */
 static void test_tunnel_in_tunnel_in_tunnel(void **state)
 {
@@ -261,11 +359,12 @@ static void test_broken_inside_is_the_outer_flow(void **state)
 /* Other things come by these ports too, and by a tunnel other things than packets. */
 static void test_no_tunnel_is_the_outer_flow(void **state)
 {
-	static const uint16_t ports[] = {4789, 6081, 2152, 3544};
+	static const uint16_t ports[] = {4789, 6081, 2152, 3544, 1701, 4341, 4790, 6635};
+	const unsigned n = sizeof(ports) / sizeof(*ports);
 	struct flow_state_of f;
 	struct craft c;
 
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		begin_outer(&c, IPPROTO_UDP);
 		craft_udp(&c, 55555, ports[i], 0);
 		PUT(&c, 0xf1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff);
@@ -278,10 +377,10 @@ static void test_no_tunnel_is_the_outer_flow(void **state)
 		assert_int_equal(f.slot.key.tunnel, 0);
 	}
 	begin_outer(&c, IPPROTO_GRE);
-	PUT(&c, 0, 0, 0x88, 0x47, 0, 0, 0, 0, 0, 0, 0, 0); /* MPLS */
+	PUT(&c, 0, 0, 0x20, 0x01, 0, 0, 0, 0, 0, 0, 0, 0); /* NHRP */
 	craft_end(&c);
 	run_xdp(*state, &c);
-	assert_int_equal(nth_flow(*state, 4).slot.key.proto, IPPROTO_GRE);
+	assert_int_equal(nth_flow(*state, n).slot.key.proto, IPPROTO_GRE);
 }
 
 static void test_mpls_and_pppoe_are_skipped(void **state)
@@ -362,6 +461,14 @@ int main(void)
 		harness_test(test_gtpu),
 		harness_test(test_gtpu_with_extension_header),
 		harness_test(test_teredo_with_both_indications),
+		harness_test(test_gre_mpls),
+		harness_test(test_wccp),
+		harness_test(test_vxlan_gpe_with_service_header),
+		harness_test(test_l2tp),
+		harness_test(test_lisp),
+		harness_test(test_mpls_in_udp),
+		harness_test(test_pim_register),
+		harness_test(test_ethernet_in_ip),
 		harness_test(test_tunnel_in_tunnel_in_tunnel),
 		harness_test(test_broken_inside_is_the_outer_flow),
 		harness_test(test_no_tunnel_is_the_outer_flow),

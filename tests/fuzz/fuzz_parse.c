@@ -31,7 +31,11 @@ static bool open_tunnel(const struct parse_input *in, struct packet *p)
 
 	if (!tunnel_possible(p) || !tunnel_open(in, p, &inner))
 		return false;
-	if ((!inner.ethertype && parse_link(in, &inner)) || parse_ip(in, &inner))
+	if (!inner.ethertype && parse_link(in, &inner))
+		return false;
+	if (parse_has_shim(&inner) && parse_shim(in, &inner))
+		return false;
+	if (parse_ip(in, &inner))
 		return false;
 	*p = inner;
 	return true;
