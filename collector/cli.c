@@ -154,14 +154,17 @@ int cli_open(const struct cli_settings *s, sqlite3 **ret)
 	const char *path = cli_db_path(s), *why;
 	int err;
 
+	err = reader_lease_begin(path, READER_LEASE_MS);
+	if (err) {
+		log_error("%s: %s", path, strerror(-err));
+		return EXIT_RUNTIME;
+	}
 	err = db_open_reader(path, &db, &why);
 	if (err) {
 		log_error("%s: %s", path, why);
 		return db_exit_code(err);
 	}
-	err = reader_lease_begin(path, READER_LEASE_MS);
-	if (!err)
-		err = sql_functions_register(db);
+	err = sql_functions_register(db);
 	if (err)
 		return cli_fail(db, err);
 	*ret = take_ptr(db);

@@ -18,13 +18,13 @@
 
 /*
  * SQLite copies the WAL into the file once it has about 4 MiB, so that a nearly
- * full disk is not filled by it; it is cut to 64 MiB after a reader has held it
+ * full disk is not filled by it; it is cut to 32 MiB after a reader has held it
  * open for longer.
  */
 #define WRITER_PRAGMAS                                                                             \
 	"PRAGMA synchronous = FULL;"                                                               \
 	"PRAGMA wal_autocheckpoint = 1000;"                                                        \
-	"PRAGMA journal_size_limit = 67108864;"
+	"PRAGMA journal_size_limit = 33554432;"
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)

@@ -140,6 +140,8 @@ static int open_restricted(const struct sandbox *sandbox, sqlite3 **ret)
 
 	(void)sqlite3_hard_heap_limit64(SANDBOX_HEAP_BYTES); /* returns the old one */
 	err = limit_process(sandbox->timeout_ms);
+	if (!err)
+		err = reader_lease_begin(sandbox->db, READER_LEASE_MS);
 	if (err) {
 		log_error("sql: cannot limit the query: %s", strerror(-err));
 		return EXIT_RUNTIME;
@@ -149,9 +151,7 @@ static int open_restricted(const struct sandbox *sandbox, sqlite3 **ret)
 		log_error("%s: %s", sandbox->db, why);
 		return db_exit_code(err);
 	}
-	err = reader_lease_begin(sandbox->db, READER_LEASE_MS);
-	if (!err)
-		err = sql_functions_register(*ret);
+	err = sql_functions_register(*ret);
 	if (!err)
 		err = narrow_flows(*ret, sandbox);
 	if (!err)

@@ -2,16 +2,17 @@
 #include "collector/wal.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The locks of readers, as bytes of DB-shm: sqlite.org/walformat.html, "WAL Locks". */
 #define FIRST_READ_LOCK 123
 #define LAST_READ_LOCK	127
 
+#define BUSY_S	    15 /* since the last write: it is in use; copying it back takes a while */
 #define READERS_MAX 16 /* that are named */
 
 int wal_path(const char *db_path, char ret[WAL_PATH_MAX])
@@ -26,6 +27,14 @@ uint64_t wal_bytes(const char *path)
 	struct stat st;
 
 	return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+bool wal_crowded(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && (uint64_t)st.st_size >= WAL_CROWDED_BYTES &&
+	       st.st_mtime + BUSY_S >= time(NULL);
 }
 
 static void read_name(int pid, char ret[32])

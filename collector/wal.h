@@ -15,10 +15,12 @@
 #ifndef WEIR_COLLECTOR_WAL_H
 #define WEIR_COLLECTOR_WAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define WAL_CROWDED_BYTES (96u << 20)
+#define WAL_CROWDED_BYTES (64u << 20)
+#define WAL_URGENT_BYTES  (112u << 20) /* readers end at once */
 /* One more group of the writer may follow: the log stays below 256 MiB. */
 #define WAL_FULL_BYTES (160u << 20)
 
@@ -29,6 +31,9 @@ int wal_path(const char *db_path, char ret[WAL_PATH_MAX]);
 
 /* How long the log is. 0 if there is none. path: of wal_path(). */
 uint64_t wal_bytes(const char *path);
+
+/* Whether the log is crowded, and has been written to within the last seconds. */
+bool wal_crowded(const char *path);
 
 /*
  * Names the processes that read the database, this one left out:

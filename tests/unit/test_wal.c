@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -64,10 +65,10 @@ static void read_in_child(const struct fixture *f, uint64_t lease_ms)
 	sqlite3 *db = NULL;
 	char c = 0;
 
+	if (lease_ms && reader_lease_begin(f->dir.path, lease_ms) != 0)
+		_exit(99);
 	if (db_open_reader(f->dir.path, &db, &why) != 0 ||
 	    sqlite3_exec(db, "BEGIN; SELECT count(*) FROM host", NULL, NULL, NULL) != SQLITE_OK)
-		_exit(99);
-	if (lease_ms && reader_lease_begin(f->dir.path, lease_ms) != 0)
 		_exit(99);
 	if (write(f->ready[1], &c, 1) != 1 || read(f->go[0], &c, 1) != 1)
 		_exit(99);
@@ -135,8 +136,8 @@ static void test_lease_ends_with_a_crowded_log(void **state)
 {
 	struct fixture *f = *state;
 
-	grow(f, WAL_CROWDED_BYTES);
 	start_reader(f, 1);
+	grow(f, WAL_CROWDED_BYTES);
 	assert_int_equal(end_reader(f, false), EXIT_RUNTIME);
 }
 
@@ -153,9 +154,27 @@ static void test_young_reader_stays(void **state)
 {
 	struct fixture *f = *state;
 
-	grow(f, WAL_CROWDED_BYTES);
 	start_reader(f, WAIT_MS * 10);
+	grow(f, WAL_CROWDED_BYTES);
 	sleep(2);
+	assert_int_equal(end_reader(f, true), EXIT_OK);
+}
+
+/* It begins when the log is short again, and is not ended for having waited. */
+static void test_new_reader_waits_for_room(void **state)
+{
+	struct fixture *f = *state;
+	struct pollfd ready = {.fd = f->ready[0], .events = POLLIN};
+	char c;
+
+	grow(f, WAL_CROWDED_BYTES);
+	f->child = fork();
+	assert_true(f->child >= 0);
+	if (f->child == 0)
+		read_in_child(f, WAIT_MS);
+	assert_int_equal(poll(&ready, 1, 1500), 0);
+	grow(f, WAL_CROWDED_BYTES / 2);
+	assert_int_equal(read(f->ready[0], &c, 1), 1);
 	assert_int_equal(end_reader(f, true), EXIT_OK);
 }
 
@@ -226,6 +245,7 @@ int main(void)
 		TEST(test_lease_ends_with_a_crowded_log),
 		TEST(test_lease_lasts_with_a_short_log),
 		TEST(test_young_reader_stays),
+		TEST(test_new_reader_waits_for_room),
 		TEST(test_full_log_refuses_until_the_reader_ends),
 	};
 
