@@ -45,7 +45,7 @@ TORTURE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/torture/*.c))
 BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all test test-unit test-bpf test-system test-san bench truth fuzz lint format deps check install uninstall clean help
+.PHONY: all test test-unit test-bpf test-system test-san bench torture truth fuzz lint format deps check install uninstall clean help
 PROGRAMS := $(patsubst %/main.c,$(B)/weir-%,$(wildcard probe/main.c collector/main.c))
 all: $(PROGRAMS) ## build both programs (default)
 
@@ -154,6 +154,9 @@ test-san: ## the unit, BPF and system tests under ASan and UBSan
 
 bench: $(BENCH) $(B)/weir-probe ## ns per packet beside XDP_PASS and a bare HASH update; root
 	$(Q)for b in $(BENCH); do $$b $(B)/results tests/bench/iperf.sh $(B)/weir-probe || exit 1; done
+torture: all $(B)/weir-bench ## nothing lost, nothing twice, nobody in: 15 minutes; LONG=1, SCENARIOS="kills disk", SEED=n; root
+	$(Q)B=$(B) python3 tests/torture/torture.py --results $(B)/results $(if $(LONG),--long) \
+	  $(if $(SEED),--seed $(SEED)) $(SCENARIOS)
 CAPTURES ?= ../shared/captures
 truth: $(B)/weir-probe ## replay of CAPTURES compared with tshark's account of them; root
 	$(Q)python3 tests/truth/truth.py --probe $(B)/weir-probe --results $(B)/results $(CAPTURES)

@@ -40,6 +40,7 @@ static const char usage[] =
 	"  --seconds N       how long (10), and --warm-up N before it is measured (2)\n"
 	"  --conduct WORD    honest, spoof, foreign, replay\n"
 	"  --victim ID       probe id, 32 hexadecimal digits, of spoof and foreign\n"
+	"  --live            say four times a second how much is acknowledged\n"
 	"  --no-settle       do not wait for the last acknowledgements\n"
 	"  --seed N          of the flows (1)\n"
 	"  --out FILE        the account, as JSON\n";
@@ -51,7 +52,8 @@ struct bench {
 	zmq_pollitem_t items[SIM_PROBES_MAX];
 	unsigned n, seconds, warm_up, seed;
 	double rate;
-	bool no_settle;
+	bool no_settle, live;
+	uint64_t told_ns; /* when --live last said something */
 	const char *out, *keys;
 	uint8_t victim_id[PROBE_ID_BYTES];
 	uint64_t start_ns, measured_ns;
@@ -102,6 +104,7 @@ enum option_number {
 	OPT_WARM_UP,
 	OPT_CONDUCT,
 	OPT_VICTIM,
+	OPT_LIVE,
 	OPT_NO_SETTLE,
 	OPT_SEED,
 	OPT_OUT,
@@ -109,14 +112,23 @@ enum option_number {
 };
 
 static const struct option options[] = {
-	{"connect", 1, NULL, OPT_CONNECT}, {"server-key", 1, NULL, OPT_SERVER_KEY},
-	{"keys", 1, NULL, OPT_KEYS},	   {"probes", 1, NULL, OPT_PROBES},
-	{"rows", 1, NULL, OPT_ROWS},	   {"rate", 1, NULL, OPT_RATE},
-	{"window", 1, NULL, OPT_WINDOW},   {"seconds", 1, NULL, OPT_SECONDS},
-	{"warm-up", 1, NULL, OPT_WARM_UP}, {"conduct", 1, NULL, OPT_CONDUCT},
-	{"victim", 1, NULL, OPT_VICTIM},   {"no-settle", 0, NULL, OPT_NO_SETTLE},
-	{"seed", 1, NULL, OPT_SEED},	   {"out", 1, NULL, OPT_OUT},
-	{"help", 0, NULL, OPT_HELP},	   {0},
+	{"connect", 1, NULL, OPT_CONNECT},
+	{"server-key", 1, NULL, OPT_SERVER_KEY},
+	{"keys", 1, NULL, OPT_KEYS},
+	{"probes", 1, NULL, OPT_PROBES},
+	{"rows", 1, NULL, OPT_ROWS},
+	{"rate", 1, NULL, OPT_RATE},
+	{"window", 1, NULL, OPT_WINDOW},
+	{"seconds", 1, NULL, OPT_SECONDS},
+	{"warm-up", 1, NULL, OPT_WARM_UP},
+	{"conduct", 1, NULL, OPT_CONDUCT},
+	{"victim", 1, NULL, OPT_VICTIM},
+	{"live", 0, NULL, OPT_LIVE},
+	{"no-settle", 0, NULL, OPT_NO_SETTLE},
+	{"seed", 1, NULL, OPT_SEED},
+	{"out", 1, NULL, OPT_OUT},
+	{"help", 0, NULL, OPT_HELP},
+	{0},
 };
 
 static unsigned number(const char *text, unsigned long min, unsigned long max)
@@ -167,6 +179,9 @@ static void take_option(struct bench *b, int option, const char *arg)
 	case OPT_VICTIM:
 		if (parse_id(arg, b->victim_id) != 0)
 			die("--victim", "not 32 hexadecimal digits");
+		break;
+	case OPT_LIVE:
+		b->live = true;
 		break;
 	case OPT_NO_SETTLE:
 		b->no_settle = true;
@@ -257,6 +272,19 @@ static unsigned unsettled(const struct bench *b)
 	return n;
 }
 
+static void tell(struct bench *b, uint64_t now_ns)
+{
+	uint64_t acked = 0;
+
+	if (!b->live || now_ns < b->told_ns + NS_PER_SEC / 4)
+		return;
+	b->told_ns = now_ns;
+	for (unsigned i = 0; i < b->n; i++)
+		acked += b->probes[i].acked_seq;
+	printf("acked %" PRIu64 "\n", acked);
+	(void)fflush(stdout); /* who reads it sees it at the next one */
+}
+
 static void run_fleet(struct bench *b)
 {
 	const struct sim_settings *s = &b->settings;
@@ -272,6 +300,7 @@ static void run_fleet(struct bench *b)
 		/* Interrupted, or nothing: the next step finds out. */
 		(void)zmq_poll(b->items, (int)b->n, POLL_MS);
 		now_ns = clock_mono_ns();
+		tell(b, now_ns);
 	}
 	now_ns = now_ns < s->deadline_ns ? now_ns : s->deadline_ns;
 	b->measured_ns = now_ns > s->measure_ns ? now_ns - s->measure_ns : 0;

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""500 simulated probes that send all that they may: what the collector takes, and at what cost."""
+
+import time
+
+import oracle
+from lab import Lab, check
+from weir import Weir
+
+PROBES = 500
+
+
+def run(rng, options):
+    seconds = 120 if options.long else 30
+    warm_up = 10
+    with Lab("fleet", rng) as lab:
+        lab.host("c")
+        weir = Weir(lab)
+        weir.url = "tcp://127.0.0.1:7441"
+        collector = weir.collector_ready(weir.start_collector())
+        bench = weir.bench(
+            *("--probes", str(PROBES), "--seconds", str(seconds), "--warm-up", str(warm_up)),
+            *("--window", "2"),
+        )
+        time.sleep(warm_up)
+        cpu_s, began = collector.cpu_s(), time.monotonic()
+        time.sleep(seconds)
+        cpu_s, elapsed = collector.cpu_s() - cpu_s, time.monotonic() - began
+        r = weir.bench_result(bench)
+        rss = collector.rss_bytes()
+        check(r["unsettled"] == 0, f"{r['unsettled']} probes wait for their last acknowledgement")
+        rows = oracle.number(weir.db, "SELECT count(*) FROM flows")
+        distinct = oracle.number(weir.db, "SELECT count(DISTINCT flow_id) FROM flows")
+        check(collector.stop() == 0, "the collector did not end well")
+        return {
+            "ingest_flows_per_s": r["flows_per_s"],
+            "ingest_p50_ack_ms": r["ack_p50_ms"],
+            "ingest_p99_ack_ms": r["ack_p99_ms"],
+            "ingest_cpu_pct": round(100 * cpu_s / elapsed),
+            "ingest_rss_bytes": rss,
+            "refusals": sum(r["nacks"].values()),
+            "lost": max(0, r["flows_acked"] - distinct),
+            "twice": rows - distinct,
+        }
+
+
+def holds(r, options):
+    return r["lost"] == r["twice"] == 0 and r["ingest_flows_per_s"] > 0

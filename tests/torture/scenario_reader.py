@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Readers that hold a transaction for minutes while the fleet delivers.
+
+Twice: commands of weir, one after the other, which the collector has to bound without losing
+speed; and an sqlite3 shell, which nobody but its owner may end: then the log must stay bounded,
+and nothing may be lost.
+"""
+
+import os
+import time
+
+import oracle
+from lab import COLLECTOR, Lab, check
+from weir import Weir
+
+WAL_BOUND = 256 << 20
+class WalWatch:
+    def __init__(self, db):
+        self.path, self.max = f"{db}-wal", 0
+
+    def look(self):
+        self.max = max(self.max, oracle.size_on_disk(self.path))
+
+
+def ingest(lab, weir, seconds, reader=None):
+    """Flows a second, as acknowledged, while reader() keeps a reader going."""
+    bench = weir.bench("--probes", "20", "--seconds", str(seconds), "--warm-up", "3")
+    wal = WalWatch(weir.db)
+    while bench.alive():
+        wal.look()
+        if reader:
+            reader()
+        time.sleep(0.2)
+    result = weir.bench_result(bench)
+    check(result["unsettled"] == 0, "batches were never acknowledged")
+    return result, wal.max
+
+
+class SlowReaders:
+    """Somebody who looks at flows in a pager, and begins again when that has been ended."""
+
+    def __init__(self, lab, weir):
+        self.lab, self.weir = lab, weir
+        self.running, self.begun = None, 0
+        _, self.unread = os.pipe()  # nobody reads what the command prints
+
+    def keep(self):
+        if self.running and self.running.alive():
+            return
+        self.weir.runs += 1
+        self.begun += 1
+        self.running = self.lab.start(
+            f"slow-{self.weir.runs}",
+            *(COLLECTOR, "sql", "--db", self.weir.db, "-n", "0", "--timeout", "1h"),
+            "SELECT * FROM flows",
+            stdout=self.unread,
+        )
+
+    def end(self):
+        if self.running:
+            self.running.kill()
+        self.running = None
+
+
+def mean(results):
+    return sum(r["flows_per_s"] for r in results) / len(results)
+
+
+def run(rng, options):
+    seconds = 120 if options.long else 45
+    with Lab("reader", rng) as lab:
+        lab.host("c")
+        weir = Weir(lab)
+        weir.url = "tcp://127.0.0.1:7441"
+        collector = weir.collector_ready(weir.start_collector())
+        slow = SlowReaders(lab, weir)
+        base, held, wal_held = [ingest(lab, weir, 15)[0]], [], 0
+        for _ in range(2):  # in turn, as others may use the machine, too
+            result, wal = ingest(lab, weir, seconds, slow.keep)
+            slow.end()
+            held.append(result)
+            wal_held = max(wal_held, wal)
+            base.append(ingest(lab, weir, 15)[0])
+
+        lab.start(
+            "shell", "sh", "-c",
+            f"(echo 'BEGIN; SELECT count(*) FROM host;'; sleep {seconds}) |"
+            f" sqlite3 -readonly {weir.db}",
+        )
+        foreign, wal_foreign = ingest(lab, weir, seconds)
+        check(collector.stop() == 0, "the collector did not end well")
+        acked = sum(r["flows_acked"] for r in (*base, *held, foreign))
+        rows = oracle.number(weir.db, "SELECT count(*) FROM flows")
+        oracle.integrity(weir.db)
+        return {
+            "wal_max_bytes": max(wal_held, wal_foreign),
+            "wal_max_bytes_own": wal_held,
+            "ingest_pct_of_base": round(100 * mean(held) / mean(base), 1),
+            "base_flows_per_s": round(mean(base)),
+            "base": "/".join(f"{r['flows_per_s']:.0f}" for r in base),
+            "held": "/".join(f"{r['flows_per_s']:.0f}" for r in held),
+            "readers": slow.begun,
+            "foreign_flows_per_s": foreign["flows_per_s"],
+            "lost": max(0, acked - rows),
+            "twice": max(0, rows - acked),
+        }
+
+
+def holds(r, options):
+    return (
+        r["wal_max_bytes"] <= WAL_BOUND
+        and r["ingest_pct_of_base"] >= 90
+        and r["lost"] == r["twice"] == 0
+    )
