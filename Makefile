@@ -31,7 +31,7 @@ PROTO     := $(B)/libproto.a
 PROBE     := $(B)/libprobe.a
 COLLECTOR := $(B)/libcollector.a
 
-COMMON_LIBS    := -linih -lsmartcols -lm
+COMMON_LIBS    := -linih -lsmartcols -lm -lzmq -lsodium
 PROTO_LIBS     := -lprotobuf-c -lzstd
 # Optional: without it the server names in QUIC stay encrypted.
 NETTLE         := $(shell pkg-config --libs nettle 2>/dev/null)
@@ -181,7 +181,7 @@ lint: deps $(GEN) $(B)/gen/bench.skel.h ## clang-format, clang-tidy, cppcheck, s
 	  '-DLIBBPF_OPTS(t,n,...)=struct t n={0}' -I. $(filter-out bpf/% %.bpf.c,$(filter %.c,$(OURS)))
 	$(Q)shellcheck $(SHELL_FILES)
 	$(Q)sqlite3 -bail :memory: $(patsubst %,'.read %',$(sort $(wildcard sql/*.sql)))
-	$(Q)! grep -nE '^[[:space:]]*(repeated |optional )?(Hello|Welcome|Batch|Ack|Nack|Ping|Pong|Command|CommandResult) ' proto/weir.proto
+	$(Q)! grep -nE '^[[:space:]]*(repeated |optional )?(Hello|Welcome|Batch|Ack|Nack|Ping|Pong|Command|CommandResult|Enroll|EnrollResult) ' proto/weir.proto
 
 format: ## rewrite the layout of every source file
 	$(Q)clang-format -i $(OURS)

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "collector/hosts.h"
 
+#include <string.h>
+
 #include "collector/coverage.h"
 #include "collector/db.h"
+#include "collector/enroll.h"
 #include "collector/query.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
+#include "common/log.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -23,22 +27,28 @@ static const char counters_sql[] =
 
 static const char columns_sql[] =
 	" SELECT h.name AS host,"
-	"   CASE WHEN NOT EXISTS (SELECT 1 FROM epoch e WHERE e.host_id = h.id AND e.batches > 0)"
+	"   CASE WHEN EXISTS (SELECT 1 FROM host_key k WHERE k.probe_id = h.probe_id)"
+	"         AND NOT EXISTS (SELECT 1 FROM host_key k WHERE k.probe_id = h.probe_id"
+	"                          AND k.state = 'admitted') THEN 'revoked'"
+	"        WHEN NOT EXISTS (SELECT 1 FROM epoch e WHERE e.host_id = h.id AND e.batches > 0)"
 	"        THEN 'never' WHEN h.last_seen_ms < ?3 - " COVERAGE_SILENT_MS
 	"        THEN 'silent' ELSE 'ok' END AS state,"
 	"   h.last_seen_ms, ifnull(w.flows, 0) AS flows,"
 	"   ifnull(w.packets, 0) AS packets, ifnull(w.bytes, 0) AS bytes,"
 	"   w.rtt_p95_us, w.retrans_pct, ifnull(c.lost, 0) AS lost_packets,"
 	"   ifnull(c.clock_steps, 0) AS clock_steps, ifnull(c.clock_step_ms, 0) AS clock_step_ms,"
-	"   v.coverage_pct, v.why AS missing, h.kernel, h.ifaces"
+	"   v.coverage_pct, v.why AS missing,"
+	"   (SELECT k.fingerprint FROM host_key k WHERE k.probe_id = h.probe_id"
+	"     ORDER BY k.state = 'admitted' DESC, k.asked_ms DESC LIMIT 1) AS key,"
+	"   h.kernel, h.ifaces"
 	"  FROM host h LEFT JOIN w ON w.host_id = h.id LEFT JOIN c ON c.host_id = h.id"
 	"  LEFT JOIN covered v ON v.host_id = h.id"
 	" ORDER BY h.name, h.id";
 
 static const enum output_unit units[] = {
-	UNIT_NONE,  UNIT_NONE,	  UNIT_TIME_MS, UNIT_COUNT, UNIT_COUNT,
-	UNIT_BYTES, UNIT_US,	  UNIT_PERCENT, UNIT_COUNT, UNIT_COUNT,
-	UNIT_NONE,  UNIT_PERCENT, UNIT_NONE,	UNIT_NONE,  UNIT_NONE,
+	UNIT_NONE, UNIT_NONE,	 UNIT_TIME_MS, UNIT_COUNT, UNIT_COUNT, UNIT_BYTES,
+	UNIT_US,   UNIT_PERCENT, UNIT_COUNT,   UNIT_COUNT, UNIT_NONE,  UNIT_PERCENT,
+	UNIT_NONE, UNIT_NONE,	 UNIT_NONE,    UNIT_NONE,
 };
 
 static void build(const struct cli_settings *s, struct query *q)
@@ -62,21 +72,30 @@ static void build(const struct cli_settings *s, struct query *q)
 	cli_add_limit(q, s);
 }
 
-static int run(const void *settings, int argc, char **argv)
+static int list(const struct cli_settings *s)
 {
-	const struct cli_settings *s = settings;
 	cleanup(query_done) struct query q;
 	cleanup(db_close_p) sqlite3 *db = NULL;
 	int code;
 
-	(void)argc; /* takes no arguments */
-	(void)argv;
 	query_init(&q);
 	build(s, &q);
 	code = cli_open(s, &db);
 	if (!code)
 		code = cli_answer(s, db, &q, units);
 	return code;
+}
+
+static int run(const void *settings, int argc, char **argv)
+{
+	const char *const words[] = {argc ? argv[0] : "", argc > 1 ? argv[1] : ""};
+
+	if (argc == 0)
+		return list(settings);
+	if (argc == 2 && (strcmp(words[0], "revoke") == 0 || strcmp(words[0], "admit") == 0))
+		return enroll_ask(settings, 2, words);
+	log_error("hosts takes nothing, or 'revoke HOST', or 'admit HOST'");
+	return EXIT_USAGE;
 }
 
 static const struct option_row rows[] = {
@@ -89,6 +108,7 @@ const struct cli_command hosts_command = {
 	.command =
 		{
 			.name = "hosts",
+			.args = "[revoke HOST | admit HOST]",
 			.summary =
 				"every host: is it heard, its traffic in the window, what it lost",
 			.examples =

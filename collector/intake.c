@@ -76,6 +76,7 @@ static const struct reason *hand_over(struct intake *in, const struct router_mes
 	if (job_new(kind, what, 0, credit_cost(m->len), &job) != 0)
 		return &no_memory;
 	job->peer = m->peer;
+	memcpy(job->key, m->key, sizeof(job->key));
 	if (queue_push(in->jobs, job, job->weight) != 0) {
 		job_free(job);
 		return &full;
@@ -121,6 +122,8 @@ static void on_hello(struct intake *in, const struct router_message *m, struct s
 {
 	static const struct reason other_major = {"another version of the protocol",
 						  NACK_UNSUPPORTED, 0};
+	static const struct reason other_host = {"HELLO in the name of another host",
+						 NACK_NOT_ADMITTED, 0};
 	cleanup(free_p) struct hello *h = malloc(sizeof(*h));
 	const struct reason *why = NULL;
 	struct refused what = {0};
@@ -135,6 +138,10 @@ static void on_hello(struct intake *in, const struct router_message *m, struct s
 	what.epoch = h->epoch;
 	if (h->version_major != PROTO_VERSION_MAJOR) {
 		intake_refuse(in, m, s, &what, &other_major);
+		return;
+	}
+	if (memcmp(h->probe_id, m->probe_id, sizeof(h->probe_id)) != 0) {
+		intake_refuse(in, m, s, &what, &other_host);
 		return;
 	}
 	s = get_session(in, m, h, &why);
@@ -234,9 +241,22 @@ static void on_frame(struct intake *in, const struct router_message *m, struct s
 	}
 }
 
-void intake_message(struct intake *in, const struct router_message *m)
+/* The session of a connection is that of its key. */
+static struct session *find_session(struct intake *in, const struct router_message *m)
 {
 	struct session *s = sessions_find(in->sessions, &m->peer);
+
+	if (!s || (m->admitted && session_has_probe(s, m->probe_id)))
+		return s;
+	log_info("host %s (%s) is no longer admitted", s->name, s->address);
+	sessions_remove(in->sessions, s);
+	return NULL;
+}
+
+void intake_message(struct intake *in, const struct router_message *m)
+{
+	static const struct reason not_admitted = {"its key is not admitted", NACK_NOT_ADMITTED, 0};
+	struct session *s = find_session(in, m);
 	struct reason bad = {.code = NACK_MALFORMED};
 	uint64_t now_ns = clock_mono_ns();
 	struct frame frame;
@@ -244,6 +264,10 @@ void intake_message(struct intake *in, const struct router_message *m)
 
 	if (credit_count(in->pool, s ? &s->credit : &in->strangers, m->len, now_ns)) {
 		count_refusal(in, m, s, "more messages than its rate");
+		return;
+	}
+	if (!m->admitted) {
+		intake_refuse(in, m, NULL, &(struct refused){0}, &not_admitted);
 		return;
 	}
 	err = m->many_parts ? FRAME_OK : frame_open(m->data, m->len, &frame);

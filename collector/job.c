@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "collector/admission.h"
+#include "collector/control.h"
 #include "collector/detection.h"
 
 int job_new(enum job_kind kind, void *what, size_t n, size_t weight, struct job **ret)
@@ -31,6 +33,12 @@ int job_new(enum job_kind kind, void *what, size_t n, size_t weight, struct job 
 	case JOB_DETECTION:
 		job->detection = what;
 		break;
+	case JOB_ENROLL:
+		job->enrollment = what;
+		break;
+	case JOB_ADMIN:
+		job->admin = what;
+		break;
 	}
 	*ret = job;
 	return 0;
@@ -57,6 +65,12 @@ void job_free(void *arg)
 		break;
 	case JOB_DETECTION:
 		detection_free(job->detection);
+		break;
+	case JOB_ENROLL:
+		free(job->enrollment);
+		break;
+	case JOB_ADMIN:
+		control_finish(job->admin, job->outcome == JOB_DONE);
 		break;
 	}
 	free(job);

@@ -14,9 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/key.h"
 #include "proto/message.h"
 
+struct admin_request;
 struct detection;
+struct enrollment;
 
 #define PEER_ID_MAX	   255 /* ZMQ_ROUTING_ID */
 #define PEER_NAME_MAX	   (HOST_NAME_MAX_BYTES + 1)
@@ -34,6 +37,8 @@ enum job_kind {
 	JOB_SEEN,      /* hosts that were heard of */
 	JOB_REFUSALS,  /* messages that were refused; comes back */
 	JOB_DETECTION, /* what the detectors found in a bucket of time */
+	JOB_ENROLL,    /* a host asks to be admitted; comes back */
+	JOB_ADMIN,     /* an administrator asks (control.h); tells him when it is freed */
 };
 
 struct seen_host {
@@ -59,15 +64,18 @@ enum job_outcome {
 
 struct job {
 	enum job_kind kind;
-	size_t weight;	     /* bytes, for the bounds of the queue */
-	struct peer_id peer; /* HELLO, BATCH */
-	size_t n;	     /* SEEN, REFUSALS: how many */
+	size_t weight;		/* bytes, for the bounds of the queue */
+	struct peer_id peer;	/* HELLO, BATCH, ENROLL */
+	uint8_t key[KEY_BYTES]; /* HELLO: of the connection */
+	size_t n;		/* SEEN, REFUSALS: how many */
 	union {
 		struct hello *hello;
 		struct batch *batch;
 		struct seen_host *seen;
 		struct refusal *refusals;
 		struct detection *detection;
+		struct enrollment *enrollment;
+		struct admin_request *admin; /* not owned */
 	};
 	enum job_outcome outcome;
 	uint64_t last_seq; /* with DONE and GAP only: last committed of the epoch */

@@ -5,6 +5,7 @@
 
 #include "collector/cli.h"
 #include "collector/db_command.h"
+#include "collector/enroll.h"
 #include "collector/filter.h"
 #include "collector/flows.h"
 #include "collector/hosts.h"
@@ -24,8 +25,8 @@ static const struct cli_command help_command = {
 };
 
 static const struct cli_command *const commands[] = {
-	&serve_command,	    &hosts_command, &flows_command, &report_command,
-	&incidents_command, &sql_command,   &db_command,    &help_command,
+	&init_command,	 &serve_command,     &enroll_command, &hosts_command, &flows_command,
+	&report_command, &incidents_command, &sql_command,    &db_command,    &help_command,
 };
 
 static const struct cli_command program = {
@@ -42,7 +43,7 @@ static const struct cli_command program = {
 static int run_help(const void *settings, int argc, char **argv)
 {
 	char option[] = "--help";
-	char *words[4] = {NULL};
+	char *words[5] = {NULL};
 	int n = 1;
 
 	(void)settings; /* has none */
@@ -50,7 +51,7 @@ static int run_help(const void *settings, int argc, char **argv)
 		filter_print_help(stdout);
 		return EXIT_OK;
 	}
-	for (int i = 0; i < argc && n < 3; i++)
+	for (int i = 0; i < argc && n < 4; i++)
 		words[n++] = argv[i];
 	words[n++] = option;
 	return cli_run(&program, n, words);

@@ -9,7 +9,10 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "collector/allow_list.h"
 #include "collector/answers.h"
+#include "collector/desk.h"
+#include "collector/gate.h"
 #include "collector/intake.h"
 #include "collector/job.h"
 #include "collector/refusals.h"
@@ -24,10 +27,15 @@
 #define STOP_POLL_MS 100
 #define BURST	     64 /* messages received before answers get their turn */
 
+#define WARN_PERIOD_MS	 30000
 #define RETRY_STORAGE_MS 1000
 
 struct receiver {
+	struct allow_list *allow;
+	struct gate *gate;
+	uint64_t warn_gate; /* log_due() */
 	struct router *router;
+	struct desk *desk;
 	struct queue *jobs, *replies;
 	struct sessions *sessions;
 	struct refusals *refusals;
@@ -55,8 +63,13 @@ int receiver_new(const struct receiver_settings *settings, struct queue *jobs,
 	err = sessions_new(settings->max_peers, &r->pool, &r->sessions);
 	if (!err)
 		err = refusals_new(&r->refusals);
+	r->allow = settings->allow;
 	if (!err)
-		err = router_open(settings->endpoint, &r->router);
+		err = gate_open(settings->key, settings->allow, &r->gate);
+	if (!err)
+		err = router_open(r->gate, GATE_DATA, settings->endpoint, &r->router);
+	if (!err)
+		err = desk_open(r->gate, settings->enroll_endpoint, jobs, r->refusals, &r->desk);
 	if (err)
 		return err;
 	r->intake = (struct intake){
@@ -74,7 +87,9 @@ void receiver_free(struct receiver *r)
 {
 	if (!r)
 		return;
+	desk_close(r->desk);
 	router_close(r->router);
+	gate_close(r->gate);
 	refusals_free(r->refusals);
 	sessions_free(r->sessions);
 	free(r);
@@ -83,6 +98,11 @@ void receiver_free(struct receiver *r)
 const char *receiver_endpoint(const struct receiver *r)
 {
 	return router_endpoint(r->router);
+}
+
+const char *receiver_enroll_endpoint(const struct receiver *r)
+{
+	return desk_endpoint(r->desk);
 }
 
 static int64_t real_ms(void)
@@ -99,6 +119,7 @@ static int receive_burst(struct receiver *r)
 
 		if (err)
 			return err == -EAGAIN || err == -EINTR ? 0 : err;
+		m.admitted = m.has_key && allow_list_find(r->allow, m.key, m.probe_id);
 		intake_message(&r->intake, &m);
 	}
 	return 0;
@@ -163,6 +184,10 @@ static void on_reply(struct receiver *r, struct job *job)
 
 	if (job->kind == JOB_REFUSALS) {
 		refusals_settle(r->refusals, job->outcome == JOB_DONE);
+		return;
+	}
+	if (job->kind == JOB_ENROLL) {
+		desk_answer(r->desk, job);
 		return;
 	}
 	s = sessions_find(r->sessions, &job->peer);
@@ -254,6 +279,9 @@ static void tick(struct receiver *r)
 	if (now < r->tick_ns)
 		return;
 	r->tick_ns = now + TICK_MS * NS_PER_MS;
+	if (!gate_answers(r->gate) && log_due(&r->warn_gate, WARN_PERIOD_MS))
+		log_error("the guard that checks keys does not answer: nobody can connect until "
+			  "this collector is restarted");
 	if (now > r->silent_ns)
 		sessions_expire(r->sessions, now - r->silent_ns, say_silent);
 	sessions_each(r->sessions, renew_credit, r);
@@ -285,14 +313,17 @@ static int step(struct receiver *r, int stop_fd, bool *ret_stop)
 		{.fd = queue_fd(r->replies), .events = ZMQ_POLLIN},
 		{.socket = router_socket(r->router), .events = ZMQ_POLLIN},
 		{.fd = stop_fd, .events = ZMQ_POLLIN},
+		{.socket = desk_socket(r->desk), .events = ZMQ_POLLIN},
 	};
 	int err = 0;
 
-	if (zmq_poll(items, 3, TICK_MS) < 0)
+	if (zmq_poll(items, 4, TICK_MS) < 0)
 		return zmq_errno() == EINTR ? 0 : -zmq_errno();
 	answer_replies(r);
 	if (items[1].revents)
 		err = receive_burst(r);
+	if (!err && items[3].revents)
+		err = desk_receive(r->desk, BURST);
 	tick(r);
 	*ret_stop = items[2].revents != 0;
 	return err;

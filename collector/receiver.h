@@ -3,6 +3,10 @@
  * receiver.h - the thread that owns the socket: speaks proto/weir.proto with
  * the probes and checks everything that they say.
  *
+ * Who speaks is the key that CURVE has proved: it must be on the allow-list at
+ * every message, so that a host that is revoked is deaf and dumb at once, and
+ * what it says of itself must be what the list says.
+ *
  * HELLOs and batches that are right (intake.h) go to the writer as jobs; what
  * comes back becomes WELCOME, ACK or NACK (answers.h). Limits: sessions, jobs in
  * the queue to the writer, unacknowledged bytes of one peer and of all together
@@ -15,11 +19,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct allow_list;
+struct key_pair;
 struct queue;
 struct receiver;
 
 struct receiver_settings {
 	const char *endpoint; /* "tcp://ADDR:PORT"; a port of * is any free one */
+	const char *enroll_endpoint;
+	const struct key_pair *key; /* of this collector */
+	struct allow_list *allow;   /* borrowed until receiver_free() */
 	size_t max_peers;
 	uint64_t silent_ms;    /* a peer that says nothing for so long has gone */
 	uint64_t credit_bytes; /* that all peers may have unacknowledged: fits into jobs */
@@ -36,8 +45,9 @@ int receiver_new(const struct receiver_settings *settings, struct queue *jobs,
 /* NULL is a no-op. Waits a moment for answers that are still on their way. */
 void receiver_free(struct receiver *r);
 
-/* The address that it listens on, with the real port. Owned by r. */
+/* The addresses that it listens on, with the real ports. Owned by r. */
 const char *receiver_endpoint(const struct receiver *r);
+const char *receiver_enroll_endpoint(const struct receiver *r);
 
 /*
  * Works until stop_fd (an eventfd) is readable, then closes jobs and answers

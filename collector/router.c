@@ -14,7 +14,7 @@
 #define ENDPOINT_MAX 256
 
 struct router {
-	void *ctx, *socket;
+	void *socket;
 	zmq_msg_t message; /* the last one received */
 	char endpoint[ENDPOINT_MAX];
 };
@@ -60,7 +60,8 @@ static int set_options(void *socket, const char *endpoint)
 	return 0;
 }
 
-int router_open(const char *endpoint, struct router **ret)
+int router_open(struct gate *gate, enum gate_domain domain, const char *endpoint,
+		struct router **ret)
 {
 	cleanup(router_close_p) struct router *r = calloc(1, sizeof(*r));
 	size_t len = sizeof(r->endpoint);
@@ -69,12 +70,12 @@ int router_open(const char *endpoint, struct router **ret)
 	if (!r)
 		return -ENOMEM;
 	(void)zmq_msg_init(&r->message); /* always 0 */
-	r->ctx = zmq_ctx_new();
-	if (r->ctx)
-		r->socket = zmq_socket(r->ctx, ZMQ_ROUTER);
+	r->socket = zmq_socket(gate_context(gate), ZMQ_ROUTER);
 	if (!r->socket)
 		return -zmq_errno();
 	err = set_options(r->socket, endpoint);
+	if (!err)
+		err = gate_guard(gate, r->socket, domain);
 	if (err)
 		return err;
 	if (zmq_bind(r->socket, endpoint) != 0 ||
@@ -91,8 +92,6 @@ void router_close(struct router *r)
 	(void)zmq_msg_close(&r->message); /* fails on a bad message only */
 	if (r->socket)
 		(void)zmq_close(r->socket);
-	if (r->ctx)
-		(void)zmq_ctx_term(r->ctx); /* signals are blocked, so it is not interrupted */
 	free(r);
 }
 
@@ -116,6 +115,13 @@ static void get_address(zmq_msg_t *message, char ret[ADDR_TEXT_MAX])
 		(void)addr_format(addr, ret);
 	else
 		(void)snprintf(ret, ADDR_TEXT_MAX, "%s", text ? text : "");
+}
+
+static bool get_key(zmq_msg_t *message, uint8_t ret[KEY_BYTES])
+{
+	const char *text = zmq_msg_gets(message, "User-Id");
+
+	return text && key_parse(text, ret) == 0;
 }
 
 /* Drops the parts that follow. ZeroMQ delivers a message whole, so there is no waiting. */
@@ -147,6 +153,7 @@ int router_receive(struct router *r, struct router_message *ret)
 	m.len = zmq_msg_size(&r->message);
 	m.many_parts = zmq_msg_more(&r->message);
 	get_address(&r->message, m.address);
+	m.has_key = get_key(&r->message, m.key);
 	*ret = m;
 	return m.many_parts ? drop_rest(r->socket) : 0;
 }

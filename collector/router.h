@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * router.h - the ZeroMQ ROUTER socket: messages in from peers, frames out to
- * a peer. Knows nothing of what they mean.
+ * router.h - a ZeroMQ ROUTER socket behind the guard (gate.h): messages in from
+ * peers, frames out to a peer. Knows nothing of what they mean.
  *
  * Threads: one at a time; after router_open() the thread that receives.
  * Errors: -errno as ZeroMQ gives it, for zmq_strerror().
@@ -14,21 +14,28 @@
 #include <stdint.h>
 
 #include "collector/job.h"
+#include "collector/gate.h"
 #include "common/addr.h"
+#include "common/key.h"
 
 struct packed;
 struct router;
 
 struct router_message {
 	struct peer_id peer;
-	char address[ADDR_TEXT_MAX]; /* of the peer; "" if ZeroMQ does not say */
-	const uint8_t *data;	     /* owned by the router until the next receive */
+	char address[ADDR_TEXT_MAX];	/* of the peer; "" if ZeroMQ does not say */
+	uint8_t key[KEY_BYTES];		/* of the peer, as CURVE has proved it */
+	bool has_key;			/* always, but for a bug */
+	bool admitted;			/* the receiver's: the key is on the allow-list, ... */
+	uint8_t probe_id[KEY_ID_BYTES]; /* ... and is this host's */
+	const uint8_t *data;		/* owned by the router until the next receive */
 	size_t len;
 	bool many_parts; /* more than one: data is the first */
 };
 
-/* Binds "tcp://ADDR:PORT". Release with router_close(). */
-int router_open(const char *endpoint, struct router **ret);
+/* Binds "tcp://ADDR:PORT". gate: borrowed until router_close(*ret). */
+int router_open(struct gate *gate, enum gate_domain domain, const char *endpoint,
+		struct router **ret);
 /* NULL is a no-op. Gives what was sent a moment to leave. */
 void router_close(struct router *r);
 

@@ -15,13 +15,18 @@
 #include <zmq.h>
 
 #include "collector/credit.h"
+#include "collector/admission.h"
+#include "collector/allow_list.h"
+#include "collector/control.h"
 #include "collector/db.h"
 #include "collector/detector.h"
 #include "collector/job.h"
+#include "collector/own_key.h"
 #include "collector/receiver.h"
 #include "collector/store.h"
 #include "collector/writer.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "common/queue.h"
@@ -35,6 +40,7 @@
  */
 #define POOL_BYTES	 (32u << 20)
 #define POOL_SLACK_BYTES (2u * CREDIT_MAX_BYTES)
+#define ENDPOINT_MAX	 256
 #define OTHER_JOBS	 1024 /* HELLOs, detections, lists */
 
 struct serve {
@@ -44,8 +50,10 @@ struct serve {
 	struct detector_settings detector;
 	struct queue *jobs, *replies;
 	struct store *store;
+	struct allow_list *allow;
 	struct receiver *receiver;
-	int stop_fd; /* readable: receiver and detector stop */
+	struct control *control;
+	int stop_fd; /* readable: receiver, detector and control stop */
 	int receiver_err;
 };
 
@@ -76,6 +84,14 @@ static void *detector_thread(void *arg)
 	struct serve *s = arg;
 
 	detector_run(s->db_path, &s->detector, s->jobs, s->stop_fd);
+	return NULL;
+}
+
+static void *control_thread(void *arg)
+{
+	struct serve *s = arg;
+
+	control_run(s->control, s->stop_fd);
 	return NULL;
 }
 
@@ -129,20 +145,40 @@ static int make_queues(struct serve *s)
 	return err ? err : queue_new(2 * n, SIZE_MAX, job_free, &s->replies);
 }
 
-static int open_receiver(struct serve *s)
+/* "tcp://ADDR:PORT" with the next port; as it is if that is no number. */
+static void next_port(const char *url, char *ret, size_t size)
 {
+	const char *colon = strrchr(url, ':');
+	char *end = NULL;
+	unsigned long port = colon ? strtoul(colon + 1, &end, 10) : 0;
+
+	if (!colon || end == colon + 1 || *end || port >= 65535)
+		(void)snprintf(ret, size, "%s", url);
+	else
+		(void)snprintf(ret, size, "%.*s:%lu", (int)(colon - url), url, port + 1);
+}
+
+static int open_receiver(struct serve *s, const struct key_pair *key)
+{
+	char enroll[ENDPOINT_MAX];
 	const struct receiver_settings settings = {
 		.endpoint = s->settings->listen,
+		.enroll_endpoint = s->settings->enroll_listen ? s->settings->enroll_listen : enroll,
+		.key = key,
+		.allow = s->allow,
 		.max_peers = s->settings->max_peers,
 		.silent_ms = s->settings->silent_ms,
 		.credit_bytes = pool_bytes(s->settings),
 		.peer_rate = s->settings->peer_rate,
 	};
-	int err = receiver_new(&settings, s->jobs, s->replies, &s->receiver);
+	int err;
 
+	next_port(s->settings->listen, enroll, sizeof(enroll));
+	err = receiver_new(&settings, s->jobs, s->replies, &s->receiver);
 	if (!err)
 		return EXIT_OK;
-	log_error("cannot listen on %s: %s", s->settings->listen, zmq_strerror(-err));
+	log_error("cannot listen on %s and %s: %s", settings.endpoint, settings.enroll_endpoint,
+		  zmq_strerror(-err));
 	return bind_exit_code(err);
 }
 
@@ -155,6 +191,47 @@ static int open_store(struct serve *s)
 		return EXIT_OK;
 	log_error("%s: %s", s->db_path, why);
 	return db_exit_code(err);
+}
+
+/* Where we listen, for join strings; who may come in; where commands ask. */
+static int open_admission(struct serve *s)
+{
+	const char *words[] = {"listen", receiver_endpoint(s->receiver),
+			       receiver_enroll_endpoint(s->receiver)};
+	struct admin_reply reply;
+	int err = store_command(s->store, 3, words, (int64_t)(clock_real_ns() / NS_PER_MS), &reply);
+
+	if (!err)
+		err = store_share(s->store, s->allow);
+	if (err) {
+		log_error("%s: %s", s->db_path, strerror(-err));
+		return db_exit_code(err);
+	}
+	err = control_open(s->db_path, s->jobs, &s->control);
+	if (err) {
+		log_error("%s-control: %s", s->db_path, strerror(-err));
+		return err == -EACCES ? EXIT_PERMISSION : EXIT_RUNTIME;
+	}
+	return EXIT_OK;
+}
+
+/* The port first: if it is taken, nothing is made; what is in memory of the key is wiped. */
+static int open_all(struct serve *s)
+{
+	struct key_pair key = {0};
+	bool is_new;
+	int code = own_key_get(s->db_path, &key, &is_new);
+
+	if (!code)
+		code = open_receiver(s, &key);
+	if (!code)
+		code = open_store(s);
+	if (!code)
+		code = own_key_keep(s->db_path, &key, is_new, s->store);
+	if (!code)
+		code = open_admission(s);
+	key_forget(&key);
+	return code;
 }
 
 /* SIGINT and SIGTERM come out of *ret_fd; a reader of stderr that goes is no reason to die. */
@@ -197,7 +274,8 @@ static void wait_for_end(const struct serve *s, int signal_fd)
  */
 static int run_threads(struct serve *s, int signal_fd)
 {
-	void *(*const mains[])(void *) = {receiver_thread, writer_thread, detector_thread};
+	void *(*const mains[])(void *) = {receiver_thread, writer_thread, detector_thread,
+					  control_thread};
 	pthread_t threads[ARRAY_SIZE(mains)];
 	size_t n = 0;
 	int err = 0;
@@ -211,7 +289,8 @@ static int run_threads(struct serve *s, int signal_fd)
 		queue_close(s->jobs);	 /* for a writer that is there */
 		queue_close(s->replies); /* for a receiver without one */
 	} else {
-		log_info("listening on %s, database %s", receiver_endpoint(s->receiver),
+		log_info("listening on %s (enrolment: %s), database %s",
+			 receiver_endpoint(s->receiver), receiver_enroll_endpoint(s->receiver),
 			 s->db_path);
 		wait_for_end(s, signal_fd);
 	}
@@ -231,6 +310,8 @@ static int serve(struct serve *s)
 	err = catch_signals(&signal_fd);
 	if (!err)
 		err = make_queues(s);
+	if (!err)
+		err = allow_list_new(&s->allow);
 	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!err && s->stop_fd < 0)
 		err = -errno;
@@ -238,9 +319,7 @@ static int serve(struct serve *s)
 		log_error("cannot start: %s", strerror(-err));
 		return EXIT_RUNTIME;
 	}
-	code = open_receiver(s);
-	if (!code)
-		code = open_store(s);
+	code = open_all(s);
 	return code ? code : run_threads(s, signal_fd);
 }
 
@@ -267,7 +346,9 @@ int serve_run(const struct serve_settings *settings)
 	raise_fd_limit(settings->max_peers);
 	code = serve(&s);
 	receiver_free(s.receiver);
+	control_close(s.control);
 	store_close(s.store);
+	allow_list_free(s.allow);
 	queue_free(s.jobs);
 	queue_free(s.replies);
 	close_p(&s.stop_fd);
@@ -312,6 +393,11 @@ static const struct option_row rows[] = {
 	 .arg = "tcp://ADDR:PORT",
 	 .fallback = "tcp://127.0.0.1:7441",
 	 .help = "where probes connect to"},
+	{.name = "enroll-listen",
+	 .type = OPTION_STRING,
+	 AT(enroll_listen),
+	 .arg = "tcp://ADDR:PORT",
+	 .help = "where new hosts ask to be admitted (default: the next port)"},
 	{.name = "log-level",
 	 .type = OPTION_CHOICE,
 	 AT(log_level),

@@ -17,9 +17,9 @@
 struct serve_settings {
 	char *config;
 	bool check_config;
-	char *db; /* NULL: $WEIR_DB, else weir.db */
-	char *listen;
-	int log_level; /* enum log_level */
+	char *db;		      /* NULL: $WEIR_DB, else weir.db */
+	char *listen, *enroll_listen; /* the second NULL: the port after the first */
+	int log_level;		      /* enum log_level */
 	uint64_t max_peers;
 	uint64_t silent_ms;
 	uint64_t peer_rate; /* bytes a second; 0: no limit */

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 
 #include "collector/account.h"
+#include "collector/admission.h"
 #include "collector/binder.h"
+#include "collector/control.h"
 #include "collector/db.h"
 #include "collector/detection.h"
 #include "collector/flow_row.h"
@@ -88,6 +90,8 @@ static const char *const statement_sql[N_STATEMENTS] = {
 struct store {
 	sqlite3 *db;
 	char wal[WAL_PATH_MAX];
+	struct allow_list *allow; /* NULL: nobody asks */
+	bool admissions_changed;  /* since allow was filled */
 	sqlite3_stmt *st[N_STATEMENTS];
 	struct account *account;
 };
@@ -150,9 +154,46 @@ int store_begin(struct store *s)
 	return run(s, BEGIN);
 }
 
+/* What is committed is so for everybody, at once. Without memory: at the next commit. */
+static void publish(struct store *s)
+{
+	if (s->admissions_changed && s->allow && admission_publish(s->db, s->allow) == 0)
+		s->admissions_changed = false;
+}
+
 int store_commit(struct store *s)
 {
-	return run(s, COMMIT);
+	int err = run(s, COMMIT);
+
+	if (!err)
+		publish(s);
+	return err;
+}
+
+int store_share(struct store *s, struct allow_list *l)
+{
+	s->allow = l;
+	return admission_publish(s->db, l);
+}
+
+int store_has_admitted(struct store *s)
+{
+	return admission_any(s->db);
+}
+
+int store_command(struct store *s, size_t n, const char *const *words, int64_t now_ms,
+		  struct admin_reply *ret)
+{
+	int err = store_begin(s);
+
+	if (!err)
+		err = admission_command(s->db, n, words, now_ms, ret);
+	s->admissions_changed = true;
+	if (!err)
+		err = store_commit(s);
+	if (err)
+		store_rollback(s);
+	return err;
 }
 
 void store_rollback(struct store *s)
@@ -251,9 +292,13 @@ static int apply_hello(struct store *s, struct job *job, int64_t now_ms)
 {
 	const struct hello *h = job->hello;
 	int64_t host_id = 0;
+	bool changed = false;
 	int err;
 
 	err = put_host(s, h, now_ms, &host_id);
+	if (!err)
+		err = admission_used(s->db, job->key, now_ms, &changed);
+	s->admissions_changed |= changed;
 	if (!err)
 		err = put_epoch(s, host_id, h, now_ms);
 	if (!err)
@@ -436,6 +481,19 @@ static int apply_detection(struct store *s, const struct detection *d)
 	return err;
 }
 
+static int apply_enrollment(struct store *s, struct enrollment *e, int64_t now_ms)
+{
+	s->admissions_changed = true;
+	return admission_enroll(s->db, e, now_ms);
+}
+
+static int apply_admin(struct store *s, struct admin_request *r, int64_t now_ms)
+{
+	s->admissions_changed = true;
+	r->applied = true;
+	return admission_command(s->db, r->n, r->words, now_ms, &r->reply);
+}
+
 static int apply(struct store *s, struct job *job, int64_t now_ms)
 {
 	switch (job->kind) {
@@ -449,6 +507,10 @@ static int apply(struct store *s, struct job *job, int64_t now_ms)
 		return apply_refusals(s, job);
 	case JOB_DETECTION:
 		return apply_detection(s, job->detection);
+	case JOB_ENROLL:
+		return apply_enrollment(s, job->enrollment, now_ms);
+	case JOB_ADMIN:
+		return apply_admin(s, job->admin, now_ms);
 	}
 	return -EINVAL;
 }

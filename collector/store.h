@@ -25,6 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct admin_reply;
+struct allow_list;
 struct job;
 struct store;
 
@@ -33,6 +35,19 @@ int store_open(const char *path, struct store **ret, const char **ret_why);
 
 /* NULL is a no-op. */
 void store_close(struct store *s);
+
+/*
+ * From now on l (borrowed until store_close()) holds the admitted keys: at once,
+ * and after each commit that changed them.
+ */
+int store_share(struct store *s, struct allow_list *l);
+
+/* Whether any key is admitted; -errno. */
+int store_has_admitted(struct store *s);
+
+/* A request of admission.h, in a transaction of its own. */
+int store_command(struct store *s, size_t n, const char *const *words, int64_t now_ms,
+		  struct admin_reply *ret);
 
 int store_begin(struct store *s);
 int store_commit(struct store *s);

@@ -80,11 +80,12 @@ pause()
 	wait $! || true
 }
 
+# The next one is free as well: for enrolment.
 free_port()
 {
 	local port=7441
 
-	while ss -Hltn | grep -q ":$port "; do
+	while ss -Hltn | grep -qE ":($port|$((port + 1))) "; do
 		port=$((port + 1))
 	done
 	echo "$port"
@@ -94,7 +95,9 @@ url=tcp://127.0.0.1:$(free_port)
 start collector.log "$build"/weir-collector serve --db "$db" --listen "$url"
 wait_log collector.log "listening"
 mapfile -t ifaces < <(ip -o link show up | sed -E 's/^[0-9]+: ([^:@]+).*/\1/')
-start probe.log "$build"/weir-probe run --spool none --collector "$url" "${ifaces[@]/#/--iface=}" \
+join=$("$build"/weir-collector enroll token create --db "$db" --quiet)
+"$build"/weir-probe enroll --state-dir "$dir/state" "$join"
+start probe.log "$build"/weir-probe run --spool none --state-dir "$dir/state" "${ifaces[@]/#/--iface=}" \
 	--active-timeout 2s --idle-timeout 4s --drain-interval 1s
 wait_log probe.log "connected"
 echo "weir watches ${ifaces[*]}; a ping of 127.0.0.1 makes sure that there is something to see"

@@ -10,10 +10,8 @@
 #include <unistd.h>
 
 #include "common/cleanup.h"
-#include "probe/siphash.h"
 
-#define MACHINE_ID_CHARS 32
-#define UUID_CHARS	 36
+#define UUID_CHARS 36
 
 /* First bytes of a small file into text, NUL-terminated; empty if there is none. */
 static void read_text(const char *path, char *text, size_t size)
@@ -22,22 +20,6 @@ static void read_text(const char *path, char *text, size_t size)
 	ssize_t n = fd < 0 ? 0 : read(fd, text, size - 1);
 
 	text[n > 0 ? n : 0] = '\0';
-}
-
-static void make_probe_id(const char *host_name, uint8_t ret[PROBE_ID_BYTES])
-{
-	static const struct siphash_key keys[2] = {{0x77656972, 1}, {0x77656972, 2}};
-	char machine_id[MACHINE_ID_CHARS + 1];
-	char text[MACHINE_ID_CHARS + 1 + HOST_NAME_MAX_BYTES + 1];
-	int len;
-
-	read_text("/etc/machine-id", machine_id, sizeof(machine_id));
-	len = snprintf(text, sizeof(text), "%s\n%s", machine_id, host_name);
-	for (size_t i = 0; i < 2; i++) {
-		uint64_t h = siphash(&keys[i], text, (size_t)len);
-
-		memcpy(ret + i * sizeof(h), &h, sizeof(h));
-	}
 }
 
 static void read_boot_id(uint8_t ret[BOOT_ID_BYTES])
@@ -88,7 +70,6 @@ int identity_make(const char *host_name, struct identity *ret)
 
 	if (uname(&kernel) == 0)
 		(void)snprintf(id.kernel, sizeof(id.kernel), "%s", kernel.release);
-	make_probe_id(id.host_name, id.probe_id);
 	read_boot_id(id.boot_id);
 	err = identity_new_epoch(&id.epoch);
 	if (err)

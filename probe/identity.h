@@ -2,9 +2,9 @@
 /*
  * identity.h - who this probe is, as it tells the collector.
  *
- * probe_id: the same after every restart: SipHash of /etc/machine-id and the
- *           host name under two keys, 128 bits. Two network namespaces of one
- *           machine with different names are different probes.
+ * probe_id: the id of its first key (common/key.h): the same after every
+ *           restart, every new name and every new key. identity_make() leaves
+ *           it zero: the caller has the key.
  * epoch:    random and new at every start, never 0.
  */
 #ifndef WEIR_PROBE_IDENTITY_H
@@ -24,8 +24,7 @@ struct identity {
 
 /*
  * host_name NULL: the one of this machine. Returns -EINVAL for a name that is
- * empty or longer than HOST_NAME_MAX_BYTES, -errno without randomness. A
- * missing /etc/machine-id leaves the name alone to tell probes apart.
+ * empty or longer than HOST_NAME_MAX_BYTES, -errno without randomness.
  */
 int identity_make(const char *host_name, struct identity *ret);
 

@@ -8,6 +8,8 @@
 
 #include <zmq.h>
 
+#include "probe/keyring.h"
+
 /* Frames queued in the socket; more would only wait there instead of in the spool. */
 #define SEND_QUEUE_FRAMES 16
 
@@ -39,6 +41,15 @@ int link_check_url(const char *url)
 	return *end == '\0' && port >= 1 && port <= 65535 ? 0 : -EINVAL;
 }
 
+static int set_keys(void *socket, const struct link_keys *keys)
+{
+	if (zmq_setsockopt(socket, ZMQ_CURVE_SERVERKEY, keys->server_key, KEY_BYTES) != 0 ||
+	    zmq_setsockopt(socket, ZMQ_CURVE_PUBLICKEY, keys->own.public_key, KEY_BYTES) != 0 ||
+	    zmq_setsockopt(socket, ZMQ_CURVE_SECRETKEY, keys->own.secret_key, KEY_BYTES) != 0)
+		return -errno;
+	return 0;
+}
+
 static int set_options(void *socket)
 {
 	static const struct {
@@ -48,6 +59,8 @@ static int set_options(void *socket)
 		{ZMQ_SNDHWM, SEND_QUEUE_FRAMES},
 		{ZMQ_RCVHWM, SEND_QUEUE_FRAMES},
 		{ZMQ_IPV6, 1},
+		{ZMQ_RECONNECT_IVL, 100},
+		{ZMQ_RECONNECT_IVL_MAX, 2000}, /* a key that is not admitted asks less and less */
 	};
 	int64_t max_size = FRAME_MAX_BYTES;
 
@@ -59,7 +72,7 @@ static int set_options(void *socket)
 	return 0;
 }
 
-int link_open(void *context, const char *url, struct link **ret)
+int link_open(void *context, const char *url, const struct link_keys *keys, struct link **ret)
 {
 	struct link *l = calloc(1, sizeof(*l));
 	int err;
@@ -69,6 +82,8 @@ int link_open(void *context, const char *url, struct link **ret)
 	(void)zmq_msg_init(&l->received); /* always 0 */
 	l->socket = zmq_socket(context, ZMQ_DEALER);
 	err = l->socket ? set_options(l->socket) : -errno;
+	if (!err)
+		err = set_keys(l->socket, keys);
 	if (!err && zmq_connect(l->socket, url) != 0)
 		err = -errno;
 	if (err) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * link.h - one ZeroMQ DEALER socket to the collector, frame by frame.
+ * link.h - one ZeroMQ DEALER socket to the collector, frame by frame, always
+ * encrypted (CURVE): it speaks with nobody but the owner of the server's key.
  *
  * ZeroMQ reconnects by itself, but cannot be asked how it stands: the sender
  * judges by the answers and replaces the whole link. A closed link drops what
@@ -18,12 +19,16 @@
 #include "proto/frame.h"
 
 struct link;
+struct link_keys;
 
 /* "tcp://HOST:PORT", HOST a name, an IPv4 or a bracketed IPv6 address. -EINVAL otherwise. */
 int link_check_url(const char *url);
 
-/* context: of zmq_ctx_new(), borrowed until link_close(). Does not wait for a connection. */
-int link_open(void *context, const char *url, struct link **ret);
+/*
+ * context: of zmq_ctx_new(), borrowed until link_close(). keys (keyring.h) are
+ * copied. Does not wait for a connection.
+ */
+int link_open(void *context, const char *url, const struct link_keys *keys, struct link **ret);
 
 /* NULL is a no-op. */
 void link_close(struct link *l);

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/spelling.h"
 #include "probe/check.h"
+#include "probe/enroll.h"
 #include "probe/replay.h"
 #include "probe/run.h"
 #include "probe/settings.h"
@@ -20,10 +21,9 @@ static const struct {
 	const struct command *command;
 	int (*main)(int argc, char **argv, int stop_fd);
 } commands[] = {
-	{&run_command, run_main},
-	{&show_command, show_main},
-	{&check_command, check_main},
-	{&replay_command, replay_main},
+	{&run_command, run_main},	{&show_command, show_main},
+	{&check_command, check_main},	{&replay_command, replay_main},
+	{&enroll_command, enroll_main}, {&key_command, key_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 

@@ -19,6 +19,7 @@
 #include "probe/hooks.h"
 #include "probe/iface.h"
 #include "probe/identity.h"
+#include "probe/keyring.h"
 #include "probe/names_counter.h"
 #include "probe/sender.h"
 #include "probe/settings.h"
@@ -31,6 +32,7 @@
 
 struct run {
 	struct settings settings;
+	char url[KEYRING_URL_BYTES]; /* of the collector */
 	struct identity id;
 	struct hello hello;
 	struct capture *capture;
@@ -235,12 +237,39 @@ static int open_spool(struct run *run)
 	return err;
 }
 
+/* Who we are, and to whom we speak: nothing works without. */
+static int read_keys(struct run *run)
+{
+	cleanup(keyring_forget) struct keyring k = {.n = 0};
+	const struct settings *s = &run->settings;
+	char why[KEYRING_WHY_BYTES];
+	int err = keyring_load(s->state_dir, &k, why);
+
+	if (err == -ENOENT || (!err && k.n == 0)) {
+		log_error("this host is not enrolled at a collector: 'weir-probe enroll "
+			  "JOINSTRING', with what 'weir-collector enroll token create' prints "
+			  "there");
+		return EXIT_USAGE;
+	}
+	if (err) {
+		log_error("%s", why);
+		return err == -EACCES ? EXIT_PERMISSION : EXIT_RUNTIME;
+	}
+	memcpy(run->id.probe_id, k.own.id, sizeof(run->id.probe_id));
+	(void)snprintf(run->url, sizeof(run->url), "%s",
+		       s->collector ? s->collector : k.collectors[0].url);
+	return EXIT_OK;
+}
+
 static int start(struct run *run)
 {
 	const struct settings *s = &run->settings;
 	int code, err;
 
 	err = identity_make(s->name, &run->id);
+	code = err ? EXIT_OK : read_keys(run);
+	if (code)
+		return code;
 	if (!err)
 		err = open_spool(run);
 	if (!err)
@@ -255,12 +284,12 @@ static int start(struct run *run)
 	make_hello(run);
 	err = spool_start(run->spool, run->id.epoch);
 	if (!err)
-		err = sender_start(s->collector, &run->hello, run->spool, &run->sender);
+		err = sender_start(run->url, s->state_dir, &run->hello, run->spool, &run->sender);
 	if (err) {
 		log_error("cannot start a thread: %s", strerror(-err));
 		return EXIT_RUNTIME;
 	}
-	log_info("sending to %s as \"%s\"", s->collector, run->id.host_name);
+	log_info("sending to %s as \"%s\"", run->url, run->id.host_name);
 	return EXIT_OK;
 }
 

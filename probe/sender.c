@@ -16,6 +16,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "probe/keyring.h"
 #include "probe/link.h"
 #include "probe/spool.h"
 #include "proto/message.h"
@@ -27,6 +28,7 @@
 /* Pause after a refusal: refusals of what was sent behind it come in and go by. */
 #define HOLD_MIN_NS	(50 * NS_PER_MS)
 #define HOLD_DEFAULT_NS NS_PER_SEC
+#define NOT_ADMITTED_NS NS_PER_SEC /* with a new key it may be, soon */
 #define WARN_PERIOD_MS	30000
 
 /*
@@ -53,7 +55,7 @@ struct lane {
 };
 
 struct sender {
-	const char *url;
+	const char *url, *state_dir;
 	const struct hello *hello;
 	struct spool *spool;
 	void *zmq;
@@ -171,8 +173,16 @@ static void greet(struct sender *s, struct lane *lane)
 
 static void connect_link(struct sender *s)
 {
-	int err = link_open(s->zmq, s->url, &s->link);
+	char why[KEYRING_WHY_BYTES];
+	struct link_keys keys;
+	int err;
 
+	if (keyring_for(s->state_dir, s->url, &keys, why) != 0) {
+		drop_link(s, why);
+		return;
+	}
+	err = link_open(s->zmq, s->url, &keys, &s->link);
+	key_forget(&keys.own);
 	if (err) {
 		drop_link(s, link_error(err));
 		return;
@@ -369,6 +379,22 @@ static void on_no_hello(struct sender *s, const struct nack *n)
 	hold(s, n, HOLD_MIN_NS);
 }
 
+/* Our key, or one epoch that is another key's. */
+static void on_not_admitted(struct sender *s, const struct nack *n)
+{
+	if (n->epoch) {
+		hold(s, n, BACKOFF_MAX_NS);
+		if (log_due(&s->warn_refused, WARN_PERIOD_MS))
+			log_warn(
+				"collector %s: does not take batches from before this host had its "
+				"key (%s), keeping them",
+				s->url, n->text);
+		return;
+	}
+	drop_link(s, "the key of this host is not admitted");
+	s->pause_ns = NOT_ADMITTED_NS;
+}
+
 static int on_nack(struct sender *s, const struct frame *f, const char **ret_why)
 {
 	struct nack n;
@@ -384,6 +410,9 @@ static int on_nack(struct sender *s, const struct frame *f, const char **ret_why
 	case NACK_UNSUPPORTED:
 		drop_link(s, "it speaks another protocol version");
 		s->pause_ns = BACKOFF_MAX_NS;
+		break;
+	case NACK_NOT_ADMITTED:
+		on_not_admitted(s, &n);
 		break;
 	case NACK_GAP:
 		on_gap(s, &n);
@@ -532,8 +561,8 @@ static void release(struct sender *s)
 	free(s);
 }
 
-int sender_start(const char *url, const struct hello *hello, struct spool *spool,
-		 struct sender **ret)
+int sender_start(const char *url, const char *state_dir, const struct hello *hello,
+		 struct spool *spool, struct sender **ret)
 {
 	struct sender *s = calloc(1, sizeof(*s));
 	int err = 0;
@@ -541,6 +570,7 @@ int sender_start(const char *url, const struct hello *hello, struct spool *spool
 	if (!s)
 		return -ENOMEM;
 	s->url = url;
+	s->state_dir = state_dir;
 	s->hello = hello;
 	s->spool = spool;
 	s->heartbeat_ns = HEARTBEAT_MAX_NS;

@@ -32,12 +32,13 @@ struct sender_stats {
 };
 
 /*
- * url: see link_check_url(). hello: what stays the same of it; its epoch is that of
- * the run; epochs, clocks and backlog are filled in when it is sent. All borrowed until
- * sender_stop(). Returns -errno.
+ * url: see link_check_url(). state_dir: where the keys are (keyring.h). hello:
+ * what stays the same of it; its epoch is that of the run; epochs, clocks and
+ * backlog are filled in when it is sent. All borrowed until sender_stop().
+ * Returns -errno.
  */
-int sender_start(const char *url, const struct hello *hello, struct spool *spool,
-		 struct sender **ret);
+int sender_start(const char *url, const char *state_dir, const struct hello *hello,
+		 struct spool *spool, struct sender **ret);
 
 void sender_stats(const struct sender *s, struct sender_stats *ret);
 

@@ -8,6 +8,7 @@
 #include "common/output.h"
 #include "common/utf8.h"
 #include "probe/hooks.h"
+#include "probe/keyring.h"
 #include "probe/link.h"
 #include "probe/spool.h"
 #include "proto/message.h"
@@ -43,7 +44,9 @@ static const struct option_row capture_rows[] = {
 
 static const struct option_row run_rows[] = {
 	{"collector", 'c', OPTION_STRING, AT(collector), "tcp://HOST:PORT", NULL, NULL, 0, 0,
-	 "where to send the records (required)", false},
+	 "where to send the records; default: where this host has enrolled", false},
+	{"state-dir", 0, OPTION_STRING, AT(state_dir), "FOLDER", NULL, KEYRING_DEFAULT, 0, 0,
+	 "where the key of this host is", false},
 	{"name", 0, OPTION_STRING, AT(name), "NAME", NULL, NULL, 0, 0,
 	 "name of this host in reports; default: the host name", false},
 	{"drain-interval", 0, OPTION_DURATION_MS, AT(drain_ms), "TIME", NULL, "1s", 50, 60e3,
@@ -81,8 +84,8 @@ static const struct option_row check_rows[] = {
 const struct command run_command = {
 	.name = "run",
 	.summary = "measure the flows of this host and send them to a collector",
-	.examples = "  weir-probe run --collector tcp://10.0.0.1:7700\n"
-		    "  weir-probe run --iface eth0,wg0 --collector tcp://[fd00::1]:7700\n",
+	.examples = "  weir-probe run\n"
+		    "  weir-probe run --iface eth0,wg0 --collector tcp://[fd00::1]:7441\n",
 	.tables = {TABLE(capture_rows), TABLE(run_rows)},
 };
 
@@ -120,11 +123,7 @@ static bool is_host_name(const char *name)
 
 static int check_run(const struct settings *s)
 {
-	if (!s->collector) {
-		log_error("--collector is missing: where shall the records go? tcp://HOST:PORT");
-		return -EINVAL;
-	}
-	if (link_check_url(s->collector) != 0) {
+	if (s->collector && link_check_url(s->collector) != 0) {
 		log_error("--collector \"%s\" is not tcp://HOST:PORT", s->collector);
 		return -EINVAL;
 	}

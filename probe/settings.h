@@ -22,8 +22,9 @@ struct settings {
 	int log_level;			    /* enum log_level */
 
 	/* run */
-	char *collector; /* NULL: not given */
-	char *name;	 /* NULL: the host's */
+	char *collector; /* NULL: the one that this host has enrolled at */
+	char *state_dir;
+	char *name; /* NULL: the host's */
 	uint64_t drain_ms;
 	char *spool; /* NULL: not given; see settings_spool() */
 	uint64_t spool_max;

@@ -29,7 +29,7 @@ enum frame_error frame_open(const uint8_t *data, size_t len, struct frame *ret)
 		return FRAME_BAD_MAGIC;
 	if (data[AT_MAJOR] != PROTO_VERSION_MAJOR)
 		return FRAME_BAD_MAJOR;
-	if (data[AT_TYPE] < FRAME_HELLO || data[AT_TYPE] > FRAME_COMMAND_RESULT)
+	if (data[AT_TYPE] < FRAME_HELLO || data[AT_TYPE] > FRAME_TYPE_MAX)
 		return FRAME_BAD_TYPE;
 	if (len > FRAME_MAX_BYTES || get_le32(data + AT_BODY_LEN) != body_len)
 		return FRAME_BAD_LENGTH;
@@ -69,6 +69,8 @@ const char *frame_type_name(enum frame_type type)
 		[FRAME_PONG] = "PONG",
 		[FRAME_COMMAND] = "COMMAND",
 		[FRAME_COMMAND_RESULT] = "COMMAND_RESULT",
+		[FRAME_ENROLL] = "ENROLL",
+		[FRAME_ENROLL_RESULT] = "ENROLL_RESULT",
 	};
 
 	return names[type];

@@ -35,6 +35,10 @@ enum frame_type {
 	FRAME_PONG,
 	FRAME_COMMAND,
 	FRAME_COMMAND_RESULT,
+	FRAME_ENROLL,
+	FRAME_ENROLL_RESULT,
+
+	FRAME_TYPE_MAX = FRAME_ENROLL_RESULT,
 };
 
 /* Why a frame was refused; frame_error_text() names it for logs and reports. */

@@ -245,7 +245,7 @@ static const char *read_nack(const void *message, void *out)
 
 	if (m->seq > COUNT_MAX || m->last_seq > COUNT_MAX)
 		return "count out of range";
-	if ((unsigned)m->code > NACK_STORAGE)
+	if ((unsigned)m->code > NACK_NOT_ADMITTED)
 		return "unknown code";
 	if (!codec_text(m->text, n.text, sizeof(n.text)))
 		return "bad text";

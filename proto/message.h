@@ -103,6 +103,7 @@ enum nack_code {
 	NACK_NO_HELLO,
 	NACK_OVERLOADED,
 	NACK_STORAGE,
+	NACK_NOT_ADMITTED,
 };
 
 struct nack {

@@ -11,8 +11,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t len, size_t max_len, unsign
 {
 	len = LLVMFuzzerMutate(data, len, max_len);
 	if (seed % 4 && len >= FRAME_HEADER_BYTES)
-		frame_seal(data, FRAME_HELLO + data[3] % FRAME_COMMAND_RESULT,
-			   len - FRAME_HEADER_BYTES);
+		frame_seal(data, FRAME_HELLO + data[3] % FRAME_TYPE_MAX, len - FRAME_HEADER_BYTES);
 	return len;
 }
 

@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	if (len > 0)
-		fuzz_body((enum frame_type)(FRAME_HELLO + data[0] % FRAME_COMMAND_RESULT), data + 1,
+		fuzz_body((enum frame_type)(FRAME_HELLO + data[0] % FRAME_TYPE_MAX), data + 1,
 			  len - 1);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/enroll.h"
 #include "proto/flow_columns.h"
 #include "proto/frame.h"
 #include "proto/message.h"
@@ -92,6 +93,12 @@ static inline void fuzz_body(enum frame_type type, const uint8_t *body, size_t l
 	case FRAME_COMMAND:
 	case FRAME_COMMAND_RESULT:
 		break; /* nobody reads them yet */
+	case FRAME_ENROLL:
+		FUZZ_ROUND_TRIP(enroll, body, len);
+		break;
+	case FRAME_ENROLL_RESULT:
+		FUZZ_ROUND_TRIP(enroll_result, body, len);
+		break;
 	}
 }
 

@@ -220,16 +220,41 @@ start_collector()
 	wait_log collector "listening"
 }
 
+# shellcheck disable=SC2120 # tests do pass some
+join_string() # [OPTION...]
+{
+	"$collector" enroll token create --db "$work/weir.db" -q --address "$net4.4" \
+		--port $control_port --enroll-port $((control_port + 1)) "$@"
+}
+
+# Makes a host known to the collector, once: over the network if the collector
+# runs, else on paper. Its key is in $work/state-HOST.
+enroll() # HOST
+{
+	local dir=$work/state-$1 line
+
+	[ ! -e "$dir/collectors" ] || return 0
+	if [ -S "$work/weir.db-control" ]; then
+		in_host "$1" "$probe" enroll --state-dir "$dir" --name "$1" "$(join_string --uses 1)"
+	else
+		"$collector" init --db "$work/weir.db"
+		line=$("$probe" enroll --offline --state-dir "$dir" --name "$1" "$(join_string --uses 1)")
+		# shellcheck disable=SC2086 # two words
+		"$collector" enroll add --db "$work/weir.db" $line
+	fi
+}
+
 # Short times, so that the tests are, too.
 start_probe() # HOST [OPTION...]
 {
 	local host=$1
 
 	shift
-	start "probe-$host" "$host" "$probe" run --iface eth0 --collector "$collector_url" \
+	enroll "$host"
+	start "probe-$host" "$host" "$probe" run --iface eth0 --state-dir "$work/state-$host" \
 		--name "$host" --spool "$work/spool-$host.db" \
 		--active-timeout 2s --idle-timeout 1s --drain-interval 500ms "$@"
-	wait_log "probe-$host" "connected"
+	wait_log "probe-$host" "connected" 60
 }
 
 query() # SQL; one value a line, columns by comma, no header

@@ -9,15 +9,14 @@
   peers.py echo ADDR PORT          sends back what it gets, on any connection
   peers.py ask ADDR PORT TIMES     so many short questions to an echo, one after
                                    the other, then the same JSON
-  peers.py malformed ADDR PORT     speaks ZeroMQ to a collector and sends what
-                                   it must refuse; prints how many messages
+  peers.py stranger ADDR PORT      speaks HTTP, then ZeroMQ without a key, to a
+                                   collector; fails unless it is cut off
 """
 import json
 import socket
 import struct
 import sys
 import threading
-import time
 
 # struct tcp_info of linux/tcp.h: offset and struct code of what we read.
 TCP_INFO = {
@@ -100,58 +99,26 @@ def ask(addr, port, times):
     print_tcp_info(sock)
 
 
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
+def expect_cut(sock):
+    """The other end closes, whatever it says before."""
+    sock.settimeout(60)
+    try:
+        while sock.recv(4096):
+            pass
+    except ConnectionResetError:
+        pass
 
 
-def frame(body, magic=0x5745, major=1, kind=3, length=None, crc=None):
-    """A message as proto/frame.h lays it out, with whatever is wrong about it."""
-    length = len(body) if length is None else length
-    crc = crc32c(body) if crc is None else crc
-    return struct.pack("<HBBIII", magic, major, kind, length, crc, 0) + body
-
-
-# A right HELLO: version 1, probe_id, epoch, host_name, boot_id.
-HELLO = (
-    b"\x08\x01\x1a\x10" + b"evil" * 4 + b"\x21" + b"\x01" * 8 + b"\x32\x04evil\x4a\x10" + bytes(16)
-)
-MALFORMED = (
-    b"",
-    b"GET / HTTP/1.0\r\n\r\n",
-    frame(b"", magic=0x4242),
-    frame(b"", major=99),
-    frame(b"", kind=77),
-    frame(b"four", length=5),
-    frame(b"four", crc=1),
-    frame(b"\xff" * 64, kind=1),  # not protobuf
-    frame(b"\xff" * 64),
-    frame(b"\x0a\x03abc"),  # a batch with a probe_id of 3 bytes
-)
-
-
-def zmtp_connect(addr, port):
-    """ZMTP 3.0 (rfc.zeromq.org/spec/23), NULL mechanism, as a DEALER."""
-    sock = socket.create_connection((addr, port), timeout=10)
-    sock.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00NULL".ljust(55, b"\0"))
-    ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
-    sock.sendall(bytes([4, len(ready)]) + ready)
-    sock.recv(1)
-    return sock
-
-
-def malformed(addr, port):
-    with socket.create_connection((addr, port), timeout=10) as sock:
-        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")  # not even ZeroMQ: libzmq's to refuse
-    with zmtp_connect(addr, port) as sock:
-        for message in (frame(HELLO, kind=1), *MALFORMED):
-            sock.sendall(bytes([0, len(message)]) + message)
-        time.sleep(1)
-    print(len(MALFORMED))
+def stranger(addr, port):
+    with socket.create_connection((addr, port), timeout=60) as sock:
+        sock.sendall(b"GET / HTTP/1.0\r\n\r\n")  # not even ZeroMQ
+        expect_cut(sock)
+    with socket.create_connection((addr, port), timeout=60) as sock:
+        # ZMTP 3.0 (rfc.zeromq.org/spec/23), NULL mechanism, as a DEALER; a message at once.
+        sock.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00NULL".ljust(55, b"\0"))
+        ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER"
+        sock.sendall(bytes([4, len(ready)]) + ready + b"\x00\x05hello")
+        expect_cut(sock)
 
 
 def main():
@@ -164,8 +131,8 @@ def main():
         echo(addr, port)
     elif command == "ask":
         ask(addr, port, int(sys.argv[4]))
-    elif command == "malformed":
-        malformed(addr, port)
+    elif command == "stranger":
+        stranger(addr, port)
     else:
         send(addr, port, int(sys.argv[4]))
 

@@ -32,10 +32,11 @@ test_clock_set()
 	start_collector
 	"${CC:-cc}" -shared -fPIC -O2 -o "$work/shift_clock.so" "$here/shift_clock.c"
 	set_shift 0
+	enroll a
 	start probe-a a env LD_PRELOAD="$work/shift_clock.so" SHIFT_CLOCK="$work/shift" \
 		ASAN_OPTIONS=verify_asan_link_order=0 \
-		"$probe" run --iface eth0 --collector "$collector_url" --name a \
-		--spool "$work/spool-a.db" --active-timeout 2s --idle-timeout 1s --drain-interval 500ms
+		"$probe" run --iface eth0 --spool "$work/spool-a.db" --state-dir "$work/state-a" --name a \
+		--active-timeout 2s --idle-timeout 1s --drain-interval 500ms
 	probe_pid=$pid
 	wait_log probe-a "connected" 60
 	wait_for 60 steps_stored 0 || fail "the counters do not come"

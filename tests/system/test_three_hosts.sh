@@ -185,6 +185,10 @@ test_three_hosts()
 	start_servers
 	start_collector
 	for host in a b c; do
+		enroll $host
+	done
+	wait_quiet a b c d
+	for host in a b c; do
 		p0[$host]=$(iface_packets $host) b0[$host]=$(iface_bytes $host)
 	done
 	start_captures a b c

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* dealer.h - the probe's end of the protocol, as simple as can be, for tests of the collector. */
+/*
+ * dealer.h - the probe's end of the protocol, as simple as can be, for tests of the collector.
+ *
+ * A dealer has the key of the host that it says HELLO as; one that says something else first,
+ * that of host 1. dealer_connect() before that gives it another one.
+ */
 #ifndef WEIR_TESTS_UNIT_DEALER_H
 #define WEIR_TESTS_UNIT_DEALER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +17,14 @@
 #include "proto/frame.h"
 #include "proto/message.h"
 #include "tests/unit/sample_jobs.h"
+#include "tests/unit/sample_keys.h"
 
 #define DEALER_WAIT_MS 30000
 
 struct dealer {
 	void *ctx, *socket;
+	char endpoint[64];
+	bool connected;
 };
 
 static inline void dealer_open(struct dealer *d, const char *endpoint)
@@ -29,7 +38,23 @@ static inline void dealer_open(struct dealer *d, const char *endpoint)
 	assert_int_equal(zmq_setsockopt(d->socket, ZMQ_LINGER, &linger, sizeof(linger)), 0);
 	assert_int_equal(zmq_setsockopt(d->socket, ZMQ_RCVTIMEO, &wait_ms, sizeof(wait_ms)), 0);
 	assert_int_equal(zmq_setsockopt(d->socket, ZMQ_SNDTIMEO, &wait_ms, sizeof(wait_ms)), 0);
-	assert_int_equal(zmq_connect(d->socket, endpoint), 0);
+	(void)snprintf(d->endpoint, sizeof(d->endpoint), "%s", endpoint);
+	d->connected = false;
+}
+
+/* As host n. */
+static inline void dealer_connect(struct dealer *d, uint8_t n)
+{
+	const struct key_pair server = sample_key(SAMPLE_SERVER), own = sample_key(n);
+
+	assert_int_equal(
+		zmq_setsockopt(d->socket, ZMQ_CURVE_SERVERKEY, server.public_key, KEY_BYTES), 0);
+	assert_int_equal(zmq_setsockopt(d->socket, ZMQ_CURVE_PUBLICKEY, own.public_key, KEY_BYTES),
+			 0);
+	assert_int_equal(zmq_setsockopt(d->socket, ZMQ_CURVE_SECRETKEY, own.secret_key, KEY_BYTES),
+			 0);
+	assert_int_equal(zmq_connect(d->socket, d->endpoint), 0);
+	d->connected = true;
 }
 
 static inline void dealer_close(struct dealer *d)
@@ -40,6 +65,8 @@ static inline void dealer_close(struct dealer *d)
 
 static inline void dealer_send(struct dealer *d, const void *data, size_t len)
 {
+	if (!d->connected)
+		dealer_connect(d, 1);
 	assert_int_equal(zmq_send(d->socket, data, len, 0), (int)len);
 }
 
@@ -55,6 +82,8 @@ static inline void dealer_send_hello(struct dealer *d, const struct hello *h)
 	struct packed frame = {0};
 	int err = hello_pack(h, &frame);
 
+	if (!d->connected)
+		dealer_connect(d, h->probe_id[0]);
 	dealer_send_packed(d, err, &frame);
 }
 

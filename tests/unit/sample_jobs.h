@@ -33,7 +33,7 @@ static inline void sample_dir_make(struct sample_dir *d)
 
 static inline void sample_dir_remove(const struct sample_dir *d)
 {
-	static const char *const suffixes[] = {"", "-wal", "-shm", "-lock"};
+	static const char *const suffixes[] = {"", "-wal", "-shm", "-lock", "-key", "-control"};
 	char path[80];
 
 	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {

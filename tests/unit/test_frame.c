@@ -109,7 +109,7 @@ static void names_every_fault(void **state)
 	} faults[] = {
 		{0, 0, FRAME_BAD_MAGIC},  {1, 0, FRAME_BAD_MAGIC},
 		{2, 2, FRAME_BAD_MAJOR},  {2, 0, FRAME_BAD_MAJOR},
-		{3, 0, FRAME_BAD_TYPE},	  {3, FRAME_COMMAND_RESULT + 1, FRAME_BAD_TYPE},
+		{3, 0, FRAME_BAD_TYPE},	  {3, FRAME_TYPE_MAX + 1, FRAME_BAD_TYPE},
 		{4, 5, FRAME_BAD_LENGTH}, {7, 0x80, FRAME_BAD_LENGTH},
 		{8, 0, FRAME_BAD_CRC},	  {WHOLE - 1, 5, FRAME_BAD_CRC},
 		{12, 1, FRAME_BAD_FLAGS}, {15, 0x80, FRAME_BAD_FLAGS},
@@ -176,7 +176,7 @@ static void names_types(void **state)
 	(void)state;
 	assert_string_equal(frame_type_name(FRAME_HELLO), "HELLO");
 	assert_string_equal(frame_type_name(FRAME_COMMAND_RESULT), "COMMAND_RESULT");
-	for (int t = FRAME_HELLO; t <= FRAME_COMMAND_RESULT; t++)
+	for (int t = FRAME_HELLO; t <= FRAME_TYPE_MAX; t++)
 		assert_non_null(frame_type_name((enum frame_type)t));
 }
 

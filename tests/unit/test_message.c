@@ -181,7 +181,9 @@ static void codes_match_the_schema(void **state)
 	assert_int_equal((int)NACK_MALFORMED, (int)WEIR__NACK_CODE__NACK_MALFORMED);
 	assert_int_equal((int)NACK_GAP, (int)WEIR__NACK_CODE__NACK_GAP);
 	assert_int_equal((int)NACK_STORAGE, (int)WEIR__NACK_CODE__NACK_STORAGE);
-	assert_int_equal(WEIR__NACK_CODE__NACK_STORAGE + 1, weir__nack_code__descriptor.n_values);
+	assert_int_equal((int)NACK_NOT_ADMITTED, (int)WEIR__NACK_CODE__NACK_NOT_ADMITTED);
+	assert_int_equal(WEIR__NACK_CODE__NACK_NOT_ADMITTED + 1,
+			 weir__nack_code__descriptor.n_values);
 }
 
 int main(void)

@@ -28,6 +28,7 @@ struct fixture {
 	struct sample_dir dir;
 	struct queue *jobs, *replies;
 	struct store *store;
+	struct allow_list *allow;
 	struct receiver *receiver;
 	int stop_fd, receiver_err;
 	bool writing, stopped;
@@ -63,8 +64,11 @@ static void start_writer(struct fixture *f)
 /* Everything but the writer. */
 static int setup_idle(void **state)
 {
-	const struct receiver_settings settings = {
+	const struct key_pair key = sample_key(SAMPLE_SERVER);
+	struct receiver_settings settings = {
 		.endpoint = "tcp://127.0.0.1:*",
+		.enroll_endpoint = "tcp://127.0.0.1:*",
+		.key = &key,
 		.max_peers = MAX_PEERS,
 		.silent_ms = 1500,
 		.credit_bytes = 3 * CREDIT_MAX_BYTES,
@@ -74,6 +78,7 @@ static int setup_idle(void **state)
 
 	assert_non_null(f);
 	*state = f;
+	settings.allow = f->allow = sample_allow_list();
 	sample_dir_make(&f->dir);
 	f->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	assert_true(f->stop_fd >= 0);
@@ -115,6 +120,7 @@ static int teardown(void **state)
 	stop(f);
 	dealer_close(&f->dealer);
 	receiver_free(f->receiver);
+	allow_list_free(f->allow);
 	sqlite3_close(f->outside);
 	store_close(f->store);
 	queue_free(f->jobs);
@@ -288,7 +294,7 @@ static void test_messages_that_are_no_frames(void **state)
 	dealer_send(&f->dealer, http, sizeof(http));
 	dealer_expect_nack(&f->dealer, NACK_MALFORMED);
 	memset(junk, 0xff, sizeof(junk));
-	for (int type = FRAME_HELLO; type <= FRAME_COMMAND_RESULT; type++) {
+	for (int type = FRAME_HELLO; type <= FRAME_TYPE_MAX; type++) {
 		frame_seal(junk, type, sizeof(junk) - FRAME_HEADER_BYTES);
 		dealer_send(&f->dealer, junk, sizeof(junk));
 		dealer_expect_nack(&f->dealer,
@@ -298,7 +304,7 @@ static void test_messages_that_are_no_frames(void **state)
 	dealer_send(&f->dealer, http, 3);
 	dealer_expect_nack(&f->dealer, NACK_MALFORMED);
 	assert_int_equal(refused(f, "127.0.0.1", "more than one part"), 1);
-	assert_int_equal(refused(f, "127.0.0.1", "%"), 3 + FRAME_COMMAND_RESULT);
+	assert_int_equal(refused(f, "127.0.0.1", "%"), 3 + FRAME_TYPE_MAX);
 }
 
 static void test_body_that_is_no_batch(void **state)
@@ -342,28 +348,58 @@ static void test_refusal_names_the_broken_batch(void **state)
 	assert_int_equal(refused(f, "host1", "%"), 2);
 }
 
-/* A host that was renamed has a backlog under its old identity. */
-static void test_identities_of_one_probe_side_by_side(void **state)
+/* Who speaks is decided by the key, whatever the messages say. */
+static void test_nobody_speaks_for_another_host(void **state)
 {
 	struct fixture *f = *state;
-	struct batch *old = batch_of(2, 1);
+	struct hello other = sample_hello(2, 1);
 
-	old->epoch = old->run = 5;
+	other.epoch = 5;
 	dealer_greet(&f->dealer, 1, 1);
-	{
-		struct hello h = sample_hello(2, 1);
-
-		h.epoch = 5;
-		dealer_send_hello(&f->dealer, &h);
-		(void)dealer_expect_welcome(&f->dealer);
-	}
+	dealer_send_hello(&f->dealer, &other);
+	assert_int_equal(dealer_expect_nack(&f->dealer, NACK_NOT_ADMITTED).epoch, 5);
+	dealer_send_batch(&f->dealer, batch_of(2, 1));
+	(void)dealer_expect_nack(&f->dealer, NACK_NO_HELLO);
 	dealer_send_batch(&f->dealer, batch_of(1, 1));
 	dealer_expect_ack(&f->dealer, 1);
-	dealer_send_batch(&f->dealer, old);
-	assert_int_equal(dealer_receive_type(&f->dealer), FRAME_ACK);
+	assert_int_equal(refused(f, "host1", "%another%"), 2);
+	assert_int_equal(count_flows(f), 3);
+}
+
+/* A revocation needs no new connection: the next message is refused. */
+static void test_revoked_key_is_dumb_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_ack(&f->dealer, 1);
+	allow_list_replace(f->allow, NULL, 0);
 	dealer_send_batch(&f->dealer, batch_of(1, 2));
-	dealer_expect_ack(&f->dealer, 2);
-	assert_int_equal(count_flows(f), 9);
+	assert_int_equal(dealer_expect_nack(&f->dealer, NACK_NOT_ADMITTED).epoch, 0);
+	assert_int_equal(refused(f, "127.0.0.1", "its key is not admitted"), 1);
+	assert_int_equal(count_flows(f), 3);
+}
+
+/* Of a key that is not on the list not one message comes in: it hears nothing. */
+static void test_unknown_key_stays_outside(void **state)
+{
+	const int wait_ms = 1000;
+	struct fixture *f = *state;
+	struct dealer stranger;
+	uint8_t buf[4096];
+	struct frame frame;
+
+	dealer_open(&stranger, receiver_endpoint(f->receiver));
+	assert_int_equal(zmq_setsockopt(stranger.socket, ZMQ_RCVTIMEO, &wait_ms, sizeof(wait_ms)),
+			 0);
+	dealer_connect(&stranger, SAMPLE_UNKNOWN);
+	dealer_send_batch(&stranger, batch_of(1, 1));
+	assert_int_equal(dealer_receive(&stranger, buf, &frame), 0);
+	dealer_close(&stranger);
+	dealer_greet(&f->dealer, 1, 1); /* others do */
+	assert_int_equal(refused(f, "%", "%"), 0);
+	assert_int_equal(count_flows(f), 0);
 }
 
 /* A probe with a backlog of an earlier start sends it beside what is new. */
@@ -665,8 +701,17 @@ static void test_refusals_are_bounded_and_none_is_lost(void **state)
 
 static void test_every_allocation_failure_is_clean(void **state)
 {
-	const struct receiver_settings settings = {"tcp://127.0.0.1:*", MAX_PEERS, 1000, 1 << 24,
-						   0};
+	const struct key_pair key = sample_key(SAMPLE_SERVER);
+	struct allow_list *allow = sample_allow_list();
+	const struct receiver_settings settings = {
+		.endpoint = "tcp://127.0.0.1:*",
+		.enroll_endpoint = "tcp://127.0.0.1:*",
+		.key = &key,
+		.allow = allow,
+		.max_peers = MAX_PEERS,
+		.silent_ms = 1000,
+		.credit_bytes = 1 << 24,
+	};
 	struct receiver *r = NULL;
 	int err;
 
@@ -681,6 +726,7 @@ static void test_every_allocation_failure_is_clean(void **state)
 	}
 	assert_int_equal(err, 0);
 	receiver_free(r);
+	allow_list_free(allow);
 }
 
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -700,7 +746,9 @@ int main(void)
 		TEST(test_messages_that_are_no_frames),
 		TEST(test_body_that_is_no_batch),
 		TEST(test_refusal_names_the_broken_batch),
-		TEST(test_identities_of_one_probe_side_by_side),
+		TEST(test_nobody_speaks_for_another_host),
+		TEST(test_revoked_key_is_dumb_at_once),
+		TEST(test_unknown_key_stays_outside),
 		TEST(test_epochs_of_one_probe_side_by_side),
 		TEST(test_another_major_version),
 		TEST(test_oversize_message_hurts_only_its_sender),

@@ -45,6 +45,34 @@ static uint16_t free_port(void)
 	return ntohs(addr.sin_port);
 }
 
+/* The collector's key is the one that dealers know, and host 1 is admitted. */
+static void admit(const struct sample_dir *dir)
+{
+	const struct key_pair server = sample_key(SAMPLE_SERVER), host = sample_key(1);
+	const char *why = NULL;
+	struct store *store;
+	char path[80];
+	sqlite3 *db;
+	char *sql;
+
+	(void)snprintf(path, sizeof(path), "%s-key", dir->path);
+	assert_int_equal(key_save(path, &server, false, &why), 0);
+	assert_int_equal(store_open(dir->path, &store, &why), 0);
+	store_close(store);
+	assert_int_equal(sqlite3_open(dir->path, &db), SQLITE_OK);
+	sql = sqlite3_mprintf("INSERT INTO host_key VALUES (?, x'01%030d', 'admitted', NULL,"
+			      " 'host1', '', '', NULL, 0, 0)",
+			      0);
+	assert_non_null(sql);
+	sqlite3_stmt *st = NULL;
+	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+	(void)sqlite3_bind_blob(st, 1, host.public_key, KEY_BYTES, SQLITE_STATIC);
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	sqlite3_finalize(st);
+	sqlite3_free(sql);
+	sqlite3_close(db);
+}
+
 static int setup(void **state)
 {
 	char name[] = "serve";
@@ -64,6 +92,7 @@ static int setup(void **state)
 		options_set(serve_command.command.tables, "listen", f->endpoint, &f->settings), 0);
 	f->settings.log_level = LOG_LEVEL_ERROR;
 	f->settings.commit_interval_ms = 5;
+	admit(&f->dir);
 	return 0;
 }
 
