@@ -15,6 +15,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "probe/quarantine.h"
 #include "proto/frame.h"
 
 #define SENT_AHEAD 64 /* batches that may be sent for one note on disk that they were */
@@ -786,18 +787,33 @@ static int refuse_row(struct backlog *b, struct lane *lane, struct spool_row *ro
 	return 0;
 }
 
+/* For inspection; that it is lost is told without it. */
+static void keep_refused(struct backlog *b, uint64_t epoch, const struct spool_row *row,
+			 const char *why)
+{
+	unsigned dropped;
+	int err;
+
+	if (row->kind != SPOOL_BATCH || strcmp(b->path, SPOOL_IN_MEMORY) == 0)
+		return;
+	err = quarantine_put(b->path, epoch, row->seq, row->frame, row->len, why, &dropped);
+	if (err)
+		log_warn("cannot keep a refused batch in %s.refused: %s", b->path, strerror(-err));
+	b->stats.quarantine_dropped += err ? 1 : dropped;
+}
+
 int backlog_refuse(struct backlog *b, uint64_t epoch, uint64_t seq, const char *why)
 {
 	struct lane *lane = lane_of(b, epoch);
 	struct spool_row row;
 	int err;
 
-	(void)why; /* refused batches are not kept for inspection */
 	if (!lane || !b->db || seq <= lane->acked || seq > lane->highest)
 		return -ENOENT;
-	err = spool_db_find(b->db, &lane->e, seq, false, &row);
+	err = spool_db_find(b->db, &lane->e, seq, true, &row);
 	if (err || row.seq != seq)
 		return -ENOENT;
+	keep_refused(b, epoch, &row, why);
 	err = begin(b);
 	if (!err)
 		err = refuse_row(b, lane, &row);

@@ -16,14 +16,16 @@
 #include "probe/run.h"
 #include "probe/settings.h"
 #include "probe/show.h"
+#include "probe/spool_show.h"
 
 static const struct {
 	const struct command *command;
 	int (*main)(int argc, char **argv, int stop_fd);
 } commands[] = {
-	{&run_command, run_main},	{&show_command, show_main},
-	{&check_command, check_main},	{&replay_command, replay_main},
-	{&enroll_command, enroll_main}, {&key_command, key_main},
+	{&run_command, run_main},	   {&show_command, show_main},
+	{&check_command, check_main},	   {&replay_command, replay_main},
+	{&enroll_command, enroll_main},	   {&key_command, key_main},
+	{&spool_command, spool_show_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 

@@ -153,6 +153,7 @@ static void set_counters(struct run *run)
 		{"batches_sent", spool.batches_sent},
 		{"batches_resent", spool.batches_resent},
 		{"batches_refused", spool.refused_batches},
+		{"quarantine_dropped", spool.quarantine_dropped},
 		{"batches_refused_rows", spool.refused.rows},
 		{"batches_refused_packets", spool.refused.packets},
 		{"batches_refused_bytes", spool.refused.bytes},

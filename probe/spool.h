@@ -58,6 +58,7 @@ struct spool_stats {
 	/* Since the start: */
 	uint64_t batches_sent, batches_resent;
 	uint64_t dropped_batches, refused_batches; /* for want of room; by the collector */
+	uint64_t quarantine_dropped;		   /* refused, and no longer kept to be looked at */
 	struct spool_load dropped, refused;
 	uint64_t resets, errors; /* files set aside; transactions that failed */
 	bool failing;		 /* the disk does not take batches at the moment */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
+#include "probe/quarantine.h"
 #include "probe/spool.h"
 #include "proto/frame.h"
 #include "tests/unit/fail_alloc.h"
@@ -229,9 +230,19 @@ static void credit_bounds_what_is_on_its_way(void **state)
 	spool_close(s);
 }
 
+/* The sum of their numbers. */
+static void add_seq(const struct quarantined *q, void *arg)
+{
+	assert_int_equal(q->epoch, EPOCH);
+	assert_string_equal(q->why, "no");
+	assert_true(q->bytes > FRAME_LEN);
+	*(uint64_t *)arg += q->seq;
+}
+
 static void a_refused_batch_leaves_a_tombstone(void **state)
 {
 	struct spool *s = make();
+	uint64_t sum = 0;
 
 	(void)state;
 	store(s, 1, 2);
@@ -256,6 +267,9 @@ static void a_refused_batch_leaves_a_tombstone(void **state)
 	expect_batch(s, 4);
 	expect_batch(s, 5);
 	expect_none(s);
+	assert_int_equal(quarantine_each(path, add_seq, &sum), 0);
+	assert_int_equal(sum, 2 + 3); /* the batches, not the tombstones */
+	assert_int_equal(stats(s).quarantine_dropped, 0);
 	spool_close(s);
 }
 
@@ -860,10 +874,12 @@ static int teardown(void **state)
 	glob_t found = {0};
 
 	(void)state;
+	(void)snprintf(pattern, sizeof(pattern), "%s/*/*", folder);
+	(void)glob(pattern, 0, NULL, &found); /* there may be none */
 	(void)snprintf(pattern, sizeof(pattern), "%s/*", folder);
-	if (glob(pattern, 0, NULL, &found) == 0)
-		for (size_t i = 0; i < found.gl_pathc; i++)
-			(void)unlink(found.gl_pathv[i]);
+	(void)glob(pattern, GLOB_APPEND, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		(void)remove(found.gl_pathv[i]);
 	globfree(&found);
 	return rmdir(folder);
 }
