@@ -38,7 +38,7 @@
 #endif
 
 #define PARSE_MAX_VLANS	 2
-#define PARSE_MAX_SHIMS	 6 /* each more VLAN tag is one, a stack of MPLS labels too */
+#define PARSE_MAX_SHIMS	 7 /* each more VLAN tag is one, a stack of MPLS labels too */
 #define PARSE_MAX_LABELS 8
 #define PARSE_MAX_EXT	 6
 #define PARSE_MAX_OFFSET 0x2fff /* of a header from the start: keeps the verifier's sums small */
@@ -151,7 +151,8 @@ static __always_inline bool parse_is_vlan(__be16 proto)
 #define PARSE_P_LLC_MAX	    1500
 #define PARSE_P_CISCO_META  0x8909
 #define PARSE_P_NSH	    0x894f /* RFC 8300 */
-#define PARSE_P_VNTAG	    0x8926 /* 802.1BR */
+#define PARSE_P_ETAG	    0x893f /* 802.1BR */
+#define PARSE_P_VNTAG	    0x8926
 #define PARSE_P_FABRIC_PATH 0x8903
 #define PARSE_P_BACKBONE    0x88e7 /* 802.1ah */
 #define PARSE_P_REDUNDANCY  0x892f /* HSR, IEC 62439-3 */
@@ -228,15 +229,17 @@ static __always_inline __u16 parse_ppp_payload(__u16 proto, __u16 otherwise)
 				 : otherwise;
 }
 
-/* PPPoE session (RFC 2516 4) and the PPP protocol number. at: 8 bytes */
+/* PPPoE session (RFC 2516 4) and the PPP protocol number, of one byte if that is odd. at: 8 bytes
+ */
 static __always_inline void parse_pppoe(const __u8 *at, struct packet *p)
 {
-	__u16 next = parse_ppp_payload(at[6] << 8 | at[7], ETH_P_PPP_SES);
+	__u32 n = at[6] & 1 ? 1 : 2;
+	__u16 next = parse_ppp_payload(n == 1 ? at[6] : at[6] << 8 | at[7], ETH_P_PPP_SES);
 
 	if (next == ETH_P_PPP_SES)
 		return;
-	p->rest = (at[4] << 8 | at[5]) - 2; /* behind it the frame may be padded */
-	parse_advance(p, 8, next);
+	p->rest = (at[4] << 8 | at[5]) - n; /* behind it the frame may be padded */
+	parse_advance(p, 6 + n, next);
 }
 
 /* MACsec (802.1AE): nothing of what is encrypted, but the tag may only vouch for the packet. */
@@ -314,7 +317,7 @@ static __always_inline enum parse_result parse_one_shim(const struct parse_input
 		parse_frame(in, at, 4, p);
 	else if (ethertype == PARSE_P_VNTAG || ethertype == PARSE_P_REDUNDANCY)
 		parse_advance(p, 6, at[4] << 8 | at[5]);
-	else if (ethertype == PARSE_P_CISCO_META)
+	else if (ethertype == PARSE_P_CISCO_META || ethertype == PARSE_P_ETAG)
 		parse_advance(p, 8, at[6] << 8 | at[7]);
 	else if (ethertype == PARSE_P_ARISTA)
 		parse_arista(in, at, p);

@@ -22,6 +22,8 @@
  *	L2TP version 2   UDP to or from 1701, data     RFC 2661; ids for each direction
  *	LISP             UDP to 4341                   RFC 9300
  *	MPLS             UDP to 6635                   RFC 7510
+ *	GRE in UDP       UDP to 4754                   RFC 8086
+ *	AYIYA            UDP to or from 5072           draft-massar-v6ops-ayiya-02
  *
  * Between these and IP may stand what parse_shim() follows. Those without a kind in
  * enum flow_tunnel count as FLOW_TUNNEL_IPIP.
@@ -59,8 +61,10 @@ enum tunnel_port {
 	TUNNEL_PORT_GTPU = 2152,
 	TUNNEL_PORT_TEREDO = 3544,
 	TUNNEL_PORT_LISP = 4341,
+	TUNNEL_PORT_GRE = 4754,
 	TUNNEL_PORT_VXLAN = 4789,
 	TUNNEL_PORT_VXLAN_GPE = 4790,
+	TUNNEL_PORT_AYIYA = 5072,
 	TUNNEL_PORT_GENEVE = 6081,
 	TUNNEL_PORT_MPLS = 6635,
 	TUNNEL_PORT_VXLAN_LINUX = 8472,
@@ -73,8 +77,10 @@ static __always_inline bool tunnel_port(__u16 port)
 	case TUNNEL_PORT_GTPU:
 	case TUNNEL_PORT_TEREDO:
 	case TUNNEL_PORT_LISP:
+	case TUNNEL_PORT_GRE:
 	case TUNNEL_PORT_VXLAN:
 	case TUNNEL_PORT_VXLAN_GPE:
+	case TUNNEL_PORT_AYIYA:
 	case TUNNEL_PORT_GENEVE:
 	case TUNNEL_PORT_MPLS:
 	case TUNNEL_PORT_VXLAN_LINUX:
@@ -133,6 +139,7 @@ static __always_inline bool tunnel_payload(struct packet *inner, enum flow_tunne
 	case ETH_P_MPLS_UC:
 	case ETH_P_MPLS_MC:
 	case PARSE_P_NSH:
+	case PARSE_P_CISCO_META:
 		return tunnel_enter(inner, kind, id, header_len, bpf_htons(ethertype));
 	case ETH_P_TEB:
 		return tunnel_enter(inner, kind, id, header_len, 0);
@@ -184,7 +191,7 @@ static __always_inline bool tunnel_gre(const struct parse_input *in, const __u8 
 {
 	__u32 flags = at[0], proto = at[2] << 8 | at[3], len = 4, id = 0;
 
-	if (proto == TUNNEL_P_PPTP)
+	if (proto == TUNNEL_P_PPTP && at[1] & 7)
 		return tunnel_pptp(at, inner);
 	if (at[1] & 7)
 		return false;
@@ -197,6 +204,8 @@ static __always_inline bool tunnel_gre(const struct parse_input *in, const __u8 
 	}
 	if (flags & 0x10)
 		len += 4; /* sequence number */
+	if (proto == TUNNEL_P_PPTP)
+		return tunnel_enter(inner, FLOW_TUNNEL_GRE, id, len, TUNNEL_PPP);
 	if (proto == TUNNEL_P_WCCP)
 		return tunnel_wccp(in, inner, len);
 	if (proto == ETH_P_ERSPAN || proto == ETH_P_ERSPAN2)
@@ -286,6 +295,15 @@ static __always_inline bool tunnel_lisp(struct packet *inner)
 	return tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 8, TUNNEL_ANY_IP);
 }
 
+/* Identity and signature are as long as they say; IPv6 by its number. */
+static __always_inline bool tunnel_ayiya(const __u8 *at, struct packet *inner)
+{
+	__u32 len = 8 + (1u << (at[0] >> 4 & 7)) + (at[1] >> 4) * 4;
+
+	return at[3] == IPPROTO_IPV6 && at[0] >> 4 < 8 &&
+	       tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, len, bpf_htons(ETH_P_IPV6));
+}
+
 /* The bits of a register message: version 2, type 1. */
 static __always_inline bool tunnel_pim(const __u8 *at, struct packet *inner)
 {
@@ -295,7 +313,8 @@ static __always_inline bool tunnel_pim(const __u8 *at, struct packet *inner)
 static __always_inline bool tunnel_udp(const struct parse_input *in, const __u8 *at, __u16 sport,
 				       __u16 dport, struct packet *inner)
 {
-	switch (dport) {
+	/* By RFC to these ports; some answer from them. */
+	switch (tunnel_port(dport) ? dport : sport) {
 	case TUNNEL_PORT_VXLAN:
 	case TUNNEL_PORT_VXLAN_LINUX:
 		return at[0] & 0x08 &&
@@ -310,13 +329,17 @@ static __always_inline bool tunnel_udp(const struct parse_input *in, const __u8 
 		return tunnel_lisp(inner);
 	case TUNNEL_PORT_MPLS:
 		return tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, 0, bpf_htons(ETH_P_MPLS_UC));
-	}
-	if (dport == TUNNEL_PORT_GTPU || sport == TUNNEL_PORT_GTPU)
+	case TUNNEL_PORT_GRE:
+		return tunnel_gre(in, at, inner);
+	case TUNNEL_PORT_GTPU:
 		return tunnel_gtpu(in, at, inner);
-	if (dport == TUNNEL_PORT_TEREDO || sport == TUNNEL_PORT_TEREDO)
+	case TUNNEL_PORT_TEREDO:
 		return tunnel_teredo(in, at, inner);
-	if (dport == TUNNEL_PORT_L2TP || sport == TUNNEL_PORT_L2TP)
+	case TUNNEL_PORT_L2TP:
 		return tunnel_l2tp(in, at, inner);
+	case TUNNEL_PORT_AYIYA:
+		return tunnel_ayiya(at, inner);
+	}
 	return false;
 }
 

@@ -130,10 +130,15 @@ static int link_ppp(const uint8_t *p, size_t len, uint16_t *ret)
 {
 	int at = len >= 2 && p[0] == 0xff && p[1] == 0x03 ? 2 : 0;
 
+	uint16_t proto;
+	int n;
+
 	if (len < (size_t)at + 2)
 		return -1;
+	n = p[at] & 1 ? 1 : 2; /* the zero before it may be left out */
+	proto = n == 1 ? p[at] : be16(p + at);
 	/* RFC 1332, RFC 5072, RFC 3032; a Cisco HDLC frame on a line that is called PPP */
-	switch (be16(p + at)) {
+	switch (proto) {
 	case 0x0021:
 		*ret = ETHERTYPE_IP;
 		break;
@@ -146,7 +151,7 @@ static int link_ppp(const uint8_t *p, size_t len, uint16_t *ret)
 	default:
 		*ret = DUMP_LINK_UNKNOWN;
 	}
-	return at + 2;
+	return at + n;
 }
 
 /* Cisco HDLC: address, 0, ethertype. */

@@ -201,7 +201,7 @@ static int open_pcap(struct pcap_reader *r, uint32_t magic)
 static int begin_section(struct pcap_reader *r)
 {
 	uint8_t head[8]; /* length, byte order */
-	uint8_t version[2];
+	uint8_t version[4];
 	uint32_t len;
 	int err = read_all(r, head, sizeof(head));
 
@@ -215,8 +215,10 @@ static int begin_section(struct pcap_reader *r)
 	if (len < 28 || len % 4 || len > PCAP_READER_CAPTURED_MAX)
 		return bad(r, "damaged: a section header of impossible length");
 	err = read_all(r, version, sizeof(version));
-	if (!err && get16(r, version) != 1)
-		return bad(r, "a pcapng of a version other than 1");
+	/* 1.2 is what some writers call 1.0. */
+	if (!err &&
+	    (get16(r, version) != 1 || (get16(r, version + 2) != 0 && get16(r, version + 2) != 2)))
+		return bad(r, "a pcapng of a version other than 1.0");
 	r->n_ifaces = 0;
 	return err ? err : skip(r, len - 4 - sizeof(head) - sizeof(version));
 }

@@ -145,13 +145,15 @@ static void test_fabric_path(void **state)
 	assert_found(*state, &c);
 }
 
-/* VN-tag, HSR, Cisco's metadata, Arista's time stamps (48 and 64 bits), one after the other. */
+/* VN-tag, E-tag, HSR, Cisco's metadata, Arista's time stamps (48 and 64 bits), one after the other.
+ */
 static void test_tags_in_a_row(void **state)
 {
 	struct craft c;
 
 	craft_eth(&c, 0x8926);
-	PUT(&c, 0, 0, 0, 0, 0x89, 0x2f);
+	PUT(&c, 0, 0, 0, 0, 0x89, 0x3f);
+	PUT(&c, 0, 0, 0, 0, 0, 0, 0x89, 0x2f);
 	PUT(&c, 0, 52, 0, 1, 0x89, 0x09);
 	PUT(&c, 1, 1, 0, 1, 0, 9, 0xd2, 0x8b);
 	PUT(&c, 0, 1, 0, 0x20, 1, 2, 3, 4, 5, 6, 0xd2, 0x8b);

@@ -297,6 +297,41 @@ static void test_mpls_in_udp(void **state)
 	assert_inner(*state, &c, FLOW_TUNNEL_IPIP, 0, A);
 }
 
+static void test_gre_in_udp_and_ppp(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 55555, 4754, 0);
+	PUT(&c, 0, 0, 0x88, 0x0b, 0xff, 0x03, 0x21);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_GRE, 0, A);
+}
+
+static void test_ayiya(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 5072, 55555, 0);
+	PUT(&c, 0x21, 0x11, 0x11, 41, 0, 0, 0, 1, /* identity: */ 1, 2, 3, 4, /* signature: */ 1, 2,
+	    3, 4);
+	end_with_inner_udp(&c, true);
+	assert_inner(*state, &c, FLOW_TUNNEL_IPIP, 0, "2001:db8::1");
+}
+
+/* Answers that come from the port of the tunnel. */
+static void test_from_the_port_of_the_tunnel(void **state)
+{
+	struct craft c;
+
+	begin_outer(&c, IPPROTO_UDP);
+	craft_udp(&c, 6081, 55555, 0);
+	PUT(&c, 0, 0, 0x08, 0x00, 0, 0x12, 0x34, 0);
+	end_with_inner_udp(&c, false);
+	assert_inner(*state, &c, FLOW_TUNNEL_GENEVE, VNI, A);
+}
+
 static void test_pim_register(void **state)
 {
 	struct craft c;
@@ -359,7 +394,8 @@ static void test_broken_inside_is_the_outer_flow(void **state)
 /* Other things come by these ports too, and by a tunnel other things than packets. */
 static void test_no_tunnel_is_the_outer_flow(void **state)
 {
-	static const uint16_t ports[] = {4789, 6081, 2152, 3544, 1701, 4341, 4790, 6635};
+	static const uint16_t ports[] = {4789, 6081, 2152, 3544, 1701,
+					 4341, 4790, 6635, 5072, 4754};
 	const unsigned n = sizeof(ports) / sizeof(*ports);
 	struct flow_state_of f;
 	struct craft c;
@@ -399,7 +435,13 @@ static void test_mpls_and_pppoe_are_skipped(void **state)
 	craft_udp(&c, 1000, 2000, 0);
 	craft_end(&c);
 	run_xdp(*state, &c);
-	assert_int_equal(only_flow(*state).slot.half[0].packets, 2);
+	craft_eth(&c, ETH_P_PPP_SES);
+	PUT(&c, 0x11, 0, 0, 1, 0, 29, 0x21); /* the protocol without its zero */
+	craft_ipv4(&c, A, B, IPPROTO_UDP, 0, 0);
+	craft_udp(&c, 1000, 2000, 0);
+	craft_end(&c);
+	run_xdp(*state, &c);
+	assert_int_equal(only_flow(*state).slot.half[0].packets, 3);
 }
 
 /* Six bytes of padding that the IP header counts as its own, PPPoE does not. */
@@ -467,6 +509,9 @@ int main(void)
 		harness_test(test_l2tp),
 		harness_test(test_lisp),
 		harness_test(test_mpls_in_udp),
+		harness_test(test_gre_in_udp_and_ppp),
+		harness_test(test_ayiya),
+		harness_test(test_from_the_port_of_the_tunnel),
 		harness_test(test_pim_register),
 		harness_test(test_ethernet_in_ip),
 		harness_test(test_tunnel_in_tunnel_in_tunnel),

@@ -39,8 +39,12 @@ Side = collections.namedtuple('Side', 'packets bytes')
 # --- conversations ----------------------------------------------------------------
 
 def address(text):
-    """In one spelling. tshark leaves out what a cut or broken header does not have."""
-    return str(ipaddress.ip_address(text)) if text else ''
+    """In one spelling. tshark leaves out what a cut or broken header does not have. An IPv4 address
+    in IPv6 (::ffff:1.2.3.4) is the IPv4 address to weir."""
+    if not text:
+        return ''
+    addr = ipaddress.ip_address(text)
+    return str(getattr(addr, 'ipv4_mapped', None) or addr)
 
 
 def key_of(proto, a, a_port, b, b_port):
@@ -199,7 +203,7 @@ def handshake_rtt(capture, records):
     """To the server, to the client; of the last connection if there were several."""
     res = {}
     for key, streams in capture.streams().items():
-        done = [s['handshake_us'] for s, _ in streams if s.get('established')]
+        done = [s.get('handshake_us', {}) for s, _ in streams if s.get('established')]
         theirs = done[-1] if done else {}
         ours = next((r for r in records.by_key.get(key, []) if r['rtt_us']), {})
         pairs = [(theirs.get('syn_to_synack', 0), ours.get('rtt_server_us', 0)),

@@ -159,7 +159,8 @@ static void other_links_get_an_ethernet_header(void **state)
 	check_link(LOOP, "\0\0\0\x18", 4, ipv6, sizeof(ipv6), 0x86dd);
 	check_link(PPP, "\xff\3\0\x21", 4, ipv4, sizeof(ipv4), 0x0800);
 	check_link(PPP, "\0\x57", 2, ipv6, sizeof(ipv6), 0x86dd);
-	check_link(PPP, "\xc0\x21", 2, ipv4, sizeof(ipv4), 0);		/* LCP is not IP */
+	check_link(PPP, "\xc0\x21", 2, ipv4, sizeof(ipv4), 0); /* LCP is not IP */
+	check_link(PPP, "\x21", 1, ipv4, sizeof(ipv4), 0x0800);
 	check_link(PPP, "\x0f\0\x08\0", 4, ipv4, sizeof(ipv4), 0x0800); /* it is Cisco HDLC */
 	check_link(CISCO_HDLC, "\x0f\0\x86\xdd", 4, ipv6, sizeof(ipv6), 0x86dd);
 	check_link(FRAME_RELAY, "\x18\x41\3\xcc", 4, ipv4, sizeof(ipv4), 0x0800);
