@@ -150,6 +150,7 @@ int gate_open(const struct key_pair *key, struct allow_list *allow, struct gate 
 	err = pthread_create(&g->guard, NULL, guard, g);
 	if (err)
 		return -err;
+	(void)pthread_setname_np(g->guard, "weir-guard"); /* for people: ps -L */
 	g->running = true;
 	*ret = take_ptr(g);
 	return 0;

@@ -89,6 +89,7 @@ def run(rng, options):
         db_dir = lab.small_disk("db", "64m")
         spool_dir = lab.small_disk("spool", "32m")
         weir = Weir(lab, db_dir=db_dir, spool_dir=spool_dir)
+        weir.admit_probe()
         weir.start_sink()
         collector = weir.collector_ready(weir.start_collector())
         probe = weir.probe_ready(weir.start_probe("--spool-max", "24M"))

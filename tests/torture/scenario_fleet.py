@@ -17,10 +17,12 @@ def run(rng, options):
         lab.host("c")
         weir = Weir(lab)
         weir.url = "tcp://127.0.0.1:7441"
+        keys = weir.make_keys(PROBES)
         collector = weir.collector_ready(weir.start_collector())
         bench = weir.bench(
             *("--probes", str(PROBES), "--seconds", str(seconds), "--warm-up", str(warm_up)),
             *("--window", "2"),
+            keys=keys,
         )
         time.sleep(warm_up)
         cpu_s, began = collector.cpu_s(), time.monotonic()

@@ -38,6 +38,7 @@ def run(rng, options):
     with Lab("kills", rng) as lab:
         lab.fleet_of_one()
         weir = Weir(lab)
+        weir.admit_probe()
         weir.start_sink()
         collector = weir.collector_ready(weir.start_collector())
         probe = weir.probe_ready(weir.start_probe())

@@ -35,6 +35,7 @@ def run(rng, options):
         spool_dir = f"{lab.work}/spool"
         os.mkdir(spool_dir)
         weir = Weir(lab, spool_dir=spool_dir)
+        weir.admit_probe()
         weir.start_sink()
         collector = weir.collector_ready(weir.start_collector())
         probe = weir.probe_ready(weir.start_probe("--spool-max", str(SPOOL_MAX)))

@@ -22,9 +22,9 @@ class WalWatch:
         self.max = max(self.max, oracle.size_on_disk(self.path))
 
 
-def ingest(lab, weir, seconds, reader=None):
+def ingest(lab, weir, keys, seconds, reader=None):
     """Flows a second, as acknowledged, while reader() keeps a reader going."""
-    bench = weir.bench("--probes", "20", "--seconds", str(seconds), "--warm-up", "3")
+    bench = weir.bench("--probes", "20", "--seconds", str(seconds), "--warm-up", "3", keys=keys)
     wal = WalWatch(weir.db)
     while bench.alive():
         wal.look()
@@ -72,22 +72,23 @@ def run(rng, options):
         lab.host("c")
         weir = Weir(lab)
         weir.url = "tcp://127.0.0.1:7441"
+        keys = weir.make_keys(20)
         collector = weir.collector_ready(weir.start_collector())
         slow = SlowReaders(lab, weir)
-        base, held, wal_held = [ingest(lab, weir, 15)[0]], [], 0
+        base, held, wal_held = [ingest(lab, weir, keys, 15)[0]], [], 0
         for _ in range(2):  # in turn, as others may use the machine, too
-            result, wal = ingest(lab, weir, seconds, slow.keep)
+            result, wal = ingest(lab, weir, keys, seconds, slow.keep)
             slow.end()
             held.append(result)
             wal_held = max(wal_held, wal)
-            base.append(ingest(lab, weir, 15)[0])
+            base.append(ingest(lab, weir, keys, 15)[0])
 
         lab.start(
             "shell", "sh", "-c",
             f"(echo 'BEGIN; SELECT count(*) FROM host;'; sleep {seconds}) |"
             f" sqlite3 -readonly {weir.db}",
         )
-        foreign, wal_foreign = ingest(lab, weir, seconds)
+        foreign, wal_foreign = ingest(lab, weir, keys, seconds)
         check(collector.stop() == 0, "the collector did not end well")
         acked = sum(r["flows_acked"] for r in (*base, *held, foreign))
         rows = oracle.number(weir.db, "SELECT count(*) FROM flows")

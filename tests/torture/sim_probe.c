@@ -79,6 +79,7 @@ static void greet(struct sim_probe *p, uint64_t now_ns)
 		.version_major = PROTO_VERSION_MAJOR,
 		.version_minor = PROTO_VERSION_MINOR,
 		.epoch = p->epoch,
+		.run = p->epoch,
 		.oldest_seq = p->acked_seq + 1,
 		.build = "weir-bench",
 		.kernel = "none",
@@ -202,7 +203,7 @@ static bool may_send(const struct sim_probe *p, uint64_t now_ns)
 {
 	const struct sim_settings *s = p->settings;
 	uint64_t waiting = p->next_seq - 1 - p->acked_seq;
-	uint64_t cost = p->batch_bytes < 4096 ? 4096 : p->batch_bytes;
+	uint64_t cost = credit_cost(p->batch_bytes);
 
 	if (!p->up || now_ns < p->hold_ns || waiting >= s->window)
 		return false;

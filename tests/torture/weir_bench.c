@@ -22,6 +22,7 @@
 
 #include "common/clock.h"
 #include "common/exit_code.h"
+#include "common/key.h"
 #include "tests/torture/sim_batch.h"
 #include "tests/torture/sim_probe.h"
 
@@ -32,7 +33,8 @@ static const char usage[] =
 	"usage: weir-bench [OPTION...]\n"
 	"  --connect URL     tcp://HOST:PORT of the collector (tcp://127.0.0.1:7441)\n"
 	"  --server-key KEY  its public key (Z85): CURVE; without it, in the clear\n"
-	"  --keys FILE       keys of the probes, one a line: public secret id\n"
+	"  --keys FILE       keys of the probes, one a line: public secret id; else new ones\n"
+	"  --make-keys N     print as many, as --keys wants them, and end\n"
 	"  --probes N        simulated probes (10)\n"
 	"  --rows N          flows of a batch (512)\n"
 	"  --rate N          flows a second of all together; 0: all that is taken (0)\n"
@@ -92,10 +94,43 @@ static enum sim_conduct parse_conduct(const char *word)
 	return SIM_HONEST;
 }
 
+static void make_identity(struct sim_probe *p)
+{
+	struct key_pair key;
+	int err = key_make(&key);
+
+	if (err)
+		die("a key", strerror(-err));
+	key_format(key.public_key, p->public_key);
+	key_format(key.secret_key, p->secret_key);
+	memcpy(p->probe_id, key.id, sizeof(p->probe_id));
+	key_forget(&key);
+}
+
+static void print_id(FILE *f, const uint8_t id[PROBE_ID_BYTES])
+{
+	for (int i = 0; i < PROBE_ID_BYTES; i++)
+		fprintf(f, "%02x", id[i]);
+}
+
+static void make_keys(unsigned n)
+{
+	struct sim_probe p = {0};
+
+	for (unsigned i = 0; i < n; i++) {
+		make_identity(&p);
+		printf("%s %s ", p.public_key, p.secret_key);
+		print_id(stdout, p.probe_id);
+		putchar('\n');
+	}
+	exit(EXIT_OK);
+}
+
 enum option_number {
 	OPT_CONNECT = 256,
 	OPT_SERVER_KEY,
 	OPT_KEYS,
+	OPT_MAKE_KEYS,
 	OPT_PROBES,
 	OPT_ROWS,
 	OPT_RATE,
@@ -112,23 +147,15 @@ enum option_number {
 };
 
 static const struct option options[] = {
-	{"connect", 1, NULL, OPT_CONNECT},
-	{"server-key", 1, NULL, OPT_SERVER_KEY},
-	{"keys", 1, NULL, OPT_KEYS},
-	{"probes", 1, NULL, OPT_PROBES},
-	{"rows", 1, NULL, OPT_ROWS},
-	{"rate", 1, NULL, OPT_RATE},
-	{"window", 1, NULL, OPT_WINDOW},
-	{"seconds", 1, NULL, OPT_SECONDS},
-	{"warm-up", 1, NULL, OPT_WARM_UP},
-	{"conduct", 1, NULL, OPT_CONDUCT},
-	{"victim", 1, NULL, OPT_VICTIM},
-	{"live", 0, NULL, OPT_LIVE},
-	{"no-settle", 0, NULL, OPT_NO_SETTLE},
-	{"seed", 1, NULL, OPT_SEED},
-	{"out", 1, NULL, OPT_OUT},
-	{"help", 0, NULL, OPT_HELP},
-	{0},
+	{"connect", 1, NULL, OPT_CONNECT}, {"server-key", 1, NULL, OPT_SERVER_KEY},
+	{"keys", 1, NULL, OPT_KEYS},	   {"make-keys", 1, NULL, OPT_MAKE_KEYS},
+	{"probes", 1, NULL, OPT_PROBES},   {"rows", 1, NULL, OPT_ROWS},
+	{"rate", 1, NULL, OPT_RATE},	   {"window", 1, NULL, OPT_WINDOW},
+	{"seconds", 1, NULL, OPT_SECONDS}, {"warm-up", 1, NULL, OPT_WARM_UP},
+	{"conduct", 1, NULL, OPT_CONDUCT}, {"victim", 1, NULL, OPT_VICTIM},
+	{"live", 0, NULL, OPT_LIVE},	   {"no-settle", 0, NULL, OPT_NO_SETTLE},
+	{"seed", 1, NULL, OPT_SEED},	   {"out", 1, NULL, OPT_OUT},
+	{"help", 0, NULL, OPT_HELP},	   {0},
 };
 
 static unsigned number(const char *text, unsigned long min, unsigned long max)
@@ -154,6 +181,9 @@ static void take_option(struct bench *b, int option, const char *arg)
 		break;
 	case OPT_KEYS:
 		b->keys = arg;
+		break;
+	case OPT_MAKE_KEYS:
+		make_keys(number(arg, 1, SIM_PROBES_MAX));
 		break;
 	case OPT_PROBES:
 		b->n = number(arg, 1, SIM_PROBES_MAX);
@@ -229,13 +259,6 @@ static void read_keys(struct bench *b)
 	(void)fclose(f); /* was only read */
 }
 
-static void make_identity(struct sim_probe *p)
-{
-	if (getrandom(p->probe_id, sizeof(p->probe_id), 0) != sizeof(p->probe_id) ||
-	    zmq_curve_keypair(p->public_key, p->secret_key) != 0)
-		die("a key", zmq_strerror(zmq_errno()));
-}
-
 static void start_fleet(struct bench *b)
 {
 	struct sim_settings *s = &b->settings;
@@ -254,7 +277,8 @@ static void start_fleet(struct bench *b)
 	for (unsigned i = 0; i < b->n; i++) {
 		struct sim_probe *p = &b->probes[i];
 
-		make_identity(p);
+		if (!b->keys)
+			make_identity(p);
 		if (getrandom(&p->epoch, sizeof(p->epoch), 0) != sizeof(p->epoch))
 			die("an epoch", strerror(errno));
 		sim_probe_init(p, s, i);
@@ -346,8 +370,7 @@ static double flows_per_s(const struct bench *b, const struct account *a)
 static void write_probe(FILE *f, const struct sim_probe *p)
 {
 	fprintf(f, "{\"name\": \"%s\", \"probe_id\": \"", p->name);
-	for (int i = 0; i < PROBE_ID_BYTES; i++)
-		fprintf(f, "%02x", p->probe_id[i]);
+	print_id(f, p->probe_id);
 	fprintf(f,
 		"\", \"public_key\": \"%s\", \"epoch\": %" PRId64 ", \"sent_seq\": %" PRIu64
 		", \"acked_seq\": %" PRIu64 ", \"last_ack_ms\": %" PRIu64 "}",
