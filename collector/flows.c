@@ -34,6 +34,7 @@ static const struct {
 	{"tcp_flags(tcp_flags) AS flags", UNIT_NONE},
 	{"tcp_flags(rev_tcp_flags) AS rev_flags", UNIT_NONE},
 	{"role", UNIT_NONE},
+	{"process", UNIT_NONE},
 	{"end_reason", UNIT_NONE},
 };
 

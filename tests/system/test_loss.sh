@@ -40,6 +40,9 @@ check_loss() # OFFLOADS PERMILLE BYTES
 	[ "$truth" -ge 100 ] || fail "only $truth segments were sent again"
 	within "$weir" "$truth" || fail "retransmitted segments: weir $weir, kernel $truth"
 	[ "$truth" -le "$kernel" ] || fail "the connection counts more than its host"
+	expect "sent again, as the sender's kernel told the probe" "$truth" \
+		"$(query "SELECT sum(kernel_retrans_pkts) FROM flows
+			WHERE host = 'b' AND src_port = $port AND dst_port = 5000")"
 }
 
 # 2 %
@@ -59,47 +62,4 @@ test_loss()
 	check_loss off 50 5000000
 	in_host b ethtool -K eth0 tso on gso on
 	check_loss on 20 50000000
-}
-
-send_udp() # HOST ADDR PORT COUNT
-{
-	in_host "$1" python3 -c 'import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for _ in range(int(sys.argv[3])):
-    s.sendto(b"x", (sys.argv[1], int(sys.argv[2])))' "$2" "$3" "$4"
-}
-
-# The kernel says why it threw packets away; only this host's count.
-test_kernel_drops()
-{
-	local probes=()
-
-	fleet_new
-	start_collector
-	start_probe a
-	probes+=("$pid")
-	start_probe b
-	probes+=("$pid")
-	in_host a nft -f - <<-END
-		table inet weirtest {
-			chain input {
-				type filter hook input priority 0;
-				udp dport 9999 drop
-			}
-		}
-	END
-	send_udp b "$net4.1" 9999 20 # the firewall
-	send_udp b "$net4.1" 9998 7  # nobody listens
-	stop_all "${probes[@]}"
-	expect "netfilter_drop" 20 "$(drop_counter a netfilter_drop)"
-	expect "no_socket" 7 "$(drop_counter a no_socket)"
-	expect "netfilter_drop of the other host" "" "$(drop_counter b netfilter_drop)"
-	"$collector" report drops --db "$work/weir.db" -q -o csv | grep -q "a,netfilter_drop,20" ||
-		fail "report drops does not tell"
-}
-
-drop_counter() # HOST REASON
-{
-	query "SELECT value FROM probe_counter c JOIN host h ON h.id = c.host_id
-		WHERE h.name = '$1' AND c.name = 'drop_$2'"
 }
