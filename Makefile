@@ -120,10 +120,10 @@ $(BPFT): $(B)/%: $(B)/%.o $(B)/tests/bpf/craft.o $(B)/tests/bpf/harness.o $(PROB
 $(B)/weir-bench: $(TORTURE_OBJ) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ -lzmq $(PROTO_LIBS) $(COMMON_LIBS) -o $@
-$(BENCH): $(B)/%: $(B)/%.o $(B)/tests/bench/results.o $(PROBE) $(PROTO) $(COMMON)
+$(BENCH): $(B)/%: $(B)/%.o $(addprefix $(B)/tests/bench/,mill.o peer.o results.o) $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
-$(BENCH:%=%.o): $(B)/gen/bench.skel.h
+$(BENCH:%=%.o) $(B)/tests/bench/mill.o: $(B)/gen/bench.skel.h
 # The filter is fuzzed together with SQLite, which must take what it compiles to.
 $(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,db.c filter.c filter_columns.c filter_help.c filter_lexer.c filter_tree.c query.c sql_functions.c)
 $(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
@@ -155,7 +155,8 @@ test-san: ## the unit, BPF and system tests under ASan and UBSan
 	$(Q)$(MAKE) --no-print-directory SAN=address,undefined test test-system
 
 bench: $(BENCH) $(B)/weir-probe ## ns per packet beside XDP_PASS and a bare HASH update; root
-	$(Q)for b in $(BENCH); do $$b $(B)/results tests/bench/iperf.sh $(B)/weir-probe || exit 1; done
+	$(Q)export NETOBSERV_OBJ="$(NETOBSERV_OBJ)" EPPING_OBJ="$(EPPING_OBJ)"; \
+	  for b in $(BENCH); do $$b $(B)/results tests/bench/iperf.sh $(B)/weir-probe || exit 1; done
 torture: all $(B)/weir-bench ## nothing lost, nothing twice, nobody in: 15 minutes; LONG=1, SCENARIOS="kills disk", SEED=n; root
 	$(Q)B=$(B) python3 tests/torture/torture.py --results $(B)/results $(if $(LONG),--long) \
 	  $(if $(SEED),--seed $(SEED)) $(SCENARIOS)

@@ -4,7 +4,8 @@
  *
  * bench_*_mill turns the one packet of BPF_PROG_TEST_RUN into a stream: it
  * gives each repetition the source address, port and sequence number of the
- * next flow, then tail-calls the program under test. bench_*_pass is the floor;
+ * next flow and, where the TCP timestamp option is (RFC 7323 appendix A), a
+ * later time, then tail-calls the program under test. bench_*_pass is the floor;
  * bench_*_bare is the least that any flow counter does: parse fixed-size IPv4
  * and TCP headers, look up a one-directional 5-tuple in a HASH, add packets and
  * bytes, note the time.
@@ -61,10 +62,11 @@ struct headers {
 static __always_inline bool mill(void *data, void *end)
 {
 	struct headers *h = data;
+	__be32 *option = (void *)(h + 1);
 	__u32 flow;
 	__u64 round;
 
-	if ((void *)(h + 1) > end)
+	if ((void *)(option + 3) > end)
 		return false;
 	round = mill_next / mill_flows;
 	flow = mill_first + mill_next % mill_flows;
@@ -72,6 +74,8 @@ static __always_inline bool mill(void *data, void *end)
 	h->ip.saddr = bpf_htonl(0x0a000000 | flow >> 8);
 	h->tcp.source = bpf_htons(1024 + (flow & 0xff));
 	h->tcp.seq = bpf_htonl(1000 + (__u32)round * 1000);
+	if (option[0] == bpf_htonl(0x0101080a))
+		option[1] = bpf_htonl(1000 + (__u32)round);
 	return true;
 }
 

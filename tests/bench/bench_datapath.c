@@ -7,16 +7,13 @@
  *
  * All programs take turns within each round, so that a slow moment of the
  * machine meets them alike; the medians over the rounds are compared. What the
- * packet mill costs (tests/bench/bench.bpf.c) is measured against the pass
- * program and taken off.
+ * packet mill costs (tests/bench/mill.h) is measured against the pass program
+ * and taken off. NETOBSERV_OBJ and EPPING_OBJ name objects of other projects
+ * to be measured as well (tests/bench/peer.h).
  */
-#include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
-#include <linux/if_ether.h>
-#include <linux/ip.h>
-#include <linux/tcp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,153 +26,24 @@
 #include "common/clock.h"
 #include "probe/datapath.h"
 #include "probe/drain.h"
+#include "probe/flow_table.h"
 #include "probe/iface.h"
+#include "tests/bench/mill.h"
 #include "tests/bench/results.h"
 
-#define ROUNDS		 9
 #define REPEAT		 200000u
 #define NEW_FLOWS	 100000u
 #define ELEPHANT_PACKETS 1000000u
 #define DRAIN_FLOWS	 500000u
-#define TABLE_SIZE	 1048576u
-#define PACKET_BYTES	 1054 /* 1000 bytes of payload */
-
-enum subject { PASS, BARE, WEIR, N_SUBJECTS };
-enum hook { XDP, TC, N_HOOKS };
-
-struct bench {
-	struct bench_bpf *peers;
-	struct datapath *weir;
-	int mill[N_HOOKS], target[N_HOOKS], subject[N_HOOKS][N_SUBJECTS];
-	uint64_t next[N_HOOKS][N_SUBJECTS]; /* where the mill goes on: sequence numbers rise */
-	unsigned char packet[PACKET_BYTES];
-};
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static double median(double *v, size_t n)
-{
-	qsort(v, n, sizeof(*v), by_value);
-	return v[n / 2];
-}
-
-static void make_packet(unsigned char *p)
-{
-	struct ethhdr eth = {.h_proto = htons(ETH_P_IP)};
-	struct iphdr ip = {.version = 4,
-			   .ihl = 5,
-			   .ttl = 64,
-			   .protocol = IPPROTO_TCP,
-			   .tot_len = htons(PACKET_BYTES - ETH_HLEN),
-			   .daddr = htonl(0xc0a80001)};
-	struct tcphdr tcp = {.dest = htons(443), .doff = 5, .ack = 1, .window = htons(500)};
-
-	memset(p, 0, PACKET_BYTES);
-	memcpy(p, &eth, sizeof(eth));
-	memcpy(p + sizeof(eth), &ip, sizeof(ip));
-	memcpy(p + sizeof(eth) + sizeof(ip), &tcp, sizeof(tcp));
-}
-
-/*
- * This thread runs on that CPU only, and ahead of everything that is not
- * real-time itself: the other work of the machine shall not be in the figures.
- */
-static void own_cpu(int cpu)
-{
-	const struct sched_param first = {.sched_priority = 1};
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	(void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set); /* else: noisier */
-	(void)pthread_setschedparam(pthread_self(), SCHED_FIFO, &first);
-}
-
-/* Mean ns of one repetition, or -1 with a line on stderr. */
-static double run(struct bench *b, int prog, unsigned repeat, unsigned want)
-{
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = b->packet, .data_size_in = PACKET_BYTES,
-		    .repeat = (int)repeat);
-	int err = bpf_prog_test_run_opts(prog, &opts);
-
-	if (err || opts.retval != want) {
-		fprintf(stderr, "test run: %s, returned %u\n", strerror(err ? -err : 0),
-			opts.retval);
-		return -1;
-	}
-	return opts.duration;
-}
-
-/* Batches: a walk with get_next_key from the start would be quadratic. */
-static void empty_bare(struct bench *b)
-{
-	enum { BATCH = 4096 };
-	const struct bpf_map *map = b->peers->maps.bare_flows;
-	unsigned char *keys = malloc(BATCH * bpf_map__key_size(map));
-	unsigned char *values = malloc(BATCH * bpf_map__value_size(map));
-	__u32 in = 0, out = 0, n;
-	int err = keys && values ? 0 : -ENOMEM;
-	void *from = NULL;
-
-	while (!err) {
-		n = BATCH;
-		err = bpf_map_lookup_and_delete_batch(bpf_map__fd(map), from, &out, keys, values,
-						      &n, NULL);
-		in = out;
-		from = &in;
-	}
-	free(keys);
-	free(values);
-}
-
-/* As it was after datapath_open(): no program runs meanwhile. */
-static void empty_weir(const struct datapath_table *t)
-{
-	uint32_t used = t->ring->head < t->n_slots ? t->ring->head : t->n_slots;
-
-	memset(t->buckets, 0, t->n_slots / 2 * sizeof(*t->buckets));
-	memset(t->slots, 0, used * sizeof(*t->slots));
-	memset(t->perf, 0, used * sizeof(*t->perf));
-	for (uint32_t i = 0; i < t->n_slots; i++)
-		t->ring[1 + i].head = i;
-	t->ring->head = 0;
-	t->ring->tail = t->n_slots;
-}
-
-static void empty_tables(struct bench *b)
-{
-	empty_bare(b);
-	empty_weir(datapath_table(b->weir));
-	memset(b->next, 0, sizeof(b->next));
-}
-
-/* ns of one packet through the mill into a subject: flows in turn, repeat packets. */
-static double mill(struct bench *b, enum hook hook, enum subject s, unsigned flows, unsigned repeat)
-{
-	__u32 zero = 0, want = hook == XDP ? 2 /* XDP_PASS */ : (__u32)-1 /* TC_ACT_UNSPEC */;
-	int err = bpf_map_update_elem(b->target[hook], &zero, &b->subject[hook][s], BPF_ANY);
-	double ns;
-
-	if (err)
-		return -1;
-	/* From the first flow on again: repeat is a multiple of flows. */
-	b->peers->bss->mill_next = b->next[hook][s];
-	b->peers->data->mill_flows = flows;
-	ns = run(b, b->mill[hook], repeat, want);
-	b->next[hook][s] = b->peers->bss->mill_next;
-	return ns;
-}
+#define MILLION		 1000000u
+#define MILLION_ROUNDS	 3
 
 /*
  * Medians over the rounds for one hook and one number of flows. With fresh the
- * tables are empty before each run, so that every packet opens a flow.
+ * tables are empty before each run, so that every packet opens a flow. -1 for a
+ * subject that is not at hand.
  */
-static int measure(struct bench *b, enum hook hook, unsigned flows, int fresh,
+static int measure(struct bench *b, enum hook hook, unsigned flows, bool fresh,
 		   double ret[N_SUBJECTS])
 {
 	double ns[N_SUBJECTS][ROUNDS];
@@ -183,92 +51,82 @@ static int measure(struct bench *b, enum hook hook, unsigned flows, int fresh,
 
 	for (int round = 0; round < ROUNDS; round++) {
 		for (int s = 0; s < N_SUBJECTS; s++) {
+			if (b->subject[hook][s] < 0)
+				continue;
 			if (fresh)
-				empty_tables(b);
-			else if (mill(b, hook, s, flows, flows) < 0) /* every flow exists, warm */
+				bench_empty(b);
+			else if (bench_mill(b, hook, s, flows, flows) < 0) /* all exist, warm */
 				return -EIO;
-			ns[s][round] = mill(b, hook, s, flows, repeat);
+			ns[s][round] = bench_mill(b, hook, s, flows, repeat);
 			if (ns[s][round] < 0)
 				return -EIO;
 		}
 	}
 	for (int s = 0; s < N_SUBJECTS; s++)
-		ret[s] = median(ns[s], ROUNDS);
-	empty_tables(b);
+		ret[s] = b->subject[hook][s] < 0 ? -1 : bench_median(ns[s], ROUNDS);
+	bench_empty(b);
 	return 0;
 }
 
-static int open_programs(struct bench *b)
-{
-	int err;
-
-	b->peers = bench_bpf__open_and_load();
-	if (!b->peers)
-		return -errno;
-	err = datapath_open(TABLE_SIZE, &b->weir);
-	if (err)
-		return err;
-
-	b->mill[XDP] = bpf_program__fd(b->peers->progs.bench_xdp_mill);
-	b->mill[TC] = bpf_program__fd(b->peers->progs.bench_tc_mill);
-	b->target[XDP] = bpf_map__fd(b->peers->maps.xdp_target);
-	b->target[TC] = bpf_map__fd(b->peers->maps.tc_target);
-	b->subject[XDP][PASS] = bpf_program__fd(b->peers->progs.bench_xdp_pass);
-	b->subject[XDP][BARE] = bpf_program__fd(b->peers->progs.bench_xdp_bare);
-	b->subject[XDP][WEIR] = datapath_prog_fd(b->weir, DATAPATH_XDP);
-	b->subject[TC][PASS] = bpf_program__fd(b->peers->progs.bench_tc_pass);
-	b->subject[TC][BARE] = bpf_program__fd(b->peers->progs.bench_tc_bare);
-	b->subject[TC][WEIR] = datapath_prog_fd(b->weir, DATAPATH_TC_EGRESS);
-	return 0;
-}
-
-/* Adds "PREFIXname_SUFFIX". */
+/* Adds "tc_NAME_SUFFIX", or without the tc_. */
 static void add(struct results *r, enum hook hook, const char *name, const char *suffix,
 		double value, const char *text)
 {
-	char key[64];
+	char key[96];
 
 	snprintf(key, sizeof(key), "%s%s_%s", hook == TC ? "tc_" : "", name, suffix);
 	results_add(r, key, value, text);
 }
 
+struct hook_case {
+	const char *what, *suffix, *ratio; /* of the keys */
+	unsigned flows;
+	bool fresh;
+};
+
+static void add_case(struct bench *b, struct results *r, enum hook hook, const struct hook_case *c,
+		     const double ns[N_SUBJECTS], double pass)
+{
+	double mill = ns[PASS] - pass, bare = ns[BARE] - mill, weir = ns[WEIR] - mill;
+	char name[64];
+
+	snprintf(name, sizeof(name), "bare_%s", c->what);
+	add(r, hook, name, c->suffix, bare, "bare parse + HASH update");
+	snprintf(name, sizeof(name), "datapath_%s", c->what);
+	add(r, hook, name, c->suffix, weir, "weir");
+	add(r, hook, "datapath", c->ratio, weir / bare, "weir over bare");
+	for (int i = 0; i < PEER_MAX; i++) {
+		if (b->subject[hook][PEER + i] < 0)
+			continue;
+		snprintf(name, sizeof(name), "%s_%s", peer_name(i), c->what);
+		add(r, hook, name, c->suffix, ns[PEER + i] - mill, peer_name(i));
+	}
+}
+
 static int bench_hook(struct bench *b, struct results *r, enum hook hook)
 {
-	static const struct {
-		const char *bare_ns, *weir_ns, *ratio, *suffix;
-		unsigned flows;
-		int fresh;
-	} cases[] = {
-		{"bare_existing_ns", "datapath_existing_ns", "datapath_existing_ratio", "1", 1, 0},
-		{"bare_existing_ns", "datapath_existing_ns", "datapath_existing_ratio", "10k",
-		 10000, 0},
-		{"bare_existing_ns", "datapath_existing_ns", "datapath_existing_ratio", "100k",
-		 100000, 0},
-		{"bare_new", "datapath_new", "datapath_new", NULL, NEW_FLOWS, 1},
+	static const struct hook_case cases[] = {
+		{"existing_ns", "1", "existing_ratio_1", 1, false},
+		{"existing_ns", "10k", "existing_ratio_10k", 10000, false},
+		{"existing_ns", "100k", "existing_ratio_100k", 100000, false},
+		{"new", "ns", "new_ratio", NEW_FLOWS, true},
 	};
-	double pass = run(b, b->subject[hook][PASS], REPEAT, hook == XDP ? 2 : (unsigned)-1);
+	double pass = bench_run(b, b->subject[hook][PASS], REPEAT);
 
 	if (pass < 0)
 		return -EIO;
 	results_add(r, hook == XDP ? "xdp_pass_ns" : "tc_pass_ns", pass,
 		    "a program that only lets the packet pass");
-
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		const char *suffix = cases[i].suffix;
-		double ns[N_SUBJECTS], bare, weir;
+		double ns[N_SUBJECTS];
 		int err = measure(b, hook, cases[i].flows, cases[i].fresh, ns);
 
 		if (err)
 			return err;
-		bare = ns[BARE] - ns[PASS] + pass;
-		weir = ns[WEIR] - ns[PASS] + pass;
-		add(r, hook, cases[i].bare_ns, suffix ? suffix : "ns", bare,
-		    "bare parse + HASH update");
-		add(r, hook, cases[i].weir_ns, suffix ? suffix : "ns", weir, "weir");
-		add(r, hook, cases[i].ratio, suffix ? suffix : "ratio", weir / bare,
-		    "weir over bare");
+		add_case(b, r, hook, &cases[i], ns, pass);
 		if (i == 0 && hook == XDP)
-			results_add(r, "bare_ns", bare, "bare, one flow, XDP");
+			results_add(r, "bare_ns", ns[BARE] - ns[PASS] + pass,
+				    "bare, one flow, XDP");
 	}
 	return 0;
 }
@@ -277,71 +135,72 @@ static int bench_hook(struct bench *b, struct results *r, enum hook hook)
 
 struct runner {
 	struct bench *b;
+	pthread_barrier_t *start;
 	int cpu;
 	double ns; /* -1: failed */
 };
-
-/* UDP: both CPUs meet in the same half, and nothing is a repetition. */
-static void make_udp(unsigned char *p)
-{
-	p[ETH_HLEN + 9] = IPPROTO_UDP;
-}
 
 static void *run_on_cpu(void *arg)
 {
 	struct runner *r = arg;
 
-	own_cpu(r->cpu);
-	r->ns = run(r->b, r->b->subject[XDP][WEIR], ELEPHANT_PACKETS, 2);
+	bench_own_cpu(r->cpu);
+	(void)pthread_barrier_wait(r->start);
+	r->ns = bench_run(r->b, r->b->subject[XDP][WEIR], ELEPHANT_PACKETS);
 	return NULL;
 }
 
 /* Mean ns a packet on n CPUs at once; all packets are of one flow, and none is lost. */
-static double elephant(struct bench *b, int n)
+static double elephant(struct bench *b, unsigned n)
 {
-	struct runner r[2] = {{b, 0, 0}, {b, 1, 0}};
+	pthread_barrier_t start;
+	struct runner r[2] = {{b, &start, 0, 0}, {b, &start, 1, 0}};
 	const struct datapath_table *table = datapath_table(b->weir);
 	struct flow_slot slot;
 	pthread_t threads[2];
+	uint64_t packets;
 	double ns = 0;
 
-	empty_tables(b);
-	for (int i = 0; i < n; i++)
+	bench_empty(b);
+	if (pthread_barrier_init(&start, NULL, n) != 0)
+		return -1;
+	for (unsigned i = 0; i < n; i++)
 		if (pthread_create(&threads[i], NULL, run_on_cpu, &r[i]) != 0)
 			return -1;
-	for (int i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		(void)pthread_join(threads[i], NULL);
 		if (r[i].ns < 0)
 			return -1;
 		ns += r[i].ns / n;
 	}
+	(void)pthread_barrier_destroy(&start);
 	flow_slot_read(table->slots, table->perf, &slot);
-	if (slot.half[0].packets + slot.half[1].packets != (uint64_t)n * ELEPHANT_PACKETS) {
-		fprintf(stderr, "elephant: %llu packets counted of %llu\n",
-			(unsigned long long)(slot.half[0].packets + slot.half[1].packets),
-			(unsigned long long)n * ELEPHANT_PACKETS);
-		return -1;
-	}
-	return ns;
+	packets = slot.half[0].packets + slot.half[1].packets;
+	if (packets == (uint64_t)n * ELEPHANT_PACKETS)
+		return ns;
+	fprintf(stderr, "elephant: %llu packets counted of %llu\n", (unsigned long long)packets,
+		(unsigned long long)n * ELEPHANT_PACKETS);
+	return -1;
 }
 
+/* UDP: both CPUs meet in the same half, and nothing is a repetition. */
 static int bench_elephant(struct bench *b, struct results *r)
 {
 	double one[ROUNDS], two[ROUNDS], ns;
 
-	make_udp(b->packet);
+	bench_make_udp(b);
 	for (int i = 0; i < ROUNDS; i++) {
 		one[i] = elephant(b, 1);
 		two[i] = elephant(b, 2);
 		if (one[i] < 0 || two[i] < 0)
 			return -EIO;
 	}
-	make_packet(b->packet);
-	ns = median(one, ROUNDS);
+	bench_make_tcp(b);
+	ns = bench_median(one, ROUNDS);
 	results_add(r, "elephant_1cpu_ns", ns, "one flow, one CPU");
-	results_add(r, "elephant_2cpu_ns", median(two, ROUNDS),
+	results_add(r, "elephant_2cpu_ns", bench_median(two, ROUNDS),
 		    "one flow, two CPUs at once, no count lost");
-	results_add(r, "elephant_2cpu_ratio", two[ROUNDS / 2] / ns, "two over one");
+	results_add(r, "elephant_2cpu_ratio", bench_median(two, ROUNDS) / ns, "two over one");
 	return 0;
 }
 
@@ -356,31 +215,119 @@ static int bench_programs(struct bench *b, struct results *r)
 	static const struct {
 		const char *key;
 		enum datapath_prog prog;
-		unsigned verdict;
 	} programs[] = {
-		{"weir_xdp_ns", DATAPATH_XDP, 2},
-		{"weir_xdp_frags_ns", DATAPATH_XDP_FRAGS, 2},
-		{"weir_tc_ingress_ns", DATAPATH_TC_INGRESS, (unsigned)-1},
-		{"weir_tc_egress_ns", DATAPATH_TC_EGRESS, (unsigned)-1},
+		{"weir_xdp_ns", DATAPATH_XDP},
+		{"weir_xdp_frags_ns", DATAPATH_XDP_FRAGS},
+		{"weir_tc_ingress_ns", DATAPATH_TC_INGRESS},
+		{"weir_tc_egress_ns", DATAPATH_TC_EGRESS},
 	};
 
-	make_udp(b->packet);
+	bench_make_udp(b);
 	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
 		int prog = datapath_prog_fd(b->weir, programs[i].prog);
 		double ns[ROUNDS];
 
 		if (prog < 0) /* a kernel without fragments in XDP */
 			continue;
-		empty_tables(b);
+		bench_empty(b);
 		for (int round = 0; round < ROUNDS; round++) {
-			ns[round] = run(b, prog, REPEAT, programs[i].verdict);
+			ns[round] = bench_run(b, prog, REPEAT);
 			if (ns[round] < 0)
 				return -EIO;
 		}
-		results_add(r, programs[i].key, median(ns, ROUNDS), "one UDP flow");
+		results_add(r, programs[i].key, bench_median(ns, ROUNDS), "one UDP flow");
 	}
-	make_packet(b->packet);
+	bench_make_tcp(b);
 	return 0;
+}
+
+/* --- a million flows -------------------------------------------------------------- */
+
+/* What the kernel charges for a map of this process, by its descriptor's fdinfo. */
+static uint64_t charged(const char *fd)
+{
+	char path[288], line[128];
+	unsigned long long bytes = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%s", fd);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "memlock: %llu", &bytes) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return bytes;
+}
+
+/* The same of all maps of this process with one of the names. */
+static uint64_t map_bytes(const char *const names[], size_t n)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	uint64_t bytes = 0;
+
+	while (dir && (entry = readdir(dir))) {
+		struct bpf_map_info info = {};
+		__u32 len = sizeof(info);
+		int fd = atoi(entry->d_name);
+
+		if (entry->d_name[0] == '.' || fd == dirfd(dir) ||
+		    bpf_obj_get_info_by_fd(fd, &info, &len) != 0 || !info.max_entries)
+			continue;
+		for (size_t i = 0; i < n; i++)
+			if (strcmp(info.name, names[i]) == 0)
+				bytes += charged(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return bytes;
+}
+
+static uint64_t refused(struct bench *b)
+{
+	uint64_t counters[FLOW_CNT_MAX];
+
+	return datapath_counters(b->weir, counters) ? UINT64_MAX : counters[FLOW_CNT_FLOWS_REFUSED];
+}
+
+/* The first packet of each flow, then others of the same ones. */
+static int mill_million(struct bench *b, enum subject s, double *ret_new, double *ret_existing)
+{
+	double existing[MILLION_ROUNDS];
+
+	*ret_new = bench_mill(b, XDP, s, MILLION, MILLION);
+	for (int i = 0; i < MILLION_ROUNDS; i++) {
+		existing[i] = bench_mill(b, XDP, s, MILLION, MILLION);
+		if (existing[i] < 0 || *ret_new < 0)
+			return -EIO;
+	}
+	*ret_existing = bench_median(existing, MILLION_ROUNDS);
+	return 0;
+}
+
+static int bench_million(struct bench *b, struct results *r)
+{
+	static const char *const ours[] = {"buckets", "slots", "perf", "free_ring"};
+	static const char *const bare[] = {"bare_flows"};
+	uint64_t before = refused(b);
+	double fresh[N_SUBJECTS], existing[N_SUBJECTS];
+
+	bench_empty(b);
+	for (int s = PASS; s <= WEIR; s++)
+		if (mill_million(b, s, &fresh[s], &existing[s]) != 0)
+			return -EIO;
+	results_add(r, "bare_new_ns_1m", fresh[BARE] - fresh[PASS], "bare, each flow's first");
+	results_add(r, "datapath_new_ns_1m", fresh[WEIR] - fresh[PASS], "weir");
+	results_add(r, "bare_existing_ns_1m", existing[BARE] - existing[PASS], "bare, others");
+	results_add(r, "datapath_existing_ns_1m", existing[WEIR] - existing[PASS], "weir");
+	results_add(r, "flows_refused_1m", (double)(refused(b) - before), "of a million");
+	results_add(r, "kernel_mib_1m", (double)map_bytes(ours, 4) / (1 << 20),
+		    "MiB, as the kernel charges the maps of a table for 1,048,576 flows");
+	results_add(r, "bare_mib_1m", (double)map_bytes(bare, 1) / (1 << 20),
+		    "MiB of the bare HASH for as many");
+	bench_empty(b);
+	return refused(b) == before ? 0 : -ENOSPC;
 }
 
 /* --- draining ----------------------------------------------------------------- */
@@ -442,9 +389,9 @@ static int bench_drain(struct bench *b, struct results *r)
 	uint64_t packets = 0;
 	struct drain *d;
 
-	empty_tables(b);
-	if (mill(b, XDP, WEIR, DRAIN_FLOWS, DRAIN_FLOWS) < 0 ||
-	    mill(b, XDP, BARE, DRAIN_FLOWS, DRAIN_FLOWS) < 0 ||
+	bench_empty(b);
+	if (bench_mill(b, XDP, WEIR, DRAIN_FLOWS, DRAIN_FLOWS) < 0 ||
+	    bench_mill(b, XDP, BARE, DRAIN_FLOWS, DRAIN_FLOWS) < 0 ||
 	    drain_new(b->weir, &config, ignore_record, &packets, &d) != 0)
 		return -EIO;
 	for (int i = 0; i < ROUNDS; i++) {
@@ -453,11 +400,12 @@ static int bench_drain(struct bench *b, struct results *r)
 		hash[i] = drain_hash(b, DRAIN_FLOWS);
 	}
 	drain_free(d);
-	empty_tables(b);
-	results_add(r, "drain_ns_per_flow", median(scan, ROUNDS), "reading a flow and deciding");
-	results_add(r, "drain_report_ns_per_flow", median(report, ROUNDS),
+	bench_empty(b);
+	results_add(r, "drain_ns_per_flow", bench_median(scan, ROUNDS),
+		    "reading a flow and deciding");
+	results_add(r, "drain_report_ns_per_flow", bench_median(report, ROUNDS),
 		    "the same and making its record");
-	results_add(r, "drain_hash_ns_per_flow", median(hash, ROUNDS),
+	results_add(r, "drain_hash_ns_per_flow", bench_median(hash, ROUNDS),
 		    "reading a flow of a HASH by batch lookup");
 	if (packets != DRAIN_FLOWS) {
 		fprintf(stderr, "drain: %llu packets in records of %u\n",
@@ -501,9 +449,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s RESULTS_DIR IPERF_SCRIPT PROBE\n", argv[0]);
 		return 2;
 	}
-	own_cpu(0);
-	make_packet(b.packet);
-	err = open_programs(&b);
+	bench_own_cpu(0);
+	err = bench_open(&b);
 	if (err) {
 		fprintf(stderr, "bench: cannot load the programs: %s\n", strerror(-err));
 		return 1;
@@ -519,12 +466,14 @@ int main(int argc, char **argv)
 	if (!err)
 		err = bench_elephant(&b, r);
 	if (!err)
+		err = bench_million(&b, r);
+	if (!err)
 		err = bench_drain(&b, r);
+	bench_share_cpus();
 	if (!err)
 		err = bench_iperf(r, argv[2], argv[3]);
 	if (results_close(r) || err)
 		return 1;
-	bench_bpf__destroy(b.peers);
-	datapath_close(b.weir);
+	bench_close(&b);
 	return 0;
 }

@@ -7,7 +7,7 @@
 set -euo pipefail
 
 probe=$(realpath "$1")
-pairs=5
+pairs=7
 seconds=3
 a=weir-bench-$$-a
 b=weir-bench-$$-b
@@ -37,13 +37,12 @@ sleep 0.5
 
 throughput()
 {
-	ip netns exec "$a" iperf3 --client 10.255.0.2 --time "$seconds" --omit 1 --json |
+	timeout 60 ip netns exec "$a" iperf3 --client 10.255.0.2 --time "$seconds" --omit 1 --json |
 		python3 -c 'import json, sys; print(json.load(sys.stdin)["end"]["sum_received"]["bits_per_second"])'
 }
 
-ratios=
-for _ in $(seq "$pairs"); do
-	without=$(throughput)
+throughput_with_probe()
+{
 	ip netns exec "$a" "$probe" show --once --interval 60 --iface veth0 >/dev/null 2>&1 &
 	running=$!
 	sleep 1
@@ -51,7 +50,20 @@ for _ in $(seq "$pairs"); do
 	kill "$running"
 	wait "$running" || true
 	running=
+}
+
+# The order alternates, so that what changes steadily meets both alike.
+ratios=
+for pair in $(seq "$pairs"); do
+	if [ $((pair % 2)) -eq 0 ]; then
+		throughput_with_probe
+		without=$(throughput)
+	else
+		without=$(throughput)
+		throughput_with_probe
+	fi
 	ratios="$ratios $with/$without"
+	echo "pair $pair: $without bit/s without the probe, $with with it" >&2
 done
 python3 -c 'import statistics, sys
 print(round(statistics.median(eval(r) for r in sys.argv[1].split()), 4))' "$ratios"
