@@ -31,7 +31,7 @@ struct desk {
 
 DEFINE_CLEANUP(struct desk *, desk_close)
 
-int desk_open(struct gate *gate, const char *endpoint, struct queue *jobs,
+int desk_open(struct gate *gate, const char *endpoint, size_t max_waiting, struct queue *jobs,
 	      struct refusals *refusals, struct desk **ret)
 {
 	cleanup(desk_close_p) struct desk *d = calloc(1, sizeof(*d));
@@ -41,7 +41,7 @@ int desk_open(struct gate *gate, const char *endpoint, struct queue *jobs,
 		return -ENOMEM;
 	d->jobs = jobs;
 	d->refusals = refusals;
-	err = router_open(gate, GATE_ENROLL, endpoint, &d->router);
+	err = router_open(gate, GATE_ENROLL, endpoint, max_waiting, &d->router);
 	if (err)
 		return err;
 	*ret = take_ptr(d);
@@ -61,9 +61,9 @@ const char *desk_endpoint(const struct desk *d)
 	return router_endpoint(d->router);
 }
 
-void *desk_socket(struct desk *d)
+struct router *desk_router(struct desk *d)
 {
-	return router_socket(d->router);
+	return d->router;
 }
 
 static void send_result(struct desk *d, const struct peer_id *peer, const struct enroll_result *r)

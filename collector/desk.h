@@ -11,18 +11,19 @@
 #ifndef WEIR_COLLECTOR_DESK_H
 #define WEIR_COLLECTOR_DESK_H
 
-#include <stdint.h>
+#include <stddef.h>
 
 struct desk;
 struct gate;
 struct job;
 struct queue;
 struct refusals;
+struct router;
 
 #define DESK_PER_SECOND 200
 
 /* All borrowed until desk_close(). Returns -errno as zmq_bind(3) gives it. */
-int desk_open(struct gate *gate, const char *endpoint, struct queue *jobs,
+int desk_open(struct gate *gate, const char *endpoint, size_t max_waiting, struct queue *jobs,
 	      struct refusals *refusals, struct desk **ret);
 /* NULL is a no-op. */
 void desk_close(struct desk *d);
@@ -30,8 +31,8 @@ void desk_close(struct desk *d);
 /* The address bound, with the real port. Owned by d. */
 const char *desk_endpoint(const struct desk *d);
 
-/* The socket, for zmq_poll(). */
-void *desk_socket(struct desk *d);
+/* Its socket. Owned by d. */
+struct router *desk_router(struct desk *d);
 
 /* Takes at most max requests that have come. Returns -errno of the socket. */
 int desk_receive(struct desk *d, int max);

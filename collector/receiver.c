@@ -28,12 +28,14 @@
 #define BURST	     64 /* messages received before answers get their turn */
 
 #define WARN_PERIOD_MS	 30000
+#define NO_PEER		 "(connections)"
 #define RETRY_STORAGE_MS 1000
 
 struct receiver {
 	struct allow_list *allow;
 	struct gate *gate;
-	uint64_t warn_gate; /* log_due() */
+	uint64_t warn_gate, warn_shown_out; /* log_due() */
+	uint64_t shown_out;
 	struct router *router;
 	struct desk *desk;
 	struct queue *jobs, *replies;
@@ -67,9 +69,11 @@ int receiver_new(const struct receiver_settings *settings, struct queue *jobs,
 	if (!err)
 		err = gate_open(settings->key, settings->allow, &r->gate);
 	if (!err)
-		err = router_open(r->gate, GATE_DATA, settings->endpoint, &r->router);
+		err = router_open(r->gate, GATE_DATA, settings->endpoint, settings->max_waiting,
+				  &r->router);
 	if (!err)
-		err = desk_open(r->gate, settings->enroll_endpoint, jobs, r->refusals, &r->desk);
+		err = desk_open(r->gate, settings->enroll_endpoint, settings->max_waiting, jobs,
+				r->refusals, &r->desk);
 	if (err)
 		return err;
 	r->intake = (struct intake){
@@ -229,6 +233,22 @@ static bool push_list(struct receiver *r, enum job_kind kind, void *list, size_t
 	return true;
 }
 
+/* Their addresses are not told: there may be any number. */
+static void note_shown_out(struct receiver *r, struct router *router, const char *port)
+{
+	uint64_t n = router_shown_out(router);
+
+	if (n == 0)
+		return;
+	r->shown_out += n;
+	for (; n > 0; n--)
+		(void)refusals_add(r->refusals, NO_PEER, "connected and said nothing", real_ms());
+	if (log_due(&r->warn_shown_out, WARN_PERIOD_MS))
+		log_warn("too many connections to the port for %s that say nothing: %" PRIu64
+			 " shown out so far",
+			 port, r->shown_out);
+}
+
 /* Returns false while there are refusals that the writer has not been given. */
 static bool hand_over_lists(struct receiver *r)
 {
@@ -236,6 +256,8 @@ static bool hand_over_lists(struct receiver *r)
 	struct refusal *refusals;
 	int n;
 
+	note_shown_out(r, r->router, "records");
+	note_shown_out(r, desk_router(r->desk), "enrolment");
 	n = sessions_seen(r->sessions, real_ms(), &seen);
 	if (n > 0)
 		(void)push_list(r, JOB_SEEN, seen, (size_t)n);
@@ -313,13 +335,19 @@ static int step(struct receiver *r, int stop_fd, bool *ret_stop)
 		{.fd = queue_fd(r->replies), .events = ZMQ_POLLIN},
 		{.socket = router_socket(r->router), .events = ZMQ_POLLIN},
 		{.fd = stop_fd, .events = ZMQ_POLLIN},
-		{.socket = desk_socket(r->desk), .events = ZMQ_POLLIN},
+		{.socket = router_socket(desk_router(r->desk)), .events = ZMQ_POLLIN},
+		{.socket = router_porch_socket(r->router), .events = ZMQ_POLLIN},
+		{.socket = router_porch_socket(desk_router(r->desk)), .events = ZMQ_POLLIN},
 	};
 	int err = 0;
 
-	if (zmq_poll(items, 4, TICK_MS) < 0)
+	if (zmq_poll(items, 6, TICK_MS) < 0)
 		return zmq_errno() == EINTR ? 0 : -zmq_errno();
 	answer_replies(r);
+	if (items[4].revents)
+		router_watch(r->router);
+	if (items[5].revents)
+		router_watch(desk_router(r->desk));
 	if (items[1].revents)
 		err = receive_burst(r);
 	if (!err && items[3].revents)

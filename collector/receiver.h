@@ -29,6 +29,7 @@ struct receiver_settings {
 	const char *enroll_endpoint;
 	const struct key_pair *key; /* of this collector */
 	struct allow_list *allow;   /* borrowed until receiver_free() */
+	size_t max_waiting;	    /* connections of each port that have said nothing yet */
 	size_t max_peers;
 	uint64_t silent_ms;    /* a peer that says nothing for so long has gone */
 	uint64_t credit_bytes; /* that all peers may have unacknowledged: fits into jobs */

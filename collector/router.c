@@ -7,6 +7,7 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "collector/porch.h"
 #include "common/cleanup.h"
 #include "proto/frame.h"
 #include "proto/message.h"
@@ -15,7 +16,9 @@
 
 struct router {
 	void *socket;
-	zmq_msg_t message; /* the last one received */
+	struct porch *porch;
+	uint64_t shown_out; /* as last told */
+	zmq_msg_t message;  /* the last one received */
 	char endpoint[ENDPOINT_MAX];
 };
 
@@ -24,7 +27,8 @@ DEFINE_CLEANUP(struct router *, router_close)
 static const struct {
 	int option, value;
 } options[] = {
-	{ZMQ_RCVHWM, 16}, /* per peer: the rest waits at the peer */
+	{ZMQ_BACKLOG, 4096}, /* a burst waits here, not for its SYN to be sent again */
+	{ZMQ_RCVHWM, 16},    /* per peer: the rest waits at the peer */
 	{ZMQ_SNDHWM, 256},
 	{ZMQ_LINGER, 500},
 	{ZMQ_ROUTER_MANDATORY, 1}, /* tells when a peer has gone */
@@ -61,7 +65,7 @@ static int set_options(void *socket, const char *endpoint)
 }
 
 int router_open(struct gate *gate, enum gate_domain domain, const char *endpoint,
-		struct router **ret)
+		size_t max_waiting, struct router **ret)
 {
 	cleanup(router_close_p) struct router *r = calloc(1, sizeof(*r));
 	size_t len = sizeof(r->endpoint);
@@ -76,6 +80,8 @@ int router_open(struct gate *gate, enum gate_domain domain, const char *endpoint
 	err = set_options(r->socket, endpoint);
 	if (!err)
 		err = gate_guard(gate, r->socket, domain);
+	if (!err)
+		err = porch_open(gate_context(gate), r->socket, max_waiting, &r->porch);
 	if (err)
 		return err;
 	if (zmq_bind(r->socket, endpoint) != 0 ||
@@ -90,6 +96,7 @@ void router_close(struct router *r)
 	if (!r)
 		return;
 	(void)zmq_msg_close(&r->message); /* fails on a bad message only */
+	porch_close(r->porch);
 	if (r->socket)
 		(void)zmq_close(r->socket);
 	free(r);
@@ -103,6 +110,24 @@ const char *router_endpoint(const struct router *r)
 void *router_socket(struct router *r)
 {
 	return r->socket;
+}
+
+void *router_porch_socket(struct router *r)
+{
+	return porch_socket(r->porch);
+}
+
+void router_watch(struct router *r)
+{
+	porch_watch(r->porch);
+}
+
+uint64_t router_shown_out(struct router *r)
+{
+	uint64_t before = r->shown_out;
+
+	r->shown_out = porch_shown_out(r->porch);
+	return r->shown_out - before;
 }
 
 /* IPv4 peers of an IPv6 socket come as ::ffff:a.b.c.d; an address with a scope stays as it is. */
@@ -154,6 +179,7 @@ int router_receive(struct router *r, struct router_message *ret)
 	m.many_parts = zmq_msg_more(&r->message);
 	get_address(&r->message, m.address);
 	m.has_key = get_key(&r->message, m.key);
+	porch_spoke(r->porch, zmq_msg_get(&r->message, ZMQ_SRCFD));
 	*ret = m;
 	return m.many_parts ? drop_rest(r->socket) : 0;
 }

@@ -33,17 +33,24 @@ struct router_message {
 	bool many_parts; /* more than one: data is the first */
 };
 
-/* Binds "tcp://ADDR:PORT". gate: borrowed until router_close(*ret). */
+/*
+ * Binds "tcp://ADDR:PORT". gate: borrowed until router_close(*ret). max_waiting:
+ * connections that have not sent a message yet (porch.h).
+ */
 int router_open(struct gate *gate, enum gate_domain domain, const char *endpoint,
-		struct router **ret);
+		size_t max_waiting, struct router **ret);
 /* NULL is a no-op. Gives what was sent a moment to leave. */
 void router_close(struct router *r);
 
 /* The address bound, with the real port. Owned by r. */
 const char *router_endpoint(const struct router *r);
 
-/* The socket, for zmq_poll(). */
+/* The socket, for zmq_poll(); and the one of its connections, then router_watch(). */
 void *router_socket(struct router *r);
+void *router_porch_socket(struct router *r);
+void router_watch(struct router *r);
+/* Connections shown out since the last call. */
+uint64_t router_shown_out(struct router *r);
 
 /* Does not wait: -EAGAIN when there is no message. */
 int router_receive(struct router *r, struct router_message *ret);

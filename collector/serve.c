@@ -41,6 +41,9 @@
 #define POOL_BYTES	 (32u << 20)
 #define POOL_SLACK_BYTES (2u * CREDIT_MAX_BYTES)
 #define ENDPOINT_MAX	 256
+#define OWN_FDS		 128  /* that the collector itself has open, at most */
+#define WAITING_MAX	 1024 /* connections that have said nothing yet */
+#define WAITING_MIN	 8
 #define OTHER_JOBS	 1024 /* HELLOs, detections, lists */
 
 struct serve {
@@ -51,6 +54,7 @@ struct serve {
 	struct queue *jobs, *replies;
 	struct store *store;
 	struct allow_list *allow;
+	size_t max_waiting;
 	struct receiver *receiver;
 	struct control *control;
 	int stop_fd; /* readable: receiver, detector and control stop */
@@ -95,19 +99,34 @@ static void *control_thread(void *arg)
 	return NULL;
 }
 
-/* Two descriptors a peer (a connection that dies as its successor comes) and our own. */
-static void raise_fd_limit(uint64_t max_peers)
+/*
+ * Two descriptors a peer (a connection that dies as its successor comes), those
+ * that wait, and our own. Returns how many may be open.
+ */
+static uint64_t raise_fd_limit(uint64_t max_peers)
 {
-	rlim_t wanted = 2 * max_peers + 1024;
+	rlim_t wanted = 2 * max_peers + 2 * WAITING_MAX + OWN_FDS;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return OWN_FDS;
+	if (limit.rlim_cur >= wanted)
+		return limit.rlim_cur;
 	limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-	if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* what it is then, is read */
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
 		log_warn("only %" PRIu64 " files may be open: too few for %" PRIu64
 			 " peers (ulimit -n)",
 			 (uint64_t)limit.rlim_cur, max_peers);
+	return limit.rlim_cur;
+}
+
+/* Of each port: a quarter of what there is. */
+static size_t max_waiting(uint64_t fds)
+{
+	uint64_t n = fds > OWN_FDS ? (fds - OWN_FDS) / 4 : 0;
+
+	return n > WAITING_MAX ? WAITING_MAX : n < WAITING_MIN ? WAITING_MIN : n;
 }
 
 static int bind_exit_code(int err)
@@ -166,6 +185,7 @@ static int open_receiver(struct serve *s, const struct key_pair *key)
 		.enroll_endpoint = s->settings->enroll_listen ? s->settings->enroll_listen : enroll,
 		.key = key,
 		.allow = s->allow,
+		.max_waiting = s->max_waiting,
 		.max_peers = s->settings->max_peers,
 		.silent_ms = s->settings->silent_ms,
 		.credit_bytes = pool_bytes(s->settings),
@@ -343,7 +363,7 @@ int serve_run(const struct serve_settings *settings)
 
 	log_set_level(settings->log_level);
 	(void)umask(027); /* who talked to whom is not for everybody */
-	raise_fd_limit(settings->max_peers);
+	s.max_waiting = max_waiting(raise_fd_limit(settings->max_peers));
 	code = serve(&s);
 	receiver_free(s.receiver);
 	control_close(s.control);

@@ -5,12 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <arpa/inet.h>
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "collector/credit.h"
 #include "collector/receiver.h"
@@ -21,8 +23,9 @@
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/sample_jobs.h"
 
-#define MAX_PEERS 3
-#define MAX_JOBS  4
+#define MAX_WAITING 16
+#define MAX_PEERS   3
+#define MAX_JOBS    4
 
 struct fixture {
 	struct sample_dir dir;
@@ -69,6 +72,7 @@ static int setup_idle(void **state)
 		.endpoint = "tcp://127.0.0.1:*",
 		.enroll_endpoint = "tcp://127.0.0.1:*",
 		.key = &key,
+		.max_waiting = MAX_WAITING,
 		.max_peers = MAX_PEERS,
 		.silent_ms = 1500,
 		.credit_bytes = 3 * CREDIT_MAX_BYTES,
@@ -528,6 +532,34 @@ static void test_silent_peer_makes_room(void **state)
 	assert_int_equal(dealer_greet(&f->dealer, 1, 1), 0);
 }
 
+/* Who connects and says nothing is shown out when there are too many. */
+static void test_idle_connections_keep_nobody_out(void **state)
+{
+	struct fixture *f = *state;
+	int idle[10 * MAX_WAITING];
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	const size_t n = sizeof(idle) / sizeof(idle[0]);
+	const char *colon = strrchr(receiver_endpoint(f->receiver), ':');
+
+	to.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+	for (size_t i = 0; i < n; i++) {
+		idle[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_true(idle[i] >= 0);
+		assert_int_equal(connect(idle[i], (struct sockaddr *)&to, sizeof(to)), 0);
+	}
+	dealer_greet(&f->dealer, 1, 1);
+	dealer_send_batch(&f->dealer, batch_of(1, 1));
+	dealer_expect_ack(&f->dealer, 1);
+	for (size_t i = 0; i < n; i++) {
+		char byte;
+
+		(void)!read(idle[i], &byte, 1); /* all are cut off, the last after 2 s */
+		close(idle[i]);
+	}
+	assert_true(refused(f, "(connections)", "connected and said nothing") >=
+		    (int64_t)n - 2 * MAX_WAITING);
+}
+
 static void test_last_seen_is_kept_fresh(void **state)
 {
 	struct fixture *f = *state;
@@ -707,6 +739,7 @@ static void test_every_allocation_failure_is_clean(void **state)
 		.endpoint = "tcp://127.0.0.1:*",
 		.enroll_endpoint = "tcp://127.0.0.1:*",
 		.key = &key,
+		.max_waiting = MAX_WAITING,
 		.allow = allow,
 		.max_peers = MAX_PEERS,
 		.silent_ms = 1000,
@@ -756,6 +789,7 @@ int main(void)
 		TEST(test_one_peer_too_many),
 		TEST(test_probe_that_connects_anew_takes_its_session_along),
 		TEST(test_silent_peer_makes_room),
+		TEST(test_idle_connections_keep_nobody_out),
 		TEST(test_last_seen_is_kept_fresh),
 		TEST(test_storage_that_fails_and_comes_back),
 		TEST_IDLE(test_full_queue_refuses_for_now),
