@@ -30,6 +30,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 const volatile __u32 netns = 0;
 const volatile __u32 consumed = 0;
+const volatile __u32 purged = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -123,6 +124,15 @@ static __always_inline void count_for_flow(const struct sk_buff *skb, __u32 reas
 	tally_add(&key, segments_of(skb));
 }
 
+/*
+ * No drop: consumed; or a segment without data, a FIN, that a closed socket
+ * takes with it, which is so at the end of nearly every connection.
+ */
+static __always_inline bool is_drop(const struct sk_buff *skb, __u32 reason)
+{
+	return reason != consumed && !(purged && reason == purged && !skb->len);
+}
+
 /* Arguments: skb, where, reason, and on later kernels the receiving socket. */
 SEC("tp_btf/kfree_skb")
 int weir_drops(__u64 *ctx)
@@ -131,7 +141,7 @@ int weir_drops(__u64 *ctx)
 	__u32 reason = ctx[2];
 	__u64 *n;
 
-	if (reason == consumed || netns_of(skb) != netns)
+	if (!is_drop(skb, reason) || netns_of(skb) != netns)
 		return 0;
 	if (reason >= DROPS_OTHER)
 		reason = DROPS_OTHER;

@@ -8,6 +8,7 @@
  *	         tallies      tally_abi.h: packets by flow and reason
  *	rodata   netns        inode of the network namespace to count in
  *	         consumed     reason that means "not dropped" (SKB_CONSUMED)
+ *	         purged       reason of what a closed socket takes with it; 0: none
  */
 #ifndef WEIR_BPF_DROPS_ABI_H
 #define WEIR_BPF_DROPS_ABI_H

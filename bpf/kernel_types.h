@@ -71,6 +71,7 @@ struct file;
 struct sk_buff {
 	struct net_device *dev;
 	struct sock *sk;
+	unsigned int len;
 	char cb[48];
 	__u16 network_header;
 	unsigned int tail; /* an offset: 64-bit kernels */

@@ -20,6 +20,7 @@
 
 #define PREFIX	       "SKB_DROP_REASON_"
 #define CONSUMED       "SKB_CONSUMED"
+#define PURGED	       PREFIX "QUEUE_PURGE" /* Linux 6.8 */
 #define NAME_MAX_BYTES 40
 
 struct drops {
@@ -44,8 +45,13 @@ static void set_name(char ret[NAME_MAX_BYTES], const char *reason)
 	ret[n] = 0;
 }
 
-/* The kernel's names, and the number that is no drop (0 if it has none). */
-static int read_names(struct drops *d, uint32_t *ret_consumed)
+/* Numbers of reasons that need not be drops; 0: the kernel has none. */
+struct special {
+	uint32_t consumed, purged;
+};
+
+/* The kernel's names. */
+static int read_names(struct drops *d, struct special *ret)
 {
 	cleanup(btf__free_p) struct btf *btf = btf__load_vmlinux_btf();
 	const struct btf_type *type;
@@ -59,19 +65,21 @@ static int read_names(struct drops *d, uint32_t *ret_consumed)
 		return -ENOENT;
 	type = btf__type_by_id(btf, (uint32_t)id);
 	value = btf_enum(type);
-	*ret_consumed = 0;
+	*ret = (struct special){0};
 	for (int i = 0; i < btf_vlen(type); i++, value++) {
 		const char *name = btf__name_by_offset(btf, value->name_off);
 
 		if (strcmp(name, CONSUMED) == 0)
-			*ret_consumed = (uint32_t)value->val;
+			ret->consumed = (uint32_t)value->val;
+		if (strcmp(name, PURGED) == 0)
+			ret->purged = (uint32_t)value->val;
 		if (value->val >= 0 && value->val < DROPS_OTHER)
 			set_name(d->names[value->val], name);
 	}
 	return 0;
 }
 
-static int load(struct drops *d, uint32_t consumed)
+static int load(struct drops *d, const struct special *special)
 {
 	struct stat netns;
 	int err;
@@ -86,7 +94,8 @@ static int load(struct drops *d, uint32_t consumed)
 	if (!d->skel)
 		return err < 0 ? err : -ENOMEM;
 	d->skel->rodata->netns = (uint32_t)netns.st_ino;
-	d->skel->rodata->consumed = consumed;
+	d->skel->rodata->consumed = special->consumed;
+	d->skel->rodata->purged = special->purged;
 	err = drops_bpf__load(d->skel);
 	return err ? err : drops_bpf__attach(d->skel);
 }
@@ -94,14 +103,14 @@ static int load(struct drops *d, uint32_t consumed)
 int drops_open(struct drops **ret)
 {
 	cleanup(drops_close_p) struct drops *d = calloc(1, sizeof(*d));
-	uint32_t consumed = 0;
+	struct special special = {0};
 	int err;
 
 	if (!d)
 		return -ENOMEM;
-	err = read_names(d, &consumed);
+	err = read_names(d, &special);
 	if (!err)
-		err = load(d, consumed);
+		err = load(d, &special);
 	if (err)
 		return err;
 	*ret = take_ptr(d);

@@ -47,8 +47,6 @@ struct flow_owner {
 	struct sock_owner owner;
 	uint8_t role; /* by the socket */
 	uint8_t found;
-	uint8_t tries;
-	uint8_t zero[5];
 };
 
 struct owners {
@@ -60,6 +58,7 @@ struct owners {
 	uint32_t oldest_closed, newest_closed;
 	uint64_t pass;
 	struct flow_owner *of_slot;
+	uint8_t *looks; /* at each of them; beside it, as all are read in each pass */
 	struct cgroup_path *cgroups;
 	uint64_t cgroups_told;
 	uint8_t (*addresses)[16]; /* sorted */
@@ -88,8 +87,9 @@ int owners_new(uint32_t n_slots, uint64_t seed, struct owners **ret)
 	o->heads = calloc(o->n_heads, sizeof(*o->heads));
 	o->sockets = calloc(n_slots, sizeof(*o->sockets));
 	o->of_slot = calloc(n_slots, sizeof(*o->of_slot));
+	o->looks = calloc(n_slots, sizeof(*o->looks));
 	o->cgroups = calloc(OWNERS_MAX_CGROUPS, sizeof(*o->cgroups));
-	if (!o->heads || !o->sockets || !o->of_slot || !o->cgroups) {
+	if (!o->heads || !o->sockets || !o->of_slot || !o->looks || !o->cgroups) {
 		owners_free(o);
 		return -ENOMEM;
 	}
@@ -104,6 +104,7 @@ void owners_free(struct owners *o)
 	free(o->heads);
 	free(o->sockets);
 	free(o->of_slot);
+	free(o->looks);
 	free(o->cgroups);
 	free(o->addresses);
 	free(o);
@@ -424,13 +425,18 @@ static bool has_sockets(const struct flow_slot *s)
 
 bool owners_look(struct owners *o, const struct flow_view *v)
 {
-	struct flow_owner *f = &o->of_slot[v->index];
+	uint8_t *looks = &o->looks[v->index];
+	struct flow_owner *f;
 
-	if (f->found || f->tries >= OWNERS_TRIES || !has_sockets(v->slot))
+	if (*looks >= OWNERS_TRIES)
 		return false;
-	f->tries++;
-	look_for(o, v->slot, f);
-	return !f->found && v->slot->key.proto == IPPROTO_UDP && f->tries < 3;
+	++*looks;
+	f = &o->of_slot[v->index];
+	if (has_sockets(v->slot))
+		look_for(o, v->slot, f);
+	if (f->found || !has_sockets(v->slot))
+		*looks = OWNERS_TRIES; /* no need of another one */
+	return !f->found && v->slot->key.proto == IPPROTO_UDP && *looks < 3;
 }
 
 static void fill_cgroup(const struct owners *o, uint64_t id, struct flow_record *ret)
@@ -458,6 +464,8 @@ void owners_fill(struct owners *o, const struct flow_view *v, enum flow_end_reas
 	}
 	if (ret->role == FLOW_ROLE_UNKNOWN)
 		ret->role = f->role;
-	if (reason != FLOW_END_ACTIVE)
+	if (reason != FLOW_END_ACTIVE) {
 		*f = (struct flow_owner){0};
+		o->looks[v->index] = 0;
+	}
 }

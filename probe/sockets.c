@@ -28,6 +28,7 @@
 
 #define RETRANS_ARGS 4 /* of the tracepoint with its error, and one that is always there */
 #define READ_RECORDS 256
+#define ROOT_INODE   1 /* of the root of cgroup2 */
 
 struct sockets {
 	struct sockets_bpf *skel;
@@ -110,6 +111,7 @@ static int open_cgroup(void)
 static int attach_udp(struct sockets *s)
 {
 	struct sockets_bpf *k = s->skel;
+	struct stat root;
 
 	s->cgroup_fd = open_cgroup();
 	if (s->cgroup_fd < 0)
@@ -120,7 +122,9 @@ static int attach_udp(struct sockets *s)
 		return -errno;
 	k->links.weir_sock_release =
 		bpf_program__attach_cgroup(k->progs.weir_sock_release, s->cgroup_fd);
-	return k->links.weir_sock_release ? 0 : -errno;
+	if (!k->links.weir_sock_release)
+		return -errno;
+	return fstat(s->cgroup_fd, &root) == 0 && root.st_ino == ROOT_INODE ? 0 : -EXDEV;
 }
 
 static int attach(struct sockets *s)
@@ -223,9 +227,10 @@ static bool on_existing(struct sockets *s, const void *record, void *arg)
 
 int sockets_read_udp(struct sockets *s)
 {
-	return s->udp_error ? 0
-			    : iterate(s, s->skel->links.weir_udp, sizeof(struct sock_event),
-				      on_existing, NULL);
+	return s->udp_error && s->udp_error != -EXDEV
+		       ? 0
+		       : iterate(s, s->skel->links.weir_udp, sizeof(struct sock_event), on_existing,
+				 NULL);
 }
 
 struct listener_visit {

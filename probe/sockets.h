@@ -28,7 +28,10 @@ int sockets_open(struct owners *owners, struct sockets **ret);
 /* NULL is a no-op. */
 void sockets_close(struct sockets *s);
 
-/* 0, or why UDP sockets are not told (-ENOENT: there is no cgroup2). */
+/*
+ * 0, or why UDP sockets are not told (-ENOENT: there is no cgroup2; -EXDEV: only
+ * those of processes in this one's part of it are).
+ */
 int sockets_udp_error(const struct sockets *s);
 
 /* Hands on what has been told. sockets_fd() is readable when there is much of it; s owns it. */

@@ -302,7 +302,10 @@ void stack_describe(const struct stack *s, stack_word_fn visit, void *arg)
 			       why(s->sockets_error));
 	else if (udp)
 		(void)snprintf(text, sizeof(text), "told, but not of new UDP sockets: %s",
-			       udp == -ENOENT ? "no cgroup2 is mounted" : strerror(-udp));
+			       udp == -ENOENT  ? "no cgroup2 is mounted"
+			       : udp == -EXDEV ? "only the part of cgroup2 that this process is "
+						 "in is mounted, they are told of that"
+					       : strerror(-udp));
 	else
 		(void)snprintf(text, sizeof(text), "told by flow: TCP and UDP sockets");
 	visit("processes", text, arg);

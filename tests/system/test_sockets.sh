@@ -63,6 +63,9 @@ test_processes()
 		probes+=("$pid")
 		log_has "probe-$i" "processes: told by flow: TCP and UDP" || fail "no processes here"
 	done
+	in_host a unshare --mount sh -c "umount -a -t cgroup2; exec '$probe' check --iface eth0" |
+		tee "$work/check" | grep "new UDP sockets: no cgroup2 is mounted" ||
+		fail "check does not say what is missing without cgroup2: $(cat "$work/check")"
 	in_host b "$here/socket_peers.py" curls "$net4.1" 8080 200 >"$work/curls"
 	in_host b "$here/socket_peers.py" shots "$net4.1" 5354 20 >"$work/shots"
 	in_host b dig +tries=1 +time=1 "@$net4.1" -p 5399 example.com >"$work/dig" || true
@@ -91,6 +94,9 @@ test_processes()
 	same_owners "server of what was under way" "$work/want" a 5353
 	printf '%s\n' "$tcp $middle $name unknown" "$udp $middle $name client" >"$work/want"
 	same_owners "client of what was under way" "$work/want" b 5353
+	expect "drops in all that" "" \
+		"$(query "SELECT kernel_drop_reason, count(*) FROM flows WHERE dst_port IN (8080, 5353)
+			AND kernel_drops GROUP BY 1")"
 	expect "filter by process" 200 "$("$collector" flows --db "$work/weir.db" -q -n 0 -o ndjson \
 		'host b and process curl' | grep -o '"src_port":[0-9]*' | sort -u | wc -l)"
 }
