@@ -202,22 +202,18 @@ static const int families[] = {AF_INET, AF_INET6};
 
 static void connections(void **state)
 {
-	for
-		each_family(i)
-		{
-			int family = families[i];
-			struct peer server = listening(family);
-			struct peer client = connected(family, SOCK_STREAM, server.port);
+	for (int i = 0; i < N_FAMILIES; i++) {
+		int family = families[i];
+		struct peer server = listening(family);
+		struct peer client = connected(family, SOCK_STREAM, server.port);
 
-			check(record_of(*state, family, IPPROTO_TCP, client.port, server.port,
-					true),
-			      getpid(), FLOW_ROLE_CLIENT);
-			check(record_of(*state, family, IPPROTO_TCP, client.port, server.port,
-					false),
-			      getpid(), FLOW_ROLE_SERVER);
-			close(client.fd);
-			close(server.fd);
-		}
+		check(record_of(*state, family, IPPROTO_TCP, client.port, server.port, true),
+		      getpid(), FLOW_ROLE_CLIENT);
+		check(record_of(*state, family, IPPROTO_TCP, client.port, server.port, false),
+		      getpid(), FLOW_ROLE_SERVER);
+		close(client.fd);
+		close(server.fd);
+	}
 }
 
 static void one_connection(void *arg)
@@ -303,30 +299,25 @@ static void refused(void **state)
 
 static void datagrams(void **state)
 {
-	for
-		each_family(i)
-		{
-			int family = families[i], fd = socket(family, SOCK_DGRAM, 0);
-			struct peer any = bound(family, SOCK_DGRAM, 0);
-			uint16_t asked_for = (uint16_t)(any.port ^ 1);
-			struct peer server = bound(family, SOCK_DGRAM, asked_for);
-			struct peer client = connected(family, SOCK_DGRAM, server.port);
+	for (int i = 0; i < N_FAMILIES; i++) {
+		int family = families[i], fd = socket(family, SOCK_DGRAM, 0);
+		struct peer any = bound(family, SOCK_DGRAM, 0);
+		uint16_t asked_for = (uint16_t)(any.port ^ 1);
+		struct peer server = bound(family, SOCK_DGRAM, asked_for);
+		struct peer client = connected(family, SOCK_DGRAM, server.port);
 
-			send_to(fd, family, server.port); /* gives it a port */
-			check(record_of(*state, family, IPPROTO_UDP, client.port, server.port,
-					true),
-			      getpid(), FLOW_ROLE_CLIENT);
-			check(record_of(*state, family, IPPROTO_UDP, client.port, server.port,
-					false),
-			      getpid(), FLOW_ROLE_SERVER);
-			check(record_of(*state, family, IPPROTO_UDP, port_of(fd), server.port,
-					true),
-			      getpid(), FLOW_ROLE_CLIENT);
-			close(fd);
-			close(any.fd);
-			close(client.fd);
-			close(server.fd);
-		}
+		send_to(fd, family, server.port); /* gives it a port */
+		check(record_of(*state, family, IPPROTO_UDP, client.port, server.port, true),
+		      getpid(), FLOW_ROLE_CLIENT);
+		check(record_of(*state, family, IPPROTO_UDP, client.port, server.port, false),
+		      getpid(), FLOW_ROLE_SERVER);
+		check(record_of(*state, family, IPPROTO_UDP, port_of(fd), server.port, true),
+		      getpid(), FLOW_ROLE_CLIENT);
+		close(fd);
+		close(any.fd);
+		close(client.fd);
+		close(server.fd);
+	}
 }
 
 static void one_datagram(void *arg)
@@ -356,30 +347,26 @@ static void a_datagram_of_one_that_is_gone(void **state)
 /* Sockets that are older than the probe. */
 static void sockets_of_before(void **state)
 {
-	for
-		each_family(i)
-		{
-			int family = families[i];
-			struct peer server = listening(family);
-			struct peer client = connected(family, SOCK_STREAM, server.port);
-			struct peer udp = bound(family, SOCK_DGRAM, 0);
-			int fd = accept(server.fd, NULL, NULL);
+	for (int i = 0; i < N_FAMILIES; i++) {
+		int family = families[i];
+		struct peer server = listening(family);
+		struct peer client = connected(family, SOCK_STREAM, server.port);
+		struct peer udp = bound(family, SOCK_DGRAM, 0);
+		int fd = accept(server.fd, NULL, NULL);
 
-			close_stack(state);
-			open_stack(state);
-			check(record_of(*state, family, IPPROTO_TCP, client.port, server.port,
-					true),
-			      getpid(), FLOW_ROLE_UNKNOWN);
-			check(record_of(*state, family, IPPROTO_TCP, client.port, server.port,
-					false),
-			      getpid(), FLOW_ROLE_SERVER);
-			check(record_of(*state, family, IPPROTO_UDP, udp.port, 9, true), getpid(),
-			      FLOW_ROLE_CLIENT);
-			close(fd);
-			close(client.fd);
-			close(server.fd);
-			close(udp.fd);
-		}
+		close_stack(state);
+		open_stack(state);
+		check(record_of(*state, family, IPPROTO_TCP, client.port, server.port, true),
+		      getpid(), FLOW_ROLE_UNKNOWN);
+		check(record_of(*state, family, IPPROTO_TCP, client.port, server.port, false),
+		      getpid(), FLOW_ROLE_SERVER);
+		check(record_of(*state, family, IPPROTO_UDP, udp.port, 9, true), getpid(),
+		      FLOW_ROLE_CLIENT);
+		close(fd);
+		close(client.fd);
+		close(server.fd);
+		close(udp.fd);
+	}
 }
 
 static void another_network_namespace(void **state)
@@ -398,24 +385,22 @@ static void another_network_namespace(void **state)
 
 static void drops_of_a_flow(void **state)
 {
-	for
-		each_family(i)
-		{
-			int family = families[i];
-			struct peer closed = bound(family, SOCK_DGRAM, 0);
-			struct peer client = bound(family, SOCK_DGRAM, 0);
-			struct flow_record r;
+	for (int i = 0; i < N_FAMILIES; i++) {
+		int family = families[i];
+		struct peer closed = bound(family, SOCK_DGRAM, 0);
+		struct peer client = bound(family, SOCK_DGRAM, 0);
+		struct flow_record r;
 
-			close(closed.fd);
-			for (int n = 0; n < 5; n++)
-				send_to(client.fd, family, closed.port);
-			r = record_of(*state, family, IPPROTO_UDP, client.port, closed.port, true);
-			assert_int_equal(r.kernel_drops, 5);
-			assert_string_equal(r.kernel_drop_reason, "no_socket");
-			r = record_of(*state, family, IPPROTO_UDP, client.port, closed.port, true);
-			assert_int_equal(r.kernel_drops, 0);
-			close(client.fd);
-		}
+		close(closed.fd);
+		for (int n = 0; n < 5; n++)
+			send_to(client.fd, family, closed.port);
+		r = record_of(*state, family, IPPROTO_UDP, client.port, closed.port, true);
+		assert_int_equal(r.kernel_drops, 5);
+		assert_string_equal(r.kernel_drop_reason, "no_socket");
+		r = record_of(*state, family, IPPROTO_UDP, client.port, closed.port, true);
+		assert_int_equal(r.kernel_drops, 0);
+		close(client.fd);
+	}
 }
 
 static void quiet_traffic_drops_nothing(void **state)
