@@ -5,36 +5,50 @@ import time
 
 import oracle
 from lab import Lab, check, wait_until
-from weir import Weir
+from weir import STARTED_S, Weir
 
 SETTLE_S = 180
 
 
 class Victim:
-    """A program that is killed and started again; how often, and when it is next."""
+    """A program that is killed and started again; how often, and when it is next.
 
-    def __init__(self, rng, start):
-        self.rng, self.start = rng, start
-        self.kills = 0
-        self.program = None
+    Half of the times it is given until it says that it is at work, and a random while more; else
+    it is killed at a random moment of its start.
+    """
+
+    def __init__(self, rng, start, at_work):
+        self.rng, self.start, self.at_work = rng, start, at_work
+        self.kills = self.kills_at_work = 0
         self.begin()
 
     def begin(self):
         self.program = self.start()
-        self.due = time.monotonic() + self.rng.choice((0.1, 0.5, 1.0, 2.0)) * self.rng.random()
+        self.began = time.monotonic()
+        self.patient = self.rng.random() < 0.5
+        self.due = None if self.patient else self.began + self.rng.uniform(0, 1)
 
     def step(self):
-        if time.monotonic() < self.due:
-            return
+        now = time.monotonic()
         check(
             self.program.alive(), f"{self.program.name} has ended: {self.program.output()[-500:]}"
         )
-        self.kills += self.program.kill()
-        self.begin()
+        if self.due is None:
+            check(now - self.began < STARTED_S, f"{self.program.name} does not get to work")
+            if self.program.says(self.at_work):
+                self.due = now + self.rng.uniform(0, 1.5)
+        elif now >= self.due:
+            self.kills += self.program.kill()
+            self.kills_at_work += self.patient
+            self.begin()
+
+
+def kills_wanted(options):
+    return options.kills or (1000 if options.long else 200)
 
 
 def run(rng, options):
-    wanted = 1000 if options.long else 200
+    wanted = kills_wanted(options)
     with Lab("kills", rng) as lab:
         lab.fleet_of_one()
         weir = Weir(lab)
@@ -46,11 +60,14 @@ def run(rng, options):
         traffic = weir.start_traffic(rate=1500, flows=40)
         check(probe.kill() and collector.kill(), "the programs have ended before they were killed")
 
-        victims = [Victim(rng, weir.start_probe), Victim(rng, weir.start_collector)]
+        victims = [
+            Victim(rng, weir.start_probe, "connected"),
+            Victim(rng, weir.start_collector, "listening on"),
+        ]
         while sum(v.kills for v in victims) < wanted:
             for victim in victims:
                 victim.step()
-            time.sleep(0.01)
+            time.sleep(0.02)
 
         probe, collector = (v.program for v in victims)
         weir.collector_ready(collector)
@@ -77,6 +94,7 @@ def run(rng, options):
             "kills": sum(v.kills for v in victims) + 2,
             "kills_probe": victims[0].kills + 1,
             "kills_collector": victims[1].kills + 1,
+            "kills_at_work": sum(v.kills_at_work for v in victims) + 2,
             "packets": seen,
             "lost": lost,
             "twice": twice,
@@ -86,7 +104,7 @@ def run(rng, options):
 
 def holds(r, options):
     return (
-        r["kills"] >= (1000 if options.long else 200)
+        r["kills"] >= kills_wanted(options)
         and r["packets"] > 1000
         and r["lost"] == r["twice"] == r["unaccounted_packets"] == 0
     )

@@ -44,6 +44,7 @@ def read_options():
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1000000)
     parser.add_argument("--long", action="store_true", help="1,000 kills, and longer runs")
+    parser.add_argument("--kills", type=int, metavar="N", help="so many, not 200 or 1,000")
     parser.add_argument("--results", default="build/results", metavar="DIR")
     options = parser.parse_args()
     unknown = set(options.scenarios) - set(SCENARIOS)

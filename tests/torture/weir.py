@@ -43,7 +43,8 @@ class Weir:
         self.spool = f"{spool_dir or lab.work}/spool.db"
         self.url = f"tcp://10.92.0.2:{PORT}"
         self.state = f"{lab.work}/state"
-        self.keys = None
+        self.pins = f"/sys/fs/bpf/{lab.prefix}"
+        lab.janitor.note("dir", self.pins)
         self.runs = 0
         lab.run(COLLECTOR, "init", "--db", self.db)
 
@@ -108,7 +109,7 @@ class Weir:
             f"probe-{self.runs}",
             *(PROBE, "run", "--iface", "eth0", "--state-dir", self.state, "--name", "a"),
             *("--active-timeout", "1s", "--idle-timeout", "1s", "--drain-interval", "200ms"),
-            *("--spool", self.spool, *options),
+            *("--spool", self.spool, "--pin", self.pins, *options),
             host="a",
             env=env,
         )
