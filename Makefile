@@ -2,14 +2,16 @@
 #   make                build both programs
 #   make V=1            show the commands
 #   make SAN=address,undefined   any -fsanitize= list; uses a build folder of its own
+#   make FAILPOINTS=1   programs that a test can end where it likes (common/failpoint.h); likewise
 #   make help           the targets
 
 SAN   ?=
+FAILPOINTS ?=
 V     ?= 0
 CLANG ?= clang
 Q     := $(if $(filter 1,$(V)),,@)
 comma := ,
-B     ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+B     ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(FAILPOINTS),-failpoints)
 
 VERSION := 0.1.0
 CFLAGS  ?= -O2 -g
@@ -17,6 +19,9 @@ override CFLAGS += -std=gnu11 -pthread -Wall -Wextra -Wshadow -Wstrict-prototype
             -Wmissing-prototypes -Wformat=2 -Wvla -Wundef -Wno-missing-field-initializers -Werror
 override CPPFLAGS += -I. -I$(B)/gen -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -MMD -MP
 override LDFLAGS += -pthread
+ifneq ($(FAILPOINTS),)
+override CPPFLAGS += -DWEIR_FAILPOINTS
+endif
 ifneq ($(SAN),)
 override CFLAGS  += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all
 override LDFLAGS += -fsanitize=$(SAN)
@@ -158,6 +163,7 @@ bench: $(BENCH) $(B)/weir-probe ## ns per packet beside XDP_PASS and a bare HASH
 	$(Q)export NETOBSERV_OBJ="$(NETOBSERV_OBJ)" EPPING_OBJ="$(EPPING_OBJ)"; \
 	  for b in $(BENCH); do $$b $(B)/results tests/bench/iperf.sh $(B)/weir-probe || exit 1; done
 torture: all $(B)/weir-bench ## nothing lost, nothing twice, nobody in: 15 minutes; LONG=1, SCENARIOS="kills disk", SEED=n; root
+	$(Q)+$(MAKE) --no-print-directory FAILPOINTS=1 all
 	$(Q)B=$(B) python3 tests/torture/torture.py --results $(B)/results $(if $(LONG),--long) \
 	  $(if $(SEED),--seed $(SEED)) $(SCENARIOS)
 CAPTURES ?= ../shared/captures

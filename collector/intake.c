@@ -13,6 +13,7 @@
 #include "collector/sessions.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue.h"
 #include "proto/frame.h"
@@ -193,6 +194,7 @@ static void on_batch(struct intake *in, const struct router_message *m, struct s
 		batch_free(batch);
 	} else {
 		why = hand_over(in, m, JOB_BATCH, batch);
+		FAILPOINT("received");
 		if (why)
 			credit_settle(&s->credit, m->len);
 	}

@@ -20,6 +20,7 @@
 #include "collector/sessions.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue.h"
 
@@ -179,7 +180,9 @@ static void acknowledge(struct receiver *r, const struct job *job, struct sessio
 				  : CREDIT_FLOOR_BYTES,
 	};
 
+	FAILPOINT("ack");
 	answers_ack(&r->intake.answers, &job->peer, &ack);
+	FAILPOINT("ack_sent");
 }
 
 static void on_reply(struct receiver *r, struct job *job)

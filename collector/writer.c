@@ -12,6 +12,7 @@
 #include "collector/store.h"
 #include "collector/wal.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue.h"
 
@@ -139,8 +140,10 @@ static void write_group(struct writer *w, struct job *first)
 {
 	int err = apply_group(w, first);
 
+	FAILPOINT("commit");
 	if (!err)
 		err = store_commit(w->store);
+	FAILPOINT("committed");
 	if (err)
 		store_rollback(w->store);
 	if (err == -ENOSPC)

@@ -12,6 +12,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/capture.h"
 #include "probe/ethertype.h"
@@ -335,8 +336,10 @@ static void take_records(struct run *run)
 		return;
 	}
 	capture_drain(run->capture, DRAIN_DUE);
+	FAILPOINT("drained");
 	set_counters(run);
 	export_flush(run->export, clock_mono_ns(), false);
+	FAILPOINT("exported");
 	submit(run);
 }
 

@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/keyring.h"
 #include "probe/link.h"
@@ -257,10 +258,12 @@ static void send_lane(struct sender *s, const struct lane *lane, uint64_t credit
 		return;
 	while (link_writable(s->link) &&
 	       spool_next(s->spool, lane->epoch, credit_bytes, &batch) == 0) {
+		FAILPOINT("send");
 		if (link_send(s->link, batch.data, batch.len) != 0) {
 			spool_rewind(s->spool, lane->epoch);
 			return;
 		}
+		FAILPOINT("sent");
 	}
 }
 
@@ -317,8 +320,10 @@ static int on_ack(struct sender *s, const struct frame *f, const char **ret_why)
 	if (err)
 		return err;
 	trust(s);
+	FAILPOINT("acked");
 	if (a.epoch)
 		spool_ack(s->spool, a.epoch, a.up_to_seq);
+	FAILPOINT("ack_noted");
 	s->credit_bytes = a.credit_bytes;
 	return 0;
 }

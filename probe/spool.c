@@ -15,6 +15,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/backlog.h"
 
@@ -141,7 +142,9 @@ static bool store(struct spool *s)
 
 	{
 		GUARD(s->disk);
+		FAILPOINT("spool_commit");
 		err = backlog_commit(s->backlog, s->submitted.items, s->submitted.number);
+		FAILPOINT("spool_committed");
 		take_stats(s);
 	}
 	note_result(s, err);
@@ -166,6 +169,7 @@ static void flush(struct spool *s)
 	GUARD(s->disk);
 
 	(void)backlog_flush(s->backlog);
+	FAILPOINT("released");
 	take_stats(s);
 }
 
