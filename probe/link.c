@@ -139,7 +139,7 @@ int link_recv(struct link *l, struct frame *ret, const char **ret_why)
 	bad = frame_open(zmq_msg_data(&l->received), zmq_msg_size(&l->received), ret);
 	if (bad) {
 		*ret_why = frame_error_text(bad);
-		return -EBADMSG;
+		return bad == FRAME_BAD_MAJOR ? -EPROTONOSUPPORT : -EBADMSG;
 	}
 	return 0;
 }

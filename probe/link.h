@@ -42,7 +42,7 @@ int link_send(struct link *l, const uint8_t *data, size_t len);
 /*
  * Takes one frame that has come, without waiting. Its body is borrowed until
  * the next call. Returns -EAGAIN if there is none, -EBADMSG for a message that
- * is no frame (*ret_why says why).
+ * is no frame (*ret_why says why), -EPROTONOSUPPORT for one of another major version.
  */
 int link_recv(struct link *l, struct frame *ret, const char **ret_why);
 

@@ -33,7 +33,9 @@
 
 struct run {
 	struct settings settings;
-	char url[KEYRING_URL_BYTES]; /* of the collector */
+	struct known_collector known[KEYRING_MAX];
+	const char *urls[KEYRING_MAX]; /* of the collectors, by preference */
+	size_t n_urls;
 	struct identity id;
 	struct hello hello;
 	struct capture *capture;
@@ -239,6 +241,16 @@ static int open_spool(struct run *run)
 	return err;
 }
 
+static void choose_collectors(struct run *run, const struct keyring *k)
+{
+	const struct option_list *given = &run->settings.collectors;
+
+	run->n_urls = given->n ? given->n : k->n;
+	memcpy(run->known, k->collectors, sizeof(run->known));
+	for (size_t i = 0; i < run->n_urls; i++)
+		run->urls[i] = given->n ? given->items[i] : run->known[i].url;
+}
+
 /* Who we are, and to whom we speak: nothing works without. */
 static int read_keys(struct run *run)
 {
@@ -258,14 +270,14 @@ static int read_keys(struct run *run)
 		return err == -EACCES ? EXIT_PERMISSION : EXIT_RUNTIME;
 	}
 	memcpy(run->id.probe_id, k.own.id, sizeof(run->id.probe_id));
-	(void)snprintf(run->url, sizeof(run->url), "%s",
-		       s->collector ? s->collector : k.collectors[0].url);
+	choose_collectors(run, &k);
 	return EXIT_OK;
 }
 
 static int start(struct run *run)
 {
 	const struct settings *s = &run->settings;
+	struct sender_settings sender;
 	int code, err;
 
 	err = identity_make(s->name, &run->id);
@@ -284,14 +296,20 @@ static int start(struct run *run)
 	if (code)
 		return code;
 	make_hello(run);
+	sender = (struct sender_settings){
+		.urls = run->urls,
+		.n = run->n_urls,
+		.state_dir = s->state_dir,
+	};
 	err = spool_start(run->spool, run->id.epoch);
 	if (!err)
-		err = sender_start(run->url, s->state_dir, &run->hello, run->spool, &run->sender);
+		err = sender_start(&sender, &run->hello, run->spool, &run->sender);
 	if (err) {
 		log_error("cannot start a thread: %s", strerror(-err));
 		return EXIT_RUNTIME;
 	}
-	log_info("sending to %s as \"%s\"", run->url, run->id.host_name);
+	log_info("sending to %s%s as \"%s\"", run->urls[0],
+		 run->n_urls > 1 ? ", or the next one that answers," : "", run->id.host_name);
 	return EXIT_OK;
 }
 

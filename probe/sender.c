@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "probe/keyring.h"
 #include "probe/link.h"
+#include "probe/route.h"
 #include "probe/spool.h"
 #include "proto/message.h"
 
@@ -30,6 +31,7 @@
 #define HOLD_MIN_NS	(50 * NS_PER_MS)
 #define HOLD_DEFAULT_NS NS_PER_SEC
 #define NOT_ADMITTED_NS NS_PER_SEC /* with a new key it may be, soon */
+#define SCOUT_POLL_NS	(100 * NS_PER_MS)
 #define WARN_PERIOD_MS	30000
 
 /*
@@ -56,7 +58,6 @@ struct lane {
 };
 
 struct sender {
-	const char *url, *state_dir;
 	const struct hello *hello;
 	struct spool *spool;
 	void *zmq;
@@ -66,17 +67,21 @@ struct sender {
 	_Atomic uint64_t connects, bad_frames;
 
 	/* The rest is the thread's alone. */
+	struct route route;
 	struct link *link; /* NULL in LINK_DOWN only */
 	enum link_state state;
 	struct lane lanes[N_LANES];
+	uint64_t silence_ns;
 	uint64_t now_ns;
 	uint64_t down_ns;  /* when the last link was given up */
-	uint64_t pause_ns; /* before the next one: grows with every failure */
+	uint64_t pause_ns; /* before the next one */
+	uint64_t round_ns; /* the same after all were tried: grows with every round */
 	uint64_t asked_ns; /* of the oldest HELLO or PING without an answer, 0: none */
 	uint64_t ping_ns;  /* when the next PING is due */
 	uint64_t heartbeat_ns;
 	uint64_t credit_bytes;
-	uint64_t epoch_asked_ns;		    /* when a new epoch was last asked for */
+	uint64_t leaving_ns;	 /* since when nothing is sent, for a better collector; 0: no */
+	uint64_t epoch_asked_ns; /* when a new epoch was last asked for */
 	uint64_t warn_down, warn_refused, warn_bad; /* log_due() */
 };
 
@@ -97,6 +102,18 @@ static void rewind_all(struct sender *s)
 		spool_rewind(s->spool, epochs[i].epoch);
 }
 
+static void leave_link(struct sender *s)
+{
+	link_close(take_ptr(s->link));
+	s->state = LINK_DOWN;
+	memset(s->lanes, 0, sizeof(s->lanes));
+	rewind_all(s);
+	s->asked_ns = 0;
+	s->leaving_ns = 0;
+	s->down_ns = s->now_ns;
+}
+
+/* The pause is after all have been tried. */
 static void drop_link(struct sender *s, const char *why)
 {
 	struct spool_stats left;
@@ -104,15 +121,13 @@ static void drop_link(struct sender *s, const char *why)
 	spool_stats(s->spool, &left);
 	if (log_due(&s->warn_down, WARN_PERIOD_MS))
 		log_warn("collector %s: %s; keeping %" PRIu64 " batches (%" PRIu64
-			 " bytes) and trying again",
-			 s->url, why, left.batches, left.bytes);
-	link_close(take_ptr(s->link));
-	s->state = LINK_DOWN;
-	memset(s->lanes, 0, sizeof(s->lanes));
-	rewind_all(s);
-	s->asked_ns = 0;
-	s->down_ns = s->now_ns;
-	s->pause_ns = clamp(s->pause_ns * 2, BACKOFF_MIN_NS, BACKOFF_MAX_NS);
+			 " bytes) and trying %s",
+			 route_url(&s->route), why, left.batches, left.bytes,
+			 s->route.n > 1 ? "the next one" : "again");
+	leave_link(s);
+	if (route_next(&s->route))
+		s->round_ns = clamp(s->round_ns * 2, BACKOFF_MIN_NS, BACKOFF_MAX_NS);
+	s->pause_ns = s->route.at == 0 ? s->round_ns : BACKOFF_MIN_NS;
 }
 
 static uint64_t retry_ns(const struct sender *s)
@@ -138,6 +153,7 @@ static void fill_hello(struct sender *s, const struct lane *lane, struct hello *
 	*h = *s->hello;
 	h->epoch = lane->epoch;
 	h->run = s->hello->epoch;
+	h->elsewhere = s->route.n > 1;
 	for (size_t i = 0; i < n; i++) {
 		h->open_epochs[h->n_open_epochs++] = epochs[i].epoch;
 		if (epochs[i].epoch != lane->epoch)
@@ -175,20 +191,29 @@ static void greet(struct sender *s, struct lane *lane)
 static void connect_link(struct sender *s)
 {
 	char why[KEYRING_WHY_BYTES];
-	struct link_keys keys;
-	int err;
 
-	if (keyring_for(s->state_dir, s->url, &keys, why) != 0) {
+	if (route_connect(&s->route, &s->link, why) != 0)
 		drop_link(s, why);
+	else
+		s->state = LINK_GREETING;
+}
+
+/*
+ * A collector before this one is there again. What is on its way here is waited
+ * for first, so that no batch is in two databases.
+ */
+static void return_to_better(struct sender *s)
+{
+	if (!s->leaving_ns && !route_scout(&s->route, s->now_ns))
 		return;
-	}
-	err = link_open(s->zmq, s->url, &keys, &s->link);
-	key_forget(&keys.own);
-	if (err) {
-		drop_link(s, link_error(err));
+	if (!s->leaving_ns)
+		s->leaving_ns = s->now_ns;
+	if (spool_in_flight(s->spool) > 0 && s->now_ns - s->leaving_ns < s->silence_ns)
 		return;
-	}
-	s->state = LINK_GREETING;
+	leave_link(s);
+	route_return(&s->route);
+	s->pause_ns = 0;
+	log_info("collector %s: answers again, going back to it", route_url(&s->route));
 }
 
 /* --- lanes ------------------------------------------------------------------------ */
@@ -232,7 +257,7 @@ static void greet_lanes(struct sender *s)
 		struct lane *lane = &s->lanes[i];
 
 		if (lane->epoch && !lane->welcomed && s->now_ns >= lane->hold_ns &&
-		    (!lane->hello_ns || s->now_ns - lane->hello_ns >= SENDER_SILENCE_NS))
+		    (!lane->hello_ns || s->now_ns - lane->hello_ns >= s->silence_ns))
 			greet(s, lane);
 	}
 }
@@ -254,7 +279,7 @@ static void send_lane(struct sender *s, const struct lane *lane, uint64_t credit
 {
 	struct spool_frame batch;
 
-	if (!lane->welcomed || s->now_ns < lane->hold_ns || !credit_bytes)
+	if (!lane->welcomed || s->now_ns < lane->hold_ns || !credit_bytes || s->leaving_ns)
 		return;
 	while (link_writable(s->link) &&
 	       spool_next(s->spool, lane->epoch, credit_bytes, &batch) == 0) {
@@ -279,7 +304,7 @@ static void send_batches(struct sender *s)
 /* It does more than greet: the next loss is news again and needs no long pause. */
 static void trust(struct sender *s)
 {
-	s->pause_ns = 0;
+	s->round_ns = 0;
 	s->warn_down = 0;
 }
 
@@ -297,7 +322,7 @@ static int on_welcome(struct sender *s, const struct frame *f, const char **ret_
 	if (s->state != LINK_UP) {
 		s->connects++;
 		log_info("collector %s: connected, protocol %u.%u, has all batches up to %" PRIu64,
-			 s->url, w.version_major, w.version_minor, w.last_seq);
+			 route_url(&s->route), w.version_major, w.version_minor, w.last_seq);
 		s->ping_ns = 0;
 	}
 	s->state = LINK_UP;
@@ -353,7 +378,7 @@ static void on_permanent(struct sender *s, const struct nack *n)
 	if (spool_refuse(s->spool, n->epoch, n->seq, n->text) == 0)
 		log_warn("collector %s: will never take batch %" PRIu64
 			 " (%s), counting it as lost",
-			 s->url, n->seq, n->text);
+			 route_url(&s->route), n->seq, n->text);
 	else
 		drop_link(s, n->text); /* not a batch: it refuses us */
 }
@@ -393,11 +418,33 @@ static void on_not_admitted(struct sender *s, const struct nack *n)
 			log_warn(
 				"collector %s: does not take batches from before this host had its "
 				"key (%s), keeping them",
-				s->url, n->text);
+				route_url(&s->route), n->text);
 		return;
 	}
 	drop_link(s, "the key of this host is not admitted");
-	s->pause_ns = NOT_ADMITTED_NS;
+	if (s->route.at == 0)
+		s->pause_ns = NOT_ADMITTED_NS;
+}
+
+static void on_other_version(struct sender *s)
+{
+	drop_link(s, "it speaks another version of the protocol");
+	if (s->route.at == 0)
+		s->pause_ns = BACKOFF_MAX_NS;
+}
+
+/* For now; a collector that has no place for us at all is as good as none. */
+static void on_temporary(struct sender *s, const struct nack *n)
+{
+	if (s->route.n > 1 && s->state != LINK_UP &&
+	    n->retry_after_ms * NS_PER_MS > BACKOFF_MAX_NS) {
+		drop_link(s, n->text);
+		return;
+	}
+	hold(s, n, HOLD_DEFAULT_NS);
+	if (log_due(&s->warn_refused, WARN_PERIOD_MS))
+		log_warn("collector %s: cannot take batches now (%s), keeping them",
+			 route_url(&s->route), n->text);
 }
 
 static int on_nack(struct sender *s, const struct frame *f, const char **ret_why)
@@ -426,10 +473,7 @@ static int on_nack(struct sender *s, const struct frame *f, const char **ret_why
 		on_no_hello(s, &n);
 		break;
 	default:
-		hold(s, &n, HOLD_DEFAULT_NS);
-		if (log_due(&s->warn_refused, WARN_PERIOD_MS))
-			log_warn("collector %s: cannot take batches now (%s), keeping them", s->url,
-				 n.text);
+		on_temporary(s, &n);
 		break;
 	}
 	return 0;
@@ -457,7 +501,8 @@ static int on_frame(struct sender *s, const struct frame *f, const char **ret_wh
 			(void)send_packed(s, &pong); /* it asks again */
 		return err;
 	default:
-		log_debug("collector %s: ignoring a %s", s->url, frame_type_name(f->type));
+		log_debug("collector %s: ignoring a %s", route_url(&s->route),
+			  frame_type_name(f->type));
 		return 0;
 	}
 }
@@ -470,6 +515,10 @@ static void receive(struct sender *s)
 
 	while (s->link) {
 		err = link_recv(s->link, &f, &why);
+		if (err == -EPROTONOSUPPORT) {
+			on_other_version(s);
+			return;
+		}
 		if (err && err != -EBADMSG)
 			return;
 		if (!err) {
@@ -481,7 +530,7 @@ static void receive(struct sender *s)
 		s->bad_frames++;
 		if (log_due(&s->warn_bad, WARN_PERIOD_MS))
 			log_warn("collector %s: sent something unreadable (%s), ignoring it",
-				 s->url, why);
+				 route_url(&s->route), why);
 	}
 }
 
@@ -505,13 +554,15 @@ static int timeout_ms(const struct sender *s)
 
 	if (s->state == LINK_DOWN && retry_ns(s) < until)
 		until = retry_ns(s);
-	if (s->asked_ns && s->asked_ns + SENDER_SILENCE_NS < until)
-		until = s->asked_ns + SENDER_SILENCE_NS;
+	if (s->asked_ns && s->asked_ns + s->silence_ns < until)
+		until = s->asked_ns + s->silence_ns;
 	if (s->state == LINK_UP && s->ping_ns < until)
 		until = s->ping_ns;
 	for (size_t i = 0; i < N_LANES; i++)
 		if (s->lanes[i].hold_ns > s->now_ns && s->lanes[i].hold_ns < until)
 			until = s->lanes[i].hold_ns;
+	if ((route_scouting(&s->route) || s->leaving_ns) && s->now_ns + SCOUT_POLL_NS < until)
+		until = s->now_ns + SCOUT_POLL_NS;
 	if (deadline_ns && deadline_ns < until)
 		until = deadline_ns;
 	return until > s->now_ns ? (int)((until - s->now_ns) / NS_PER_MS) + 1 : 0;
@@ -540,7 +591,7 @@ static void *run(void *arg)
 		if (s->state == LINK_DOWN && s->now_ns >= retry_ns(s))
 			connect_link(s);
 		receive(s);
-		if (s->asked_ns && s->now_ns - s->asked_ns >= SENDER_SILENCE_NS)
+		if (s->asked_ns && s->now_ns - s->asked_ns >= s->silence_ns)
 			drop_link(s, s->state == LINK_UP ? "no longer answers" : "no answer");
 		if (s->link) {
 			assign_lanes(s);
@@ -549,11 +600,13 @@ static void *run(void *arg)
 		if (s->state == LINK_UP) {
 			ping(s);
 			send_batches(s);
+			return_to_better(s);
 		}
 		wait_for_news(s);
 		s->now_ns = clock_mono_ns();
 	}
 	link_close(take_ptr(s->link));
+	route_done(&s->route);
 	return NULL;
 }
 
@@ -566,7 +619,7 @@ static void release(struct sender *s)
 	free(s);
 }
 
-int sender_start(const char *url, const char *state_dir, const struct hello *hello,
+int sender_start(const struct sender_settings *settings, const struct hello *hello,
 		 struct spool *spool, struct sender **ret)
 {
 	struct sender *s = calloc(1, sizeof(*s));
@@ -574,8 +627,6 @@ int sender_start(const char *url, const char *state_dir, const struct hello *hel
 
 	if (!s)
 		return -ENOMEM;
-	s->url = url;
-	s->state_dir = state_dir;
 	s->hello = hello;
 	s->spool = spool;
 	s->heartbeat_ns = HEARTBEAT_MAX_NS;
@@ -583,6 +634,8 @@ int sender_start(const char *url, const char *state_dir, const struct hello *hel
 	s->zmq = zmq_ctx_new();
 	if (s->stop_fd < 0 || !s->zmq)
 		err = -errno;
+	s->silence_ns = settings->silence_ns ? settings->silence_ns : SENDER_SILENCE_NS;
+	route_init(&s->route, settings->urls, settings->n, settings->state_dir, s->zmq);
 	if (!err)
 		err = -pthread_create(&s->thread, NULL, run, s);
 	if (err) {

@@ -18,6 +18,7 @@
 #ifndef WEIR_PROBE_SENDER_H
 #define WEIR_PROBE_SENDER_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct hello;
@@ -31,13 +32,19 @@ struct sender_stats {
 	uint64_t bad_frames; /* from the collector, that we could not read */
 };
 
+struct sender_settings {
+	const char *const *urls; /* n of them, at least one: link_check_url() */
+	size_t n;		 /* in the order of preference: route.h */
+	const char *state_dir;	 /* where the keys are: keyring.h */
+	uint64_t silence_ns;	 /* without an answer the link is given up; 0: SENDER_SILENCE_NS */
+};
+
 /*
- * url: see link_check_url(). state_dir: where the keys are (keyring.h). hello:
- * what stays the same of it; its epoch is that of the run; epochs, clocks and
- * backlog are filled in when it is sent. All borrowed until sender_stop().
- * Returns -errno.
+ * settings are copied, what they point to is borrowed, like the rest, until
+ * sender_stop(). hello: what stays the same of it; its epoch is that of the run;
+ * epochs, clocks and backlog are filled in when it is sent. Returns -errno.
  */
-int sender_start(const char *url, const char *state_dir, const struct hello *hello,
+int sender_start(const struct sender_settings *settings, const struct hello *hello,
 		 struct spool *spool, struct sender **ret);
 
 void sender_stats(const struct sender *s, struct sender_stats *ret);

@@ -43,8 +43,9 @@ static const struct option_row capture_rows[] = {
 };
 
 static const struct option_row run_rows[] = {
-	{"collector", 'c', OPTION_STRING, AT(collector), "tcp://HOST:PORT", NULL, NULL, 0, 0,
-	 "where to send the records; default: where this host has enrolled", false},
+	{"collector", 'c', OPTION_LIST, AT(collectors), "tcp://HOST:PORT", NULL, NULL, 0, 0,
+	 "where to send the records: the first that answers; default: where this host has enrolled",
+	 false},
 	{"state-dir", 0, OPTION_STRING, AT(state_dir), "FOLDER", NULL, KEYRING_DEFAULT, 0, 0,
 	 "where the key of this host is", false},
 	{"name", 0, OPTION_STRING, AT(name), "NAME", NULL, NULL, 0, 0,
@@ -123,8 +124,14 @@ static bool is_host_name(const char *name)
 
 static int check_run(const struct settings *s)
 {
-	if (s->collector && link_check_url(s->collector) != 0) {
-		log_error("--collector \"%s\" is not tcp://HOST:PORT", s->collector);
+	if (s->collectors.n > KEYRING_MAX) {
+		log_error("--collector: more than %d", KEYRING_MAX);
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < s->collectors.n; i++) {
+		if (link_check_url(s->collectors.items[i]) == 0)
+			continue;
+		log_error("--collector \"%s\" is not tcp://HOST:PORT", s->collectors.items[i]);
 		return -EINVAL;
 	}
 	if (s->name && !is_host_name(s->name)) {

@@ -22,7 +22,7 @@ struct settings {
 	int log_level;			    /* enum log_level */
 
 	/* run */
-	char *collector; /* NULL: the one that this host has enrolled at */
+	struct option_list collectors; /* none: those that this host has enrolled at */
 	char *state_dir;
 	char *name; /* NULL: the host's */
 	uint64_t drain_ms;
