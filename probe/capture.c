@@ -2,6 +2,7 @@
 #include "probe/capture.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,8 +14,11 @@
 #include "probe/datapath.h"
 #include "probe/hooks.h"
 #include "probe/iface.h"
+#include "probe/pins.h"
 #include "probe/rtnl.h"
 #include "probe/settings.h"
+#include "probe/settlement.h"
+#include "probe/spool.h"
 #include "probe/stack.h"
 
 #define WARN_PERIOD_MS 30000
@@ -30,7 +34,12 @@ struct capture {
 	struct hooks *hooks; /* NULL after capture_finish() */
 	struct drain *drain;
 	struct stack *stack;
-	uint64_t counters[FLOW_CNT_MAX];
+	uint64_t epoch;
+	struct pins *pins;	       /* NULL: nothing outlives the process */
+	struct settlement *settlement; /* NULL likewise */
+	struct discarded discarded;
+	uint64_t raw[FLOW_CNT_MAX];	 /* counters as the kernel has them */
+	uint64_t counters[FLOW_CNT_MAX]; /* less what is stored already */
 	uint64_t warn_state, warn_follow;
 };
 
@@ -122,8 +131,102 @@ static int attach(struct capture *c, const struct settings *s)
 	return EXIT_OK;
 }
 
-static int start(struct capture *c, const struct settings *s, uint64_t epoch, drain_emit_fn emit,
-		 void *arg)
+/* --- a table that outlives the process ------------------------------------------ */
+
+/* Of the table that is pinned, packets that no stored record tells of; at most so many. */
+static uint64_t unaccounted(const struct capture *c)
+{
+	uint64_t seen = datapath_pinned_seen(c->pins), told = 0;
+
+	if (c->settlement)
+		told = settlement_sums(c->settlement).recorded_packets;
+	return seen > told ? seen - told : 0;
+}
+
+static void discard(struct capture *c, const char *why)
+{
+	c->discarded.packets += unaccounted(c);
+	c->discarded.tables++;
+	log_warn("%s: the flow table of the probe before cannot be read (%s), discarding it",
+		 pins_folder(c->pins), why);
+	drain_free(take_ptr(c->drain));
+	datapath_close(take_ptr(c->datapath));
+	settlement_close(take_ptr(c->settlement));
+	pins_clear(c->pins);
+}
+
+/* The table that is there. -ENOENT if there is none, or no longer. */
+static int open_found(struct capture *c, const struct settings *s)
+{
+	struct settled_table table;
+	int err = settlement_find(c->pins, flow_table_reported_bytes(), &c->settlement);
+
+	if (!err) {
+		table = settlement_table(c->settlement);
+		err = datapath_open_pinned((uint32_t)s->max_flows, c->pins, &table, &c->datapath);
+	}
+	if (!err && table.n_slots < s->max_flows)
+		log_info("the flow table of the probe before has %" PRIu32
+			 " flows; --max-flows is for the next one",
+			 table.n_slots);
+	if (err && err != -ENOENT) {
+		discard(c, err == -ESTALE ? "another version" : strerror(-err));
+		return -ENOENT;
+	}
+	return err;
+}
+
+static int open_new(struct capture *c, const struct settings *s)
+{
+	struct settled_table table;
+	int err;
+
+	pins_clear(c->pins); /* of a start that was killed before it was complete */
+	err = datapath_open((uint32_t)s->max_flows, &c->datapath);
+	if (err)
+		return err;
+	table = (struct settled_table){
+		.n_slots = datapath_table(c->datapath)->n_slots,
+		.hash_seed = datapath_hash_seed(c->datapath),
+	};
+	err = settlement_new(&table, flow_table_reported_bytes(), &c->settlement);
+	if (!err)
+		err = datapath_pin(c->datapath, c->pins);
+	if (!err)
+		err = settlement_publish(c->settlement, c->pins);
+	if (err) {
+		log_warn("the flow table cannot be pinned (%s): a killed probe loses it",
+			 strerror(-err));
+		settlement_close(take_ptr(c->settlement));
+		pins_destroy(c->pins);
+		pins_close(take_ptr(c->pins));
+	}
+	return 0;
+}
+
+static void open_pins(struct capture *c, const struct settings *s)
+{
+	int err = pins_open(settings_pins(s), &c->pins);
+
+	if (err == -EBUSY)
+		log_warn("another probe counts in this network namespace; "
+			 "this one loses its flow table when it is killed");
+	else if (err)
+		log_info("no bpffs at %s (%s): a killed probe loses its flow table",
+			 settings_pins(s), strerror(-err));
+}
+
+static int open_datapath(struct capture *c, const struct settings *s)
+{
+	int err = -ENOENT;
+
+	if (!c->pins)
+		return datapath_open((uint32_t)s->max_flows, &c->datapath);
+	err = open_found(c, s);
+	return err == -ENOENT ? open_new(c, s) : err;
+}
+
+static int new_drain(struct capture *c, const struct settings *s, drain_emit_fn emit, void *arg)
 {
 	const struct flow_table_config config = {
 		.active_ns = s->active_ms * NS_PER_MS,
@@ -131,9 +234,33 @@ static int start(struct capture *c, const struct settings *s, uint64_t epoch, dr
 		.tcp_idle_ns = s->tcp_idle_ms * NS_PER_MS,
 		.udp_idle_ns = (s->udp_idle_ms ? s->udp_idle_ms : s->idle_ms) * NS_PER_MS,
 		.icmp_idle_ns = (s->icmp_idle_ms ? s->icmp_idle_ms : s->idle_ms) * NS_PER_MS,
-		.epoch = epoch,
+		.epoch = capture_instance(c),
 		.ifaces = &c->ifaces,
 	};
+
+	return drain_new(c->datapath, &config, emit, arg, &c->drain);
+}
+
+static int open_drain(struct capture *c, const struct settings *s,
+		      const struct spool_settled *known, drain_emit_fn emit, void *arg)
+{
+	int err = new_drain(c, s, emit, arg);
+
+	if (err || !c->settlement)
+		return err;
+	err = drain_settle(c->drain, c->settlement, known);
+	if (err != -EBADMSG)
+		return err;
+	discard(c, "it contradicts itself");
+	err = open_new(c, s);
+	if (!err)
+		err = new_drain(c, s, emit, arg);
+	return err || !c->settlement ? err : drain_settle(c->drain, c->settlement, known);
+}
+
+static int start(struct capture *c, const struct settings *s, const struct spool_settled *known,
+		 drain_emit_fn emit, void *arg)
+{
 	int err, code;
 
 	code = capture_check_kernel();
@@ -141,39 +268,85 @@ static int start(struct capture *c, const struct settings *s, uint64_t epoch, dr
 		code = select_ifaces(c, s);
 	if (code)
 		return code;
-	err = datapath_open((uint32_t)s->max_flows, &c->datapath);
+	if (known && settings_pins(s))
+		open_pins(c, s);
+	err = open_datapath(c, s);
 	if (err)
 		return fail("cannot load the BPF programs", err);
-	err = drain_new(c->datapath, &config, emit, arg, &c->drain);
+	err = open_drain(c, s, known, emit, arg);
 	if (!err)
-		err = stack_open(datapath_table(c->datapath)->n_slots, epoch, &c->stack);
+		err = stack_open(datapath_table(c->datapath)->n_slots, c->epoch, &c->stack);
 	if (!err)
 		drain_set_stack(c->drain, c->stack);
 	if (!err)
 		err = hooks_open(c->datapath, (enum hooks_mode)s->hook, &c->hooks);
 	if (err)
 		return fail("cannot set up the flow table", err);
-	return attach(c, s);
+	if (c->pins)
+		hooks_pin(c->hooks, c->pins);
+	code = attach(c, s);
+	if (!code)
+		hooks_drop_found(c->hooks);
+	return code;
 }
 
-int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, void *arg,
-		 struct capture **ret)
+int capture_open_settled(const struct settings *s, uint64_t epoch,
+			 const struct spool_settled *known, drain_emit_fn emit, void *arg,
+			 struct capture **ret)
 {
 	cleanup(capture_close_p) struct capture *c = calloc(1, sizeof(*c));
 	int code;
 
 	if (!c)
 		return fail("cannot start", -ENOMEM);
+	c->epoch = epoch;
 	c->links_fd = rtnl_watch_links();
 	if (c->links_fd < 0)
 		return fail("cannot follow the network interfaces", c->links_fd);
 	c->wanted = s->ifaces;
 	c->looked_ns = clock_mono_ns();
-	code = start(c, s, epoch, emit, arg);
+	code = start(c, s, known, emit, arg);
 	if (code)
 		return code;
 	*ret = take_ptr(c);
 	return EXIT_OK;
+}
+
+int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, void *arg,
+		 struct capture **ret)
+{
+	return capture_open_settled(s, epoch, NULL, emit, arg, ret);
+}
+
+uint64_t capture_instance(const struct capture *c)
+{
+	return c->settlement ? settlement_instance(c->settlement) : c->epoch;
+}
+
+uint64_t capture_seal(struct capture *c)
+{
+	return drain_seal(c->drain, c->raw);
+}
+
+void capture_settled(struct capture *c, uint64_t group)
+{
+	drain_settled(c->drain, group);
+}
+
+void capture_unpin(struct capture *c)
+{
+	if (c->pins)
+		pins_destroy(c->pins);
+}
+
+const struct discarded *capture_discarded(const struct capture *c)
+{
+	return &c->discarded;
+}
+
+const char *capture_pinned_at(const struct capture *c)
+{
+	return c->pins ? pins_folder(c->pins) : NULL;
 }
 
 void capture_close(struct capture *c)
@@ -184,6 +357,8 @@ void capture_close(struct capture *c)
 	drain_free(c->drain);
 	stack_close(c->stack);
 	datapath_close(c->datapath);
+	settlement_close(c->settlement);
+	pins_close(c->pins);
 	iface_list_free(&c->ifaces);
 	if (c->links_fd >= 0)
 		close(c->links_fd);
@@ -277,8 +452,10 @@ int capture_ethertypes(const struct capture *c, datapath_ethertype_fn visit, voi
 
 const uint64_t *capture_counters(struct capture *c)
 {
-	if (datapath_counters(c->datapath, c->counters) != 0)
+	if (datapath_counters(c->datapath, c->raw) != 0)
 		log_debug("cannot read the counters, keeping the last ones");
+	for (int i = 0; i < FLOW_CNT_MAX; i++)
+		c->counters[i] = c->raw[i] - drain_base_counters(c->drain)[i];
 	return c->counters;
 }
 

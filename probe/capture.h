@@ -17,6 +17,7 @@ struct capture;
 struct hooks;
 struct settings;
 struct stack;
+struct spool_settled;
 struct wall_clock;
 
 /*
@@ -26,6 +27,38 @@ struct wall_clock;
  */
 int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, void *arg,
 		 struct capture **ret);
+
+/*
+ * The same with a flow table that outlives the process, where the settings and
+ * the system allow it (pins.h): what a killed probe has left goes on. known is
+ * what the spool says of it (settlement.h). On failure of that alone it goes on
+ * as capture_open() does, after a warning.
+ */
+int capture_open_settled(const struct settings *s, uint64_t epoch,
+			 const struct spool_settled *known, drain_emit_fn emit, void *arg,
+			 struct capture **ret);
+
+/* Of the flow table: for the spool. The epoch, if nothing outlives the process. */
+uint64_t capture_instance(const struct capture *c);
+
+/* All records so far go with the next commit of the spool: the number for it. */
+uint64_t capture_seal(struct capture *c);
+
+/* The spool has stored that group, and all before. */
+void capture_settled(struct capture *c, uint64_t group);
+
+/* All records are stored: nothing stays in the kernel after capture_close(). */
+void capture_unpin(struct capture *c);
+
+/* What an earlier probe with another layout has left and we could not read. */
+struct discarded {
+	uint64_t tables;
+	uint64_t packets; /* that may have been in no record yet */
+};
+const struct discarded *capture_discarded(const struct capture *c);
+
+/* Where the table is pinned; NULL: nowhere. */
+const char *capture_pinned_at(const struct capture *c);
 
 /* EXIT_OK if the BPF programs can be loaded here, or another exit code after logging why not. */
 int capture_check_kernel(void);
@@ -59,10 +92,14 @@ int capture_payloads_fd(const struct capture *c);
 void capture_news(struct capture *c);
 int capture_news_fd(const struct capture *c);
 
-/* Detaches the hooks, then drains with DRAIN_FINAL: the counters are final as well. */
+/*
+ * Detaches the hooks, then drains with DRAIN_FINAL: the counters are final as
+ * well. The table stays pinned until capture_unpin().
+ */
 void capture_finish(struct capture *c);
 
-/* The kernel's counters; what could not be read keeps the value of the last call. */
+/* The kernel's counters, less what an earlier process has stored of them; what could not be read
+ * keeps the value of the last call. */
 const uint64_t *capture_counters(struct capture *c);
 
 /* As datapath_ethertypes(). */

@@ -18,6 +18,8 @@
 
 #include "common/cleanup.h"
 #include "common/log.h"
+#include "probe/pins.h"
+#include "probe/settlement.h"
 #include "weir.skel.h"
 
 #define BTF_PATH "/sys/kernel/btf/vmlinux"
@@ -29,6 +31,7 @@
 
 struct datapath {
 	struct weir_bpf *skel;
+	uint64_t seed; /* of the hash */
 	int n_cpus;
 	int prog_fds[DATAPATH_PROG_MAX];
 	struct datapath_table table;
@@ -129,23 +132,64 @@ static int make_room_for_other_ethertypes(struct weir_bpf *skel)
 	return bpf_map_update_elem(bpf_map__fd(skel->maps.ethertypes), &key, &none, BPF_ANY);
 }
 
-static int load(uint32_t n_slots, bool replaying, bool with_frags, struct weir_bpf **ret)
-{
-	struct weir_bpf *skel;
-	uint64_t seed = 0; /* a replay has the same result each time */
-	int err;
+/* How to open: what the public functions differ in. */
+struct recipe {
+	uint32_t n_slots;
+	uint64_t seed; /* 0 in a replay, which has the same result each time */
+	bool replaying;
+	bool with_frags;
+	const struct pins *reuse; /* maps are there already; NULL: make them */
+};
 
-	if (!replaying && getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed))
-		return -EIO;
-	skel = weir_bpf__open();
-	err = -errno;
+static bool same_shape(const struct bpf_map *map, int fd)
+{
+	struct bpf_map_info info = {0};
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) == 0 && info.type == bpf_map__type(map) &&
+	       info.key_size == bpf_map__key_size(map) &&
+	       info.value_size == bpf_map__value_size(map) &&
+	       info.max_entries == bpf_map__max_entries(map) &&
+	       info.map_flags == bpf_map__map_flags(map);
+}
+
+/* Ethertypes are a detail of packets_not_ip, and have no settlement: they begin anew. */
+static bool outlives(const struct bpf_map *map)
+{
+	return !bpf_map__is_internal(map) && strcmp(bpf_map__name(map), "ethertypes") != 0;
+}
+
+static int reuse_maps(const struct weir_bpf *skel, const struct pins *pins)
+{
+	struct bpf_map *map;
+
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		cleanup(close_p) int fd = -1;
+
+		if (!outlives(map))
+			continue;
+		fd = pins_get(pins, bpf_map__name(map));
+		if (fd < 0 || !same_shape(map, fd) || bpf_map__reuse_fd(map, fd) != 0)
+			return -ESTALE;
+	}
+	return 0;
+}
+
+static int load(const struct recipe *how, struct weir_bpf **ret)
+{
+	struct weir_bpf *skel = weir_bpf__open();
+	int err = -errno;
+
 	if (!skel)
 		return err < 0 ? err : -ENOMEM;
-	skel->rodata->replaying = replaying;
+	skel->rodata->replaying = how->replaying;
 	skel->rodata->copy_payloads = true;
-	err = set_sizes(skel, n_slots, seed);
+	err = set_sizes(skel, how->n_slots, how->seed);
 	if (!err)
-		err = choose_programs(skel, replaying, with_frags);
+		err = choose_programs(skel, how->replaying, how->with_frags);
+	if (!err && how->reuse)
+		err = reuse_maps(skel, how->reuse);
 	if (!err)
 		err = weir_bpf__load(skel);
 	if (!err)
@@ -179,7 +223,7 @@ static size_t ring_bytes(const struct datapath_table *t)
 	return ((size_t)t->n_slots + 1) * sizeof(*t->ring);
 }
 
-static int map_table(struct datapath *d, uint32_t n_slots)
+static int map_table(struct datapath *d, uint32_t n_slots, bool is_new)
 {
 	struct datapath_table *t = &d->table;
 
@@ -190,9 +234,10 @@ static int map_table(struct datapath *d, uint32_t n_slots)
 	t->ring = map_array(d->skel->maps.free_ring, ring_bytes(t));
 	if (!t->buckets || !t->slots || !t->perf || !t->ring)
 		return errno ? -errno : -ENOMEM;
-	for (uint32_t i = 0; i < n_slots; i++)
+	for (uint32_t i = 0; is_new && i < n_slots; i++)
 		t->ring[1 + i].head = i; /* all are free */
-	t->ring[0].tail = n_slots;
+	if (is_new)
+		t->ring[0].tail = n_slots;
 	return 0;
 }
 
@@ -231,27 +276,26 @@ static uint32_t power_of_two(uint32_t at_least)
 	return n;
 }
 
-static int open_for(uint32_t max_flows, bool replaying, struct datapath **ret)
+static int open_with(struct recipe *how, struct datapath **ret)
 {
-	uint32_t n_slots = power_of_two(max_flows);
 	struct datapath *d;
 	int err;
 
-	if (max_flows == 0 || max_flows > DATAPATH_MAX_FLOWS)
-		return -EINVAL;
 	(void)libbpf_set_print(log_libbpf); /* the print function before is of no use to us */
 	raise_memlock();
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return -ENOMEM;
+	d->seed = how->seed;
 	d->n_cpus = libbpf_num_possible_cpus();
-	err = d->n_cpus < 0 ? d->n_cpus : load(n_slots, replaying, true, &d->skel);
+	err = d->n_cpus < 0 ? d->n_cpus : load(how, &d->skel);
 	if (err == -EINVAL) { /* xdp.frags is new in Linux 5.18 */
 		log_debug("loading again without the program for XDP fragments");
-		err = load(n_slots, replaying, false, &d->skel);
+		how->with_frags = false;
+		err = load(how, &d->skel);
 	}
 	if (!err)
-		err = map_table(d, n_slots);
+		err = map_table(d, how->n_slots, !how->reuse);
 	if (err) {
 		datapath_close(d);
 		return err;
@@ -261,14 +305,78 @@ static int open_for(uint32_t max_flows, bool replaying, struct datapath **ret)
 	return 0;
 }
 
+static int open_new(uint32_t max_flows, bool replaying, struct datapath **ret)
+{
+	struct recipe how = {.replaying = replaying, .with_frags = true};
+
+	if (max_flows == 0 || max_flows > DATAPATH_MAX_FLOWS)
+		return -EINVAL;
+	how.n_slots = power_of_two(max_flows);
+	if (!replaying && getrandom(&how.seed, sizeof(how.seed), 0) != (ssize_t)sizeof(how.seed))
+		return -EIO;
+	return open_with(&how, ret);
+}
+
 int datapath_open(uint32_t max_flows, struct datapath **ret)
 {
-	return open_for(max_flows, false, ret);
+	return open_new(max_flows, false, ret);
 }
 
 int datapath_open_replay(uint32_t max_flows, struct datapath **ret)
 {
-	return open_for(max_flows, true, ret);
+	return open_new(max_flows, true, ret);
+}
+
+int datapath_open_pinned(uint32_t max_flows, const struct pins *pins,
+			 const struct settled_table *settled, struct datapath **ret)
+{
+	struct recipe how = {.with_frags = true, .reuse = pins};
+
+	if (!settled)
+		return datapath_open(max_flows, ret);
+	how.n_slots = settled->n_slots;
+	how.seed = settled->hash_seed;
+	return open_with(&how, ret);
+}
+
+int datapath_pin(const struct datapath *d, const struct pins *pins)
+{
+	struct bpf_map *map;
+	int err = 0;
+
+	bpf_object__for_each_map(map, d->skel->obj)
+	{
+		if (!err && outlives(map))
+			err = pins_put(pins, bpf_map__name(map), bpf_map__fd(map));
+	}
+	return err;
+}
+
+/* FLOW_CNT_SEEN is the first number of the map "counters" in every layout. */
+uint64_t datapath_pinned_seen(const struct pins *pins)
+{
+	struct bpf_map_info info = {0};
+	__u32 len = sizeof(info), zero = 0;
+	int n_cpus = libbpf_num_possible_cpus();
+	cleanup(close_p) int fd = pins_get(pins, "counters");
+	cleanup(free_p) uint64_t *values = NULL;
+	uint64_t sum = 0, words;
+
+	if (fd < 0 || n_cpus < 1 || bpf_obj_get_info_by_fd(fd, &info, &len) != 0 ||
+	    info.type != BPF_MAP_TYPE_PERCPU_ARRAY || info.value_size < sizeof(*values))
+		return 0;
+	words = (info.value_size + 7) / 8;
+	values = calloc((size_t)n_cpus, words * sizeof(*values));
+	if (!values || bpf_map_lookup_elem(fd, &zero, values) != 0)
+		return 0;
+	for (int cpu = 0; cpu < n_cpus; cpu++)
+		sum += values[(uint64_t)cpu * words];
+	return sum;
+}
+
+uint64_t datapath_hash_seed(const struct datapath *d)
+{
+	return d->seed;
 }
 
 int datapath_replay(struct datapath *d, const struct flow_replay *packet, const void *frame,

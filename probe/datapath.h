@@ -57,6 +57,24 @@ struct datapath_table {
  */
 int datapath_open(uint32_t max_flows, struct datapath **ret);
 
+/*
+ * The same with a table that outlives the process, in pins. settled NULL: a new
+ * one; datapath_pin() lets it stay. Else the one that is pinned there, with the
+ * size and seed that it has: -ESTALE if anything of it is missing or has
+ * another shape.
+ */
+struct pins;
+struct settled_table;
+int datapath_open_pinned(uint32_t max_flows, const struct pins *pins,
+			 const struct settled_table *settled, struct datapath **ret);
+int datapath_pin(const struct datapath *d, const struct pins *pins);
+
+/* Packets that the programs of the table in pins have seen, whatever its layout. 0: unknown. */
+uint64_t datapath_pinned_seen(const struct pins *pins);
+
+/* What the programs hash keys with. */
+uint64_t datapath_hash_seed(const struct datapath *d);
+
 /* The same for datapath_replay(): the programs take time and lengths from there. */
 int datapath_open_replay(uint32_t max_flows, struct datapath **ret);
 
@@ -82,7 +100,7 @@ int datapath_payloads_fd(const struct datapath *d); /* the map */
 /* Waits until every program that runs at this moment has ended (an RCU grace period). */
 void datapath_settle(void);
 
-/* Sums over all CPUs, since datapath_open(). ret is written on success only. */
+/* Sums over all CPUs, since the table was made. ret is written on success only. */
 int datapath_counters(const struct datapath *d, uint64_t ret[FLOW_CNT_MAX]);
 int datapath_catch_all(const struct datapath *d, struct flow_totals ret[FLOW_HOOK_MAX]);
 

@@ -11,7 +11,9 @@
 #include "probe/datapath.h"
 #include "probe/names.h"
 #include "probe/payload_reader.h"
+#include "probe/settlement.h"
 #include "probe/siphash.h"
+#include "probe/slots.h"
 #include "probe/stack.h"
 #include "probe/wall_clock.h"
 
@@ -19,6 +21,13 @@
 struct ending {
 	uint32_t index;
 	enum flow_end_reason reason;
+};
+
+/* How a slot stands. */
+enum {
+	SLOT_UNLINKED = 1, /* out of the index */
+	SLOT_LEAVING = 2,  /* its last record is made, but not stored */
+	SLOT_DIRTY = 4,	   /* reported since the last seal */
 };
 
 struct drain {
@@ -37,6 +46,17 @@ struct drain {
 	struct ending *endings; /* room for every slot */
 	uint32_t n_endings;
 	uint32_t n_used;
+	uint8_t *flags; /* SLOT_ bits for every slot */
+
+	/* What happens to slots once their records are stored; each has room for every slot. */
+	struct settlement *settlement; /* NULL: records are stored when they are made */
+	uint32_t *dirty;
+	uint32_t *leaving; /* the first n_sealed of them are of the group that was sealed last */
+	uint32_t n_dirty, n_leaving, n_sealed;
+	uint64_t group; /* sealed last */
+	struct settled_sums base;
+	uint64_t recorded_packets;
+
 	struct flow_totals refused[FLOW_HOOK_MAX]; /* catch_all as last reported */
 	uint64_t refused_since_ns;		   /* when that was */
 	struct drain_stats stats;
@@ -60,7 +80,8 @@ int drain_new(const struct datapath *datapath, const struct flow_table_config *c
 	d->refused_since_ns = clock_mono_ns();
 	sized.n_slots = d->kernel->n_slots;
 	d->endings = calloc(sized.n_slots, sizeof(*d->endings));
-	err = d->endings ? flow_table_new(&sized, &d->table) : -ENOMEM;
+	d->flags = calloc(sized.n_slots, sizeof(*d->flags));
+	err = d->endings && d->flags ? flow_table_new(&sized, &d->table) : -ENOMEM;
 	if (!err)
 		err = names_new(sized.n_slots, &d->names);
 	if (!err)
@@ -81,6 +102,9 @@ void drain_free(struct drain *d)
 	names_free(d->names);
 	flow_table_free(d->table);
 	free(d->endings);
+	free(d->flags);
+	free(d->dirty);
+	free(d->leaving);
 	free(d);
 }
 
@@ -117,6 +141,7 @@ const uint64_t *drain_names_counters(const struct drain *d)
 static void emit(struct drain *d, const struct flow_record *r, const struct flow_view *v)
 {
 	d->stats.records++;
+	d->recorded_packets += r->packets + r->rev_packets;
 	d->emit(r, v, d->arg);
 }
 
@@ -134,6 +159,15 @@ static void begin_interval(const struct datapath_table *k, uint32_t index)
 	}
 }
 
+/* What was reported of the slot has changed. */
+static void note_report(struct drain *d, uint32_t index)
+{
+	if (!d->settlement || d->flags[index] & SLOT_DIRTY)
+		return;
+	d->flags[index] |= SLOT_DIRTY;
+	d->dirty[d->n_dirty++] = index;
+}
+
 /* Of a slot as the programs have it: copied first, with what the lanes have. */
 static void report(struct drain *d, const struct flow_view *live, enum flow_end_reason reason)
 {
@@ -147,29 +181,26 @@ static void report(struct drain *d, const struct flow_view *live, enum flow_end_
 	stack_fill(d->stack, v, reason, &r);
 	if (reason == FLOW_END_ACTIVE)
 		begin_interval(d->kernel, v->index);
+	note_report(d, v->index);
 	emit(d, &r, v);
 }
 
 /* --- flows that have ended ---------------------------------------------------- */
 
-/* Out of the index: packets to come open another flow. */
 static void unlink_slot(struct drain *d, uint32_t index, enum flow_end_reason reason)
 {
-	uint32_t place = d->kernel->slots[index].place;
-	struct flow_bucket *b = &d->kernel->buckets[place >> FLOW_WAY_BITS];
-
-	__atomic_store_n(&b->tag[place & ((1u << FLOW_WAY_BITS) - 1)], 0, __ATOMIC_SEQ_CST);
+	slots_unlink(d->kernel, index);
+	d->flags[index] |= SLOT_UNLINKED;
 	d->endings[d->n_endings++] = (struct ending){index, reason};
 }
 
-static void give_back(const struct datapath_table *k, uint32_t index)
+static void give_back(struct drain *d, uint32_t index)
 {
-	struct flow_free_ring *ring = &k->ring[0];
-
-	memset(&k->slots[index], 0, sizeof(k->slots[index]));
-	memset(&k->perf[index], 0, sizeof(k->perf[index]));
-	k->ring[1 + (ring->tail & (k->n_slots - 1))].head = index;
-	__atomic_store_n(&ring->tail, ring->tail + 1, __ATOMIC_RELEASE);
+	slots_clear(d->kernel, index);
+	if (d->settlement)
+		settlement_forget(d->settlement, index);
+	d->flags[index] = 0;
+	slots_give_back(d->kernel, index);
 }
 
 /* Once the programs that had found the slots are done, reads them for the last time. */
@@ -185,7 +216,12 @@ static void take_out(struct drain *d)
 		struct flow_view v = {index, &d->kernel->slots[index], &d->kernel->perf[index]};
 
 		report(d, &v, d->endings[i].reason);
-		give_back(d->kernel, index);
+		if (!d->settlement) {
+			give_back(d, index);
+			continue;
+		}
+		d->flags[index] |= SLOT_LEAVING;
+		d->leaving[d->n_leaving++] = index;
 	}
 	d->n_endings = 0;
 }
@@ -197,6 +233,10 @@ static void look_at(struct drain *d, const struct flow_view *v, enum drain_scope
 	enum flow_end_reason due;
 
 	stack_look(d->stack, v);
+	if (scope == DRAIN_FINAL && d->settlement) { /* as if it had ended: it may be killed yet */
+		unlink_slot(d, v->index, FLOW_END_FORCED);
+		return;
+	}
 	if (scope == DRAIN_FINAL) {
 		report(d, v, FLOW_END_FORCED);
 		return;
@@ -226,7 +266,7 @@ static void read_flows(struct drain *d, enum drain_scope scope)
 	for (uint32_t i = 0; i < n; i++) {
 		struct flow_view v = {i, &d->kernel->slots[i], &d->kernel->perf[i]};
 
-		if (!(__atomic_load_n(&v.slot->state, __ATOMIC_ACQUIRE) & FLOW_LIVE))
+		if (!slots_live(d->kernel, i) || d->flags[i] & (SLOT_UNLINKED | SLOT_LEAVING))
 			continue;
 		look_at(d, &v, scope);
 		d->stats.flows++;
@@ -302,4 +342,111 @@ int drain_run_at(struct drain *d, enum drain_scope scope, const struct flow_now 
 	if (err)
 		d->stats.errors++;
 	return err;
+}
+
+/* --- what is stored ---------------------------------------------------------------- */
+
+uint64_t drain_seal(struct drain *d, const uint64_t counters[FLOW_CNT_MAX])
+{
+	struct settled_sums sums = {.recorded_packets = d->recorded_packets};
+
+	if (!d->settlement)
+		return ++d->group;
+	d->group = settlement_next(d->settlement);
+	for (uint32_t i = 0; i < d->n_dirty; i++) {
+		uint32_t index = d->dirty[i];
+
+		settlement_mark(d->settlement, index, flow_table_reported(d->table, index),
+				d->flags[index] & SLOT_LEAVING);
+		d->flags[index] &= (uint8_t)~SLOT_DIRTY;
+	}
+	d->n_dirty = 0;
+	d->n_sealed = d->n_leaving;
+	memcpy(sums.counters, counters, sizeof(sums.counters));
+	memcpy(sums.refused, d->refused, sizeof(sums.refused));
+	settlement_seal(d->settlement, &sums);
+	return d->group;
+}
+
+void drain_settled(struct drain *d, uint64_t group)
+{
+	if (d->n_sealed == 0 || group < d->group)
+		return;
+	for (uint32_t i = 0; i < d->n_sealed; i++)
+		give_back(d, d->leaving[i]);
+	d->n_leaving -= d->n_sealed;
+	memmove(d->leaving, d->leaving + d->n_sealed, d->n_leaving * sizeof(*d->leaving));
+	d->n_sealed = 0;
+}
+
+const uint64_t *drain_base_counters(const struct drain *d)
+{
+	return d->base.counters;
+}
+
+/* --- what a killed process has left -------------------------------------------------- */
+
+enum {
+	FOUND_FREE = 1,	    /* in the ring of free slots */
+	FOUND_LIVE = 2,	    /* holds a flow */
+	FOUND_UNLINKED = 4, /* and the index does not lead to it: yet, or any more */
+	FOUND_DONE = 8,	    /* and its last record is stored */
+};
+
+static uint8_t look_again(struct drain *d, uint32_t index)
+{
+	bool ended;
+	const void *reported = settlement_recall(d->settlement, index, &ended);
+
+	if (ended)
+		return FOUND_LIVE | FOUND_DONE;
+	if (reported)
+		memcpy(flow_table_reported(d->table, index), reported, flow_table_reported_bytes());
+	return slots_linked(d->kernel, index) ? FOUND_LIVE : FOUND_LIVE | FOUND_UNLINKED;
+}
+
+static void repair(struct drain *d, uint32_t index, uint8_t found)
+{
+	bool live = slots_live(d->kernel, index);
+
+	if (found & FOUND_DONE || (!live && !(found & FOUND_FREE)))
+		give_back(d, index); /* it was taken out of the index before its last record */
+	else if (live && found & FOUND_UNLINKED && !slots_linked(d->kernel, index))
+		unlink_slot(d, index, FLOW_END_IDLE);
+}
+
+/*
+ * The programs go on meanwhile. A slot that was no longer free when we began is
+ * a flow, linked, a grace period later; one that was neither then was lost when
+ * the process before was killed between two steps.
+ */
+static int recover(struct drain *d)
+{
+	uint32_t n = d->kernel->n_slots;
+	uint8_t *found = calloc(n, sizeof(*found));
+	int err = found ? slots_free_now(d->kernel, found) : -ENOMEM;
+
+	for (uint32_t i = 0; !err && i < n; i++)
+		if (slots_live(d->kernel, i))
+			found[i] |= look_again(d, i);
+	datapath_settle();
+	for (uint32_t i = 0; !err && i < n; i++)
+		repair(d, i, found[i]);
+	free(found);
+	return err;
+}
+
+int drain_settle(struct drain *d, struct settlement *s, const struct spool_settled *known)
+{
+	d->dirty = calloc(d->kernel->n_slots, sizeof(*d->dirty));
+	d->leaving = calloc(d->kernel->n_slots, sizeof(*d->leaving));
+	if (!d->dirty || !d->leaving)
+		return -ENOMEM;
+	d->settlement = s;
+	settlement_resume(s, known);
+	d->base = settlement_sums(s);
+	memcpy(d->refused, d->base.refused, sizeof(d->refused));
+	d->recorded_packets = d->base.recorded_packets;
+	d->group = settlement_next(s) - 1;
+	return recover(d);
 }

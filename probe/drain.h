@@ -16,12 +16,15 @@
 
 #include <stdint.h>
 
+#include "bpf/flow_abi.h"
 #include "probe/flow_table.h"
 
 struct datapath;
 struct drain;
 struct flow_view;
 struct stack;
+struct settlement;
+struct spool_settled;
 struct wall_clock;
 
 /* view: for what a record does not carry; NULL for the catch-all. Both borrowed. */
@@ -43,6 +46,28 @@ struct drain_stats {
 /* d is borrowed until drain_free(). Sets config->n_slots itself. Returns -ENOMEM. */
 int drain_new(const struct datapath *d, const struct flow_table_config *config, drain_emit_fn emit,
 	      void *arg, struct drain **ret);
+
+/*
+ * From now on s says what is reported and stored (probe/settlement.h), and ended
+ * flows keep their slots until drain_settled(). Takes up what an earlier process
+ * has left: known is what the spool says. A slot that got lost between the
+ * index and the free ones, because that process was killed, is found again. s is
+ * borrowed until drain_free(). Call it before the first run. Returns -EBADMSG for
+ * a table that contradicts itself, -ENOMEM.
+ */
+int drain_settle(struct drain *d, struct settlement *s, const struct spool_settled *known);
+
+/*
+ * All records so far, and these counters, belong to the group of batches that
+ * is committed next: its number. Without a settlement a number, and no more.
+ */
+uint64_t drain_seal(struct drain *d, const uint64_t counters[FLOW_CNT_MAX]);
+
+/* The spool has stored that group, and all before. */
+void drain_settled(struct drain *d, uint64_t group);
+
+/* What the counters were when the process before stored them last; zero without one. */
+const uint64_t *drain_base_counters(const struct drain *d);
 
 /* NULL is a no-op. */
 void drain_free(struct drain *d);

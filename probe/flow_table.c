@@ -85,6 +85,16 @@ void flow_slot_read(const struct flow_slot *slot, const struct flow_perf *perf,
 	}
 }
 
+size_t flow_table_reported_bytes(void)
+{
+	return sizeof(struct reported);
+}
+
+void *flow_table_reported(struct flow_table *t, uint32_t index)
+{
+	return &t->reported[index];
+}
+
 /* --- when ------------------------------------------------------------------- */
 
 /* A slot that was opened a moment ago may not have its first packet yet. */

@@ -28,7 +28,7 @@ struct flow_table_config {
 	uint64_t active_ns; /* a record at least this often while packets come */
 	uint64_t idle_ns;   /* end after this silence: protocols not named below */
 	uint64_t tcp_idle_ns, udp_idle_ns, icmp_idle_ns;
-	uint64_t epoch;			 /* random: seeds flow_id */
+	uint64_t epoch;			 /* random, of the kernel's table: seeds flow_id */
 	const struct iface_list *ifaces; /* names for records; borrowed */
 };
 
@@ -76,5 +76,12 @@ enum flow_end_reason flow_table_due(const struct flow_table *t, const struct flo
  */
 void flow_table_report(struct flow_table *t, const struct flow_view *v, const struct flow_now *now,
 		       enum flow_end_reason reason, struct flow_record *ret);
+
+/*
+ * What is remembered of a slot, as bytes that mean something to this build
+ * alone: for probe/settlement.h. Owned by t, to be read and written.
+ */
+size_t flow_table_reported_bytes(void);
+void *flow_table_reported(struct flow_table *t, uint32_t index);
 
 #endif /* WEIR_PROBE_FLOW_TABLE_H */

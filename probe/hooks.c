@@ -2,6 +2,7 @@
 #include "probe/hooks.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/if_link.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "probe/datapath.h"
 #include "probe/guard.h"
 #include "probe/iface.h"
+#include "probe/pins.h"
 
 /* <linux/bpf.h> of Linux 6.6; Debian 12 has the header of 6.1. */
 #define TCX_INGRESS  ((enum bpf_attach_type)46)
@@ -27,12 +29,27 @@ enum side { INGRESS, EGRESS, SIDES };
 struct place {
 	struct iface iface;
 	int links[SIDES];		     /* -1: a filter that the guard keeps, or nothing */
+	bool pinned[SIDES];		     /* when it was found */
 	struct clsact_filter filters[SIDES]; /* priority 0: none */
 	char how[16];			     /* "xdp+tcx" */
 	bool gone;
 };
 
+/* A link that was pinned when we came. */
+struct found_link {
+	uint32_t ifindex;
+	enum side side;
+	bool is_xdp;
+	int fd; /* -1: taken */
+};
+
+#define LINK_NAME "link-%" PRIu32 "-%u" /* ifindex, side */
+#define MAX_FOUND 4096
+
 struct hooks {
+	const struct pins *pins; /* NULL: links go with the process */
+	struct found_link *found;
+	size_t n_found;
 	const struct datapath *datapath;
 	enum hooks_mode mode;
 	bool no_tcx; /* the kernel does not know it */
@@ -51,6 +68,87 @@ int hooks_open(const struct datapath *d, enum hooks_mode mode, struct hooks **re
 	h->mode = mode;
 	*ret = h;
 	return 0;
+}
+
+/* --- pinned links ----------------------------------------------------------------- */
+
+static void unpin(const struct hooks *h, uint32_t ifindex, unsigned side)
+{
+	char name[PINS_NAME_MAX];
+
+	if (!h->pins)
+		return;
+	(void)snprintf(name, sizeof(name), LINK_NAME, ifindex, side);
+	pins_remove(h->pins, name);
+}
+
+/* Counted all the same if that fails, as long as we live. */
+static void pin(const struct hooks *h, uint32_t ifindex, enum side side, int link)
+{
+	char name[PINS_NAME_MAX];
+	int err;
+
+	if (!h->pins)
+		return;
+	(void)snprintf(name, sizeof(name), LINK_NAME, ifindex, side);
+	pins_remove(h->pins, name); /* of an interface that had this number */
+	err = pins_put(h->pins, name, link);
+	if (err)
+		log_warn("cannot pin %s: %s", name, strerror(-err));
+}
+
+static void find_link(const char *name, void *arg)
+{
+	struct hooks *h = arg;
+	struct bpf_link_info info = {0};
+	__u32 len = sizeof(info);
+	struct found_link found;
+	struct found_link *more;
+	unsigned side;
+
+	if (sscanf(name, LINK_NAME, &found.ifindex, &side) != 2 || side >= SIDES ||
+	    h->n_found == MAX_FOUND)
+		return;
+	found.side = (enum side)side;
+	found.fd = pins_get(h->pins, name);
+	/* xdp.ifindex and tcx.ifindex are the same bytes; 0: the interface is gone. */
+	if (found.fd < 0 || bpf_obj_get_info_by_fd(found.fd, &info, &len) != 0 ||
+	    info.xdp.ifindex != found.ifindex) {
+		pins_remove(h->pins, name);
+		if (found.fd >= 0)
+			close(found.fd);
+		return;
+	}
+	found.is_xdp = info.type == BPF_LINK_TYPE_XDP;
+	more = realloc(h->found, (h->n_found + 1) * sizeof(*more));
+	if (!more) {
+		close(found.fd); /* it is replaced later */
+		return;
+	}
+	h->found = more;
+	more[h->n_found++] = found;
+}
+
+void hooks_pin(struct hooks *h, const struct pins *pins)
+{
+	h->pins = pins;
+	pins_each(pins, find_link, h);
+}
+
+static void drop_found(const struct hooks *h, struct found_link *found)
+{
+	unpin(h, found->ifindex, found->side);
+	(void)bpf_link_detach(found->fd); /* at the latest when it is closed */
+	close(take_fd(&found->fd));
+}
+
+void hooks_drop_found(struct hooks *h)
+{
+	for (size_t i = 0; i < h->n_found; i++)
+		if (h->found[i].fd >= 0)
+			drop_found(h, &h->found[i]);
+	free(take_ptr(h->found));
+	h->n_found = 0;
 }
 
 static enum datapath_prog tc_prog(const struct iface *iface, enum side side)
@@ -146,10 +244,52 @@ static int attach_filter(struct hooks *h, struct place *p, enum side side)
 			    &p->filters[side]);
 }
 
+/* Gives a link that is there our program in place of the old one. */
+static int take_over(struct hooks *h, struct place *p, struct found_link *found)
+{
+	static const enum datapath_prog xdp[] = {DATAPATH_XDP_FRAGS, DATAPATH_XDP};
+	int err = -EINVAL;
+
+	if (!found->is_xdp)
+		err = bpf_link_update(
+			found->fd, datapath_prog_fd(h->datapath, tc_prog(&p->iface, found->side)),
+			NULL);
+	for (size_t i = 0; found->is_xdp && i < 2 && err; i++) {
+		int prog = datapath_prog_fd(h->datapath, xdp[i]);
+
+		if (prog >= 0)
+			err = bpf_link_update(found->fd, prog, NULL);
+	}
+	if (err)
+		return err;
+	p->links[found->side] = take_fd(&found->fd);
+	p->pinned[found->side] = true;
+	return 0;
+}
+
+static bool take_found(struct hooks *h, struct place *p, enum side side, const char **ret_how)
+{
+	for (size_t i = 0; i < h->n_found; i++) {
+		struct found_link *found = &h->found[i];
+
+		if (found->fd < 0 || found->ifindex != p->iface.index || found->side != side)
+			continue;
+		if (h->mode != HOOKS_TC && (!found->is_xdp || wants_xdp(h, &p->iface)) &&
+		    take_over(h, p, found) == 0) {
+			*ret_how = found->is_xdp ? "xdp" : "tcx";
+			return true;
+		}
+		drop_found(h, found);
+	}
+	return false;
+}
+
 static int attach_side(struct hooks *h, struct place *p, enum side side, const char **ret_how)
 {
 	int err;
 
+	if (take_found(h, p, side, ret_how))
+		return 0;
 	if (side == INGRESS && wants_xdp(h, &p->iface)) {
 		err = attach_xdp(h, p);
 		*ret_how = "xdp";
@@ -165,17 +305,23 @@ static int attach_side(struct hooks *h, struct place *p, enum side side, const c
 	return err;
 }
 
-/* Filters that nobody detaches here go with the guard, at the latest. */
-static void unlink_place(const struct place *p)
+/*
+ * Links are detached at once: what is pinned would live on. Filters that nobody
+ * detaches here go with the guard, at the latest.
+ */
+static void unlink_place(const struct hooks *h, const struct place *p)
 {
-	for (int side = 0; side < SIDES; side++)
-		if (p->links[side] >= 0)
-			close(p->links[side]);
+	for (int side = 0; side < SIDES; side++) {
+		if (p->links[side] < 0)
+			continue;
+		unpin(h, p->iface.index, (unsigned)side);
+		close(p->links[side]);
+	}
 }
 
 static void let_go(struct hooks *h, struct place *p)
 {
-	unlink_place(p);
+	unlink_place(h, p);
 	/* Backwards: the filter that made the qdisc comes last and finds it empty. */
 	for (int side = SIDES - 1; side >= 0; side--) {
 		int err = p->filters[side].priority ? guard_detach(h->guard, &p->filters[side]) : 0;
@@ -222,6 +368,9 @@ int hooks_attach(struct hooks *h, const struct iface *iface)
 		return err;
 	}
 	(void)snprintf(p.how, sizeof(p.how), "%s+%s", how[INGRESS], how[EGRESS]);
+	for (int side = 0; side < SIDES; side++)
+		if (p.links[side] >= 0 && !p.pinned[side])
+			pin(h, iface->index, (enum side)side, p.links[side]);
 	log_debug("%s: attached, %s", iface->name, p.how);
 	if (place == &h->places[h->n])
 		h->n++;
@@ -285,7 +434,8 @@ void hooks_close(struct hooks *h)
 	if (!h)
 		return;
 	for (size_t i = 0; i < h->n; i++)
-		unlink_place(&h->places[i]);
+		unlink_place(h, &h->places[i]);
+	hooks_drop_found(h);
 	guard_close(h->guard);
 	datapath_settle();
 	free(h->places);

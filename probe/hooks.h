@@ -33,6 +33,17 @@ enum hooks_mode { HOOKS_AUTO, HOOKS_XDP, HOOKS_TC, HOOKS_TCX };
 int hooks_open(const struct datapath *d, enum hooks_mode mode, struct hooks **ret);
 
 /*
+ * Links are pinned from now on, so that packets are counted while no probe
+ * runs. Those that a killed probe has pinned are found: hooks_attach() gives
+ * them our program, without a gap; hooks_drop_found() detaches the rest. pins is
+ * borrowed until hooks_close(), which detaches and removes them all. (clsact
+ * filters go with the process: guard.h.)
+ */
+struct pins;
+void hooks_pin(struct hooks *h, const struct pins *pins);
+void hooks_drop_found(struct hooks *h);
+
+/*
  * Attaches to one interface, or to neither of its sides: -errno then (-ENODEV:
  * it has gone). Copies iface.
  */

@@ -12,6 +12,7 @@
 #include "common/spelling.h"
 #include "probe/check.h"
 #include "probe/enroll.h"
+#include "probe/leftovers.h"
 #include "probe/replay.h"
 #include "probe/run.h"
 #include "probe/settings.h"
@@ -25,7 +26,7 @@ static const struct {
 	{&run_command, run_main},	   {&show_command, show_main},
 	{&check_command, check_main},	   {&replay_command, replay_main},
 	{&enroll_command, enroll_main},	   {&key_command, key_main},
-	{&spool_command, spool_show_main},
+	{&spool_command, spool_show_main}, {&cleanup_command, leftovers_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 

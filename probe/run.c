@@ -30,6 +30,7 @@
 #include "proto/frame.h"
 
 #define WARN_PERIOD_MS 30000
+#define COMMIT_WAIT_MS 20
 
 struct run {
 	struct settings settings;
@@ -145,6 +146,8 @@ static void set_counters(struct run *run)
 		{"ifaces_failed", follow->failed},
 		{"spool_batches", spool.batches},
 		{"spool_bytes", spool.bytes},
+		{"pins_discarded", capture_discarded(run->capture)->tables},
+		{"pins_discarded_packets", capture_discarded(run->capture)->packets},
 		{"spool_memory_bytes", spool.memory_bytes},
 		{"spool_errors", spool.errors},
 		{"spool_reset", spool.resets},
@@ -278,6 +281,7 @@ static int start(struct run *run)
 {
 	const struct settings *s = &run->settings;
 	struct sender_settings sender;
+	struct spool_settled known;
 	int code, err;
 
 	err = identity_make(s->name, &run->id);
@@ -292,7 +296,8 @@ static int start(struct run *run)
 		log_error("cannot start: %s", strerror(-err));
 		return EXIT_RUNTIME;
 	}
-	code = capture_open(s, run->id.epoch, on_record, run, &run->capture);
+	known = spool_settled(run->spool);
+	code = capture_open_settled(s, run->id.epoch, &known, on_record, run, &run->capture);
 	if (code)
 		return code;
 	make_hello(run);
@@ -301,7 +306,7 @@ static int start(struct run *run)
 		.n = run->n_urls,
 		.state_dir = s->state_dir,
 	};
-	err = spool_start(run->spool, run->id.epoch);
+	err = spool_start(run->spool, capture_instance(run->capture));
 	if (!err)
 		err = sender_start(&sender, &run->hello, run->spool, &run->sender);
 	if (err) {
@@ -338,11 +343,13 @@ static bool wait_until(struct run *run, int stop_fd, uint64_t when_ns)
 	}
 }
 
-/* The spool takes one group of batches after the other. */
+/* The spool takes one group of batches after the other; a fast disk is worth waiting for. */
 static void submit(struct run *run)
 {
-	if (spool_gathered(run->spool) > 0 && spool_submit(run->spool, run->group + 1) == 0)
-		run->group++;
+	if (spool_gathered(run->spool) > 0 && spool_idle(run->spool))
+		(void)spool_submit(run->spool, capture_seal(run->capture)); /* it is idle */
+	(void)spool_wait(run->spool, COMMIT_WAIT_MS); /* else at the next pass */
+	capture_settled(run->capture, spool_committed(run->spool));
 }
 
 /* What the disk cannot take stays in the kernel: nothing is lost there. */
@@ -380,6 +387,7 @@ static void finish(struct run *run)
 {
 	bool in_memory = strcmp(settings_spool(&run->settings), SPOOL_IN_MEMORY) == 0;
 	struct spool_stats left;
+	bool stored;
 
 	log_info("stopping: detaching and reporting every flow");
 	capture_finish(run->capture);
@@ -387,10 +395,15 @@ static void finish(struct run *run)
 	export_flush(run->export, clock_mono_ns(), true);
 	(void)spool_wait(run->spool, RUN_GOODBYE_MS); /* else submit() is refused, and said below */
 	submit(run);
-	(void)spool_wait(run->spool, RUN_GOODBYE_MS);
+	stored = spool_wait(run->spool, RUN_GOODBYE_MS) == 0 && spool_gathered(run->spool) == 0;
+	if (stored)
+		capture_unpin(run->capture);
 	sender_stop(take_ptr(run->sender), RUN_GOODBYE_MS);
 	spool_stats(run->spool, &left);
-	if (left.memory_bytes)
+	if (!stored && capture_pinned_at(run->capture))
+		log_warn("not all could be written: the flow table stays in %s for the next start",
+			 capture_pinned_at(run->capture));
+	else if (!stored)
 		log_warn("%" PRIu64 " bytes of batches could not be written, they are lost",
 			 left.memory_bytes);
 	if (left.batches && in_memory)

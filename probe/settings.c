@@ -18,7 +18,8 @@
 	{                                                                                          \
 		rows, sizeof(rows) / sizeof(*(rows))                                               \
 	}
-#define MS_MAX 86400e3 /* a day */
+#define PIN_HELP "folder in bpffs for what outlives a killed probe; none: nothing"
+#define MS_MAX	 86400e3 /* a day */
 
 static const struct option_row capture_rows[] = {
 	{"iface", 'i', OPTION_LIST, AT(ifaces), "IFACE", NULL, "all", 0, 0,
@@ -58,10 +59,17 @@ static const struct option_row run_rows[] = {
 	 false},
 	{"spool-max", 0, OPTION_BYTES, AT(spool_max), "SIZE", NULL, "1G", 1 << 20, 1ll << 40,
 	 "size of that file; in memory at most 64M", false},
+	{"pin", 0, OPTION_STRING, AT(pin), "FOLDER", NULL, SETTINGS_PIN, 0, 0, PIN_HELP, false},
 	{"config", 0, OPTION_STRING, AT(config), "FILE", NULL, NULL, 0, 0,
 	 "read settings from this file (name = value)", true},
 	{"check-config", 0, OPTION_FLAG, AT(check_config), NULL, NULL, NULL, 0, 0,
 	 "check the settings and exit", true},
+};
+
+static const struct option_row cleanup_rows[] = {
+	{"pin", 0, OPTION_STRING, AT(pin), "FOLDER", NULL, SETTINGS_PIN, 0, 0, PIN_HELP, true},
+	{"all", 0, OPTION_FLAG, AT(all), NULL, NULL, NULL, 0, 0,
+	 "of all network namespaces, not only of this one", true},
 };
 
 static const struct option_row show_rows[] = {
@@ -106,6 +114,14 @@ const struct command check_command = {
 	.tables = {TABLE(capture_rows), TABLE(check_rows)},
 };
 
+const struct command cleanup_command = {
+	.name = "cleanup",
+	.summary = "remove what a killed probe has left in the kernel",
+	.examples = "  weir-probe cleanup\n"
+		    "  weir-probe cleanup --all\n",
+	.tables = {TABLE(cleanup_rows)},
+};
+
 /* As the protocol wants it, and printable. */
 static bool is_host_name(const char *name)
 {
@@ -148,6 +164,8 @@ int settings_parse(const struct command *cmd, int argc, char **argv, struct sett
 	err = options_parse(cmd, "weir-probe", argc, argv, ret, &first);
 	if (err)
 		return err;
+	if (cmd == &cleanup_command)
+		return 0;
 	log_set_level((enum log_level)ret->log_level);
 	if (ret->ifaces.n == 0) {
 		log_error("--iface is empty");
@@ -161,6 +179,11 @@ const char *settings_spool(const struct settings *s)
 	if (!s->spool)
 		return SETTINGS_SPOOL;
 	return strcmp(s->spool, "none") == 0 ? SPOOL_IN_MEMORY : s->spool;
+}
+
+const char *settings_pins(const struct settings *s)
+{
+	return !s->pin || strcmp(s->pin, "none") == 0 ? NULL : s->pin;
 }
 
 void settings_free(const struct command *cmd, struct settings *s)

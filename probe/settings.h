@@ -28,6 +28,7 @@ struct settings {
 	uint64_t drain_ms;
 	char *spool; /* NULL: not given; see settings_spool() */
 	uint64_t spool_max;
+	char *pin; /* see settings_pins() */
 	char *config;
 	bool check_config;
 
@@ -37,11 +38,14 @@ struct settings {
 	uint64_t rows; /* 0: as many as there are, or fit */
 	int format;    /* enum output_format */
 
+	/* cleanup, which has pin */
+	bool all;
+
 	/* check, which has format as well */
 	uint64_t live_ms; /* 0: do not measure */
 };
 
-extern const struct command run_command, show_command, check_command;
+extern const struct command run_command, show_command, check_command, cleanup_command;
 
 /*
  * As options_parse(), with what a table cannot check: the collector's address,
@@ -49,7 +53,11 @@ extern const struct command run_command, show_command, check_command;
  */
 int settings_parse(const struct command *cmd, int argc, char **argv, struct settings *ret);
 
+/* The folder in bpffs for what outlives the probe; NULL: nothing shall. Borrowed. */
+const char *settings_pins(const struct settings *s);
+
 #define SETTINGS_SPOOL "/var/lib/weir-probe/spool.db"
+#define SETTINGS_PIN   "/sys/fs/bpf/weir"
 
 /* The file of the spool, or SPOOL_IN_MEMORY. Borrowed. */
 const char *settings_spool(const struct settings *s);

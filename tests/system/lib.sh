@@ -244,7 +244,7 @@ enroll() # HOST
 	fi
 }
 
-# Short times, so that the tests are, too.
+# Short times, so that the tests are, too. $pins: the folder that outlives it, if a test has one.
 start_probe() # HOST [OPTION...]
 {
 	local host=$1
@@ -252,7 +252,7 @@ start_probe() # HOST [OPTION...]
 	shift
 	enroll "$host"
 	start "probe-$host" "$host" "$probe" run --iface eth0 --state-dir "$work/state-$host" \
-		--name "$host" --spool "$work/spool-$host.db" \
+		--name "$host" --spool "$work/spool-$host.db" --pin "${pins:-none}" \
 		--active-timeout 2s --idle-timeout 1s --drain-interval 500ms "$@"
 	wait_log "probe-$host" "connected" 60
 }
@@ -319,6 +319,7 @@ cleanup()
 			tail -n 20 "$work"/*.log
 		fi
 		mountpoint -q "$work/small" && umount "$work/small"
+		mountpoint -q "$work/bpf" && umount "$work/bpf"
 		rm -rf "$work"
 	fi
 	exit "$status"
