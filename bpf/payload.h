@@ -6,8 +6,8 @@
  *	DNS   everything to or from port 53 (RFC 1035), UDP and TCP
  *	TLS   a handshake record that begins with a ClientHello (RFC 8446 4.1.2),
  *	      and the segments up to its end
- *	QUIC  a long header of type Initial, version 1, its drafts 29 to 32, or 2
- *	      (RFC 9000 17.2.2, RFC 9369)
+ *	QUIC  a long header of type Initial (RFC 9000 17.2.2, RFC 9369); which versions
+ *	      can be read is for user space to say
  */
 #ifndef WEIR_BPF_PAYLOAD_H
 #define WEIR_BPF_PAYLOAD_H
@@ -33,12 +33,8 @@ static __always_inline bool payload_is_quic(const struct packet *p, const __u8 h
 {
 	__u32 version = (__u32)head[1] << 24 | head[2] << 16 | head[3] << 8 | head[4];
 
-	if (p->rest < QUIC_MIN_BYTES)
-		return false;
-	if (version == 0x6b3343cf)
-		return (head[0] & 0xf0) == 0xd0;
-	return (version == 1 || (version >= 0xff00001d && version <= 0xff000020)) &&
-	       (head[0] & 0xf0) == 0xc0;
+	return p->rest >= QUIC_MIN_BYTES && version &&
+	       (head[0] & 0xf0) == (version == 0x6b3343cf ? 0xd0 : 0xc0);
 }
 
 /* Cheap: whether the head has to be looked at. packets: of this direction, on this CPU. */

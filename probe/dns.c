@@ -12,6 +12,7 @@
 #define LABEL_BYTES  63
 #define QR_BIT	     0x8000
 #define RCODE_MASK   0x000f
+#define OPCODE_MAX   6 /* RFC 8490 */
 
 static uint16_t u16(const uint8_t *p)
 {
@@ -54,16 +55,22 @@ int dns_parse(const uint8_t *msg, size_t len, struct dns_message *ret)
 	if (len < HEADER_BYTES)
 		return -EBADMSG;
 	flags = u16(msg + 2);
+	if ((flags >> 11 & 0xf) > OPCODE_MAX)
+		return -EBADMSG;
 	m.id = u16(msg);
 	m.response = flags & QR_BIT;
 	m.rcode = m.response ? flags & RCODE_MASK : 0;
 	m.answers = u16(msg + 6);
 	if (u16(msg + 4) > 0) { /* questions; more than one is not in use (RFC 9619) */
 		at = get_name(msg, len, HEADER_BYTES, &m);
-		if (at == 0 || len - at < 4)
-			return -EBADMSG;
-		m.qtype = u16(msg + at);
+		m.damaged = at == 0 || len - at < 4;
+		if (m.damaged)
+			m.qname[0] = '\0';
+		else
+			m.qtype = u16(msg + at);
 	}
+	if (!m.response && !m.qname[0])
+		memcpy(m.qname, DNS_NAME_UNREAD, sizeof(DNS_NAME_UNREAD));
 	*ret = m;
 	return 0;
 }

@@ -16,6 +16,8 @@
 
 #include "proto/flow_record.h"
 
+#define DNS_NAME_UNREAD "\\?" /* no name is written like this */
+
 struct dns_message {
 	uint16_t id;
 	bool response;
@@ -23,19 +25,22 @@ struct dns_message {
 	uint16_t qtype;	  /* 0 without a question */
 	uint16_t answers; /* records in the answer section, as announced */
 	bool cut;	  /* the name did not fit qname */
+	bool damaged;	  /* the question cannot be read */
 	/*
 	 * As zone files write it, lower case, no dot at the end; "." is the
 	 * root, "" no question. A dot within a label is written \. and what is
-	 * not printable ASCII \DDD.
+	 * not printable ASCII \DDD. DNS_NAME_UNREAD in a query that asks nothing
+	 * or what cannot be read.
 	 */
 	char qname[DNS_NAME_MAX];
 };
 
 /*
- * Returns -EBADMSG when the message ends before its question does, or the name
- * breaks the rules: a label of a reserved type, more than 255 bytes, or a
- * compression pointer. The first name of a message has no earlier one to point
- * to (RFC 1035 4.1.4), so a pointer there is a mistake or an attempt to loop.
+ * Returns -EBADMSG for what has no header of DNS. The question is damaged when the
+ * message ends before it does, or the name breaks the rules: a label of a reserved
+ * type, more than 255 bytes, or a compression pointer. The first name of a message has
+ * no earlier one to point to (RFC 1035 4.1.4), so a pointer there is a mistake or an
+ * attempt to loop. The header counts all the same: an answer is one by its number.
  */
 int dns_parse(const uint8_t *msg, size_t len, struct dns_message *ret);
 

@@ -109,7 +109,7 @@ static void drop(struct dns_log *log, struct dns_flow *f, struct dns_query *q)
 /* Responses to what is no question at all (FORMERR) may repeat none. */
 static bool same_question(const struct dns_query *q, const struct dns_message *m)
 {
-	return (m->response && !m->qname[0]) ||
+	return (m->response && (!m->qname[0] || strcmp(q->qname, DNS_NAME_UNREAD) == 0)) ||
 	       (q->qtype == m->qtype && strcmp(q->qname, m->qname) == 0);
 }
 

@@ -125,11 +125,12 @@ static void on_dns_message(const uint8_t *msg, size_t len, void *arg)
 	struct names *n = src->names;
 	struct dns_message m;
 
-	if (dns_parse(msg, len, &m) != 0)
+	if (dns_parse(msg, len, &m) != 0) {
 		n->counters[NAMES_DNS_MALFORMED]++;
-	else
-		dns_log_message(n->dns, &src->flow->dns, src->payload->dir, src->payload->now_ns,
-				&m);
+		return;
+	}
+	n->counters[NAMES_DNS_MALFORMED] += m.damaged;
+	dns_log_message(n->dns, &src->flow->dns, src->payload->dir, src->payload->now_ns, &m);
 }
 
 static void consume_dns(struct names *n, struct named_flow *f, const struct flow_payload *p)

@@ -45,16 +45,64 @@ static int get_bytes(struct reader *r, uint64_t n, struct reader *ret)
 	return n > r->left ? -EBADMSG : reader_sub(r, n, ret);
 }
 
-static bool is_draft(uint32_t version)
+/* What is known of a version: the salt (RFC 9001 5.2, RFC 9369 3.3.1, and the drafts'). */
+#define SALT_BYTES 20
+
+struct salt {
+	uint8_t bytes[SALT_BYTES];
+};
+
+static const struct salt draft_22 = {{0x7f, 0xbc, 0xdb, 0x0e, 0x7c, 0x66, 0xbb, 0xe9, 0x3a, 0x96,
+				      0xcd, 0x21, 0x51, 0x9e, 0xbd, 0x7a, 0x02, 0x64, 0x4a, 0x94}};
+static const struct salt draft_23 = {{0xc3, 0xee, 0xf7, 0x12, 0xc7, 0x2e, 0xbb, 0x5a, 0x11, 0xa7,
+				      0xd2, 0x43, 0x2b, 0xb4, 0x63, 0x65, 0xbe, 0xf9, 0xf5, 0x02}};
+static const struct salt draft_29 = {{0xaf, 0xbf, 0xec, 0x28, 0x99, 0x93, 0xd2, 0x4c, 0x9e, 0x97,
+				      0x86, 0xf1, 0x9c, 0x61, 0x11, 0xe0, 0x43, 0x90, 0xa8, 0x99}};
+static const struct salt rfc_9001 = {{0x38, 0x76, 0x2c, 0xf7, 0xf5, 0x59, 0x34, 0xb3, 0x4d, 0x17,
+				      0x9a, 0xe6, 0xa4, 0xc8, 0x0c, 0xad, 0xcc, 0xbb, 0x7f, 0x0a}};
+static const struct salt rfc_9369 = {{0x0d, 0xed, 0xe3, 0xde, 0xf7, 0x00, 0xa6, 0xdb, 0x81, 0x93,
+				      0x81, 0xbe, 0x6e, 0x26, 0x9d, 0xcb, 0xf9, 0xbd, 0x2e, 0xd9}};
+static const struct salt google_t050 = {{0x7f, 0xf5, 0x79, 0xe5, 0xac, 0xd0, 0x72,
+					 0x91, 0x55, 0x80, 0x30, 0x4c, 0x43, 0xa2,
+					 0x36, 0x7c, 0x60, 0x48, 0x83, 0x10}};
+static const struct salt google_t051 = {{0x7a, 0x4e, 0xde, 0xf4, 0xe7, 0xcc, 0xee,
+					 0x5f, 0xa4, 0x50, 0x6c, 0x19, 0x12, 0x4f,
+					 0xc8, 0xcc, 0xda, 0x6e, 0x03, 0x3d}};
+
+/* Versions from first to last, under a mask. */
+static const struct {
+	uint32_t mask, first, last;
+	const struct salt *salt;
+} versions[] = {
+	{UINT32_MAX, QUIC_V1, QUIC_V1, &rfc_9001},
+	{UINT32_MAX, QUIC_V2, QUIC_V2, &rfc_9369},
+	{UINT32_MAX, QUIC_DRAFT_29, 0xff000020, &draft_29},
+	{UINT32_MAX, 0xff000021, QUIC_DRAFT_34, &rfc_9001},
+	{UINT32_MAX, 0xff000017, 0xff00001c, &draft_23},
+	{UINT32_MAX, QUIC_DRAFT_22, QUIC_DRAFT_22, &draft_22},
+	{UINT32_MAX, 0xfaceb001, 0xfaceb001, &draft_22}, /* mvfst */
+	{UINT32_MAX, 0xfaceb002, 0xfaceb002, &draft_23},
+	{UINT32_MAX, 0xfaceb00e, 0xfaceb00e, &draft_23},
+	{UINT32_MAX, 0x54303530, 0x54303530, &google_t050}, /* "T050" */
+	{UINT32_MAX, 0x54303531, 0x54303531, &google_t051},
+	{0x0f0f0f0f, 0x0a0a0a0a, 0x0a0a0a0a, &draft_29}, /* no server knows it */
+};
+
+/* NULL: not a version that we know. */
+static const struct salt *salt_of(uint32_t version)
 {
-	return version >= QUIC_DRAFT_29 && version <= QUIC_DRAFT_32;
+	for (size_t i = 0; i < sizeof(versions) / sizeof(*versions); i++) {
+		uint32_t v = version & versions[i].mask;
+
+		if (v >= versions[i].first && v <= versions[i].last)
+			return versions[i].salt;
+	}
+	return NULL;
 }
 
 static bool is_initial(uint8_t first, uint32_t version)
 {
-	if (version == QUIC_V2)
-		return (first & LONG_HEADER_MASK) == 0xd0;
-	return (version == QUIC_V1 || is_draft(version)) && (first & LONG_HEADER_MASK) == 0xc0;
+	return (first & LONG_HEADER_MASK) == (version == QUIC_V2 ? 0xd0 : 0xc0) && salt_of(version);
 }
 
 int quic_parse(const uint8_t *data, size_t len, struct quic_initial *ret)
@@ -107,25 +155,6 @@ static void expand(const uint8_t secret[SHA256_DIGEST_SIZE], const char *label, 
 		    10 + strlen(label), info, len, ret);
 }
 
-#define SALT_BYTES 20
-
-/* RFC 9001 5.2, RFC 9369 3.3.1, and the former as of its draft 29. */
-static const uint8_t *salt_of(uint32_t version)
-{
-	static const uint8_t draft[SALT_BYTES] = {0xaf, 0xbf, 0xec, 0x28, 0x99, 0x93, 0xd2,
-						  0x4c, 0x9e, 0x97, 0x86, 0xf1, 0x9c, 0x61,
-						  0x11, 0xe0, 0x43, 0x90, 0xa8, 0x99};
-	static const uint8_t salt_v1[SALT_BYTES] = {0x38, 0x76, 0x2c, 0xf7, 0xf5, 0x59, 0x34,
-						    0xb3, 0x4d, 0x17, 0x9a, 0xe6, 0xa4, 0xc8,
-						    0x0c, 0xad, 0xcc, 0xbb, 0x7f, 0x0a};
-	static const uint8_t salt_v2[SALT_BYTES] = {0x0d, 0xed, 0xe3, 0xde, 0xf7, 0x00, 0xa6,
-						    0xdb, 0x81, 0x93, 0x81, 0xbe, 0x6e, 0x26,
-						    0x9d, 0xcb, 0xf9, 0xbd, 0x2e, 0xd9};
-	if (version == QUIC_V2)
-		return salt_v2;
-	return is_draft(version) ? draft : salt_v1;
-}
-
 static struct keys client_keys(const struct quic_initial *i)
 {
 	bool v2 = i->version == QUIC_V2;
@@ -133,7 +162,7 @@ static struct keys client_keys(const struct quic_initial *i)
 	struct hmac_sha256_ctx hmac;
 	struct keys k = {0};
 
-	hmac_sha256_set_key(&hmac, SALT_BYTES, salt_of(i->version));
+	hmac_sha256_set_key(&hmac, SALT_BYTES, salt_of(i->version)->bytes);
 	hkdf_extract(&hmac, (nettle_hash_update_func *)hmac_sha256_update,
 		     (nettle_hash_digest_func *)hmac_sha256_digest, sizeof(secret), i->dcid_len,
 		     i->dcid, secret);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * quic.h - QUIC Initial packets, version 1 (RFC 9000, 9001), its drafts 29 to
- * 32 (which differ in the salt) and 2 (RFC 9369): the version, and the client's
- * TLS messages inside.
+ * quic.h - QUIC Initial packets, version 1 (RFC 9000, 9001), its drafts 22 to 34, mvfst's and
+ * Google's names for some of them (T050, T051), versions that a client makes up to force a
+ * negotiation (RFC 9000 15), which differ in the salt, and 2 (RFC 9369): the version, and
+ * the client's TLS messages inside.
  *
  * Initial packets are encrypted with keys that follow from a connection id in
  * the same packet: no secret, but it takes AES-128-GCM and HKDF-SHA256. They
@@ -19,8 +20,9 @@
 struct assembly;
 
 #define QUIC_V1	       1u
+#define QUIC_DRAFT_22  0xff000016u
 #define QUIC_DRAFT_29  0xff00001du
-#define QUIC_DRAFT_32  0xff000020u
+#define QUIC_DRAFT_34  0xff000022u
 #define QUIC_V2	       0x6b3343cfu
 #define QUIC_CID_MAX   20   /* RFC 9000 17.2 */
 #define QUIC_PLAIN_MAX 2048 /* longer packets are refused */

@@ -216,7 +216,7 @@ def handshake_rtt(capture, records):
 def dns(capture, records):
     """Of the whole file: queries, and those without an answer."""
     truth = capture.doc['dns'] or {}
-    rows = [r for r in records.rows if r['dns_qname']]
+    rows = [r for r in records.rows if r['dns_queries'] is not None]
     res = {}
     for name in ('queries', 'unanswered'):
         pair = truth.get(name, 0), sum(r['dns_' + name] or 0 for r in rows)

@@ -119,7 +119,8 @@ static void takes_the_longest_name_and_no_longer(void **state)
 	assert_int_equal(dns_parse(msg, long_name(msg, 3, 63, 61, 'a'), &m), 0);
 	assert_int_equal(strlen(m.qname), 253);
 	assert_false(m.cut);
-	assert_int_equal(dns_parse(msg, long_name(msg, 3, 63, 62, 'a'), &m), -EBADMSG);
+	assert_int_equal(dns_parse(msg, long_name(msg, 3, 63, 62, 'a'), &m), 0);
+	assert_true(m.damaged);
 }
 
 static void says_that_a_name_was_cut(void **state)
@@ -138,25 +139,52 @@ static void refuses_compression_and_reserved_labels(void **state)
 	struct dns_message m;
 
 	(void)state;
-	assert_int_equal(dns_parse(BYTES(HEADER("\1\0", "\0") "\xc0\x0c\0\1\0\1"), &m), -EBADMSG);
-	assert_int_equal(dns_parse(BYTES(HEADER("\1\0", "\0") "\1a\xc0\x0c\0\1\0\1"), &m),
-			 -EBADMSG);
+	assert_int_equal(dns_parse(BYTES(HEADER("\1\0", "\0") "\xc0\x0c\0\1\0\1"), &m), 0);
+	assert_true(m.damaged);
+	assert_string_equal(m.qname, DNS_NAME_UNREAD);
+	assert_int_equal(dns_parse(BYTES(HEADER("\1\0", "\0") "\1a\xc0\x0c\0\1\0\1"), &m), 0);
+	assert_true(m.damaged);
 	assert_int_equal(
 		dns_parse(BYTES(HEADER("\1\0", "\0") "\x40"
 						     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 						     "aaaaaaaaaaaaaaaaaaaaaaaaaaa\0\0\1\0\1"),
 			  &m),
-		-EBADMSG);
+		0);
+	assert_true(m.damaged);
 }
 
-static void refuses_every_cut_before_the_end_of_the_question(void **state)
+/* A response is one by its number: its question may be cut off. */
+static void a_damaged_response_has_no_name(void **state)
+{
+	struct dns_message m;
+
+	(void)state;
+	assert_int_equal(dns_parse(BYTES(HEADER("\x81\0", "\1") "\3ww"), &m), 0);
+	assert_true(m.response && m.damaged);
+	assert_string_equal(m.qname, "");
+}
+
+static void what_no_header_says_is_refused(void **state)
+{
+	struct dns_message m;
+
+	(void)state;
+	assert_int_equal(dns_parse(BYTES(HEADER("\x78\0", "\0") "\1x\0" QUESTION_AAAA), &m),
+			 -EBADMSG);
+}
+
+static void tells_every_cut_before_the_end_of_the_question(void **state)
 {
 	size_t question_end = sizeof(query) - 1 - (sizeof(OPT) - 1);
 	struct dns_message m;
 
 	(void)state;
-	for (size_t len = 0; len < question_end; len++)
-		assert_int_equal(dns_parse((const uint8_t *)query, len, &m), -EBADMSG);
+	for (size_t len = 0; len < question_end; len++) {
+		int err = dns_parse((const uint8_t *)query, len, &m);
+
+		assert_int_equal(err, len < 12 ? -EBADMSG : 0);
+		assert_true(err || m.damaged);
+	}
 	assert_int_equal(dns_parse((const uint8_t *)query, question_end, &m), 0);
 }
 
@@ -287,7 +315,9 @@ int main(void)
 		cmocka_unit_test(takes_the_longest_name_and_no_longer),
 		cmocka_unit_test(says_that_a_name_was_cut),
 		cmocka_unit_test(refuses_compression_and_reserved_labels),
-		cmocka_unit_test(refuses_every_cut_before_the_end_of_the_question),
+		cmocka_unit_test(tells_every_cut_before_the_end_of_the_question),
+		cmocka_unit_test(a_damaged_response_has_no_name),
+		cmocka_unit_test(what_no_header_says_is_refused),
 		cmocka_unit_test(finds_messages_however_they_are_cut),
 		cmocka_unit_test(skips_what_is_sent_again),
 		cmocka_unit_test(bridges_gaps_inside_of_a_message),

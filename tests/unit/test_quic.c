@@ -66,10 +66,16 @@ static void leaves_other_packets_alone(void **state)
 		{0xd0, QUIC_V2, 0},
 		{0xc0, QUIC_V2, -ENOENT}, /* Retry */
 		{0xc0, QUIC_DRAFT_29, 0},
-		{0xc0, QUIC_DRAFT_32, 0},
-		{0xc0, QUIC_DRAFT_29 - 1, -ENOENT},
-		{0xc0, 0, -ENOENT}, /* version negotiation */
-		{0xc0, 0x1a2a3a4a, -ENOENT},
+		{0xc0, QUIC_DRAFT_34, 0},
+		{0xc0, QUIC_DRAFT_34 + 1, -ENOENT},
+		{0xc0, QUIC_DRAFT_22, 0},
+		{0xc0, QUIC_DRAFT_22 - 1, -ENOENT},
+		{0xc0, 0xfaceb002, 0},	     /* mvfst */
+		{0xc0, 0x54303531, 0},	     /* T051 */
+		{0xc0, 0x51303530, -ENOENT}, /* Q050 is another protocol */
+		{0xc0, 0, -ENOENT},	     /* version negotiation */
+		{0xc0, 0x1a2a3a4a, 0},	     /* forces one */
+		{0xc0, 0x1a2a3a4b, -ENOENT},
 	};
 
 	(void)state;
