@@ -221,6 +221,17 @@ static __always_inline bool flow_closed(const struct flow_slot *s)
 }
 
 /*
+ * A SYN that was refused may come again as it was, which is no other connection: the bit
+ * that keeps the sequence number of its side.
+ */
+static __always_inline __u32 flow_refused_syn(const struct flow_slot *s, const struct packet *p)
+{
+	const struct flow_half *half = p->dir ? &s->half[1] : &s->half[0];
+
+	return half->seq_end == p->tcp_seq + 1 ? (p->dir ? FLOW_SEQ_B : FLOW_SEQ_A) : 0;
+}
+
+/*
  * Who opened the connection, and how long each half of the handshake took: from
  * the last SYN to the first SYN-ACK behind it, from the last SYN-ACK to the ACK.
  */
@@ -231,7 +242,7 @@ static __always_inline void flow_tcp_handshake(struct flow_slot *s, const struct
 
 	if (flags == TCP_SYN) {
 		if (flow_closed(s)) /* the ports are used again before we let go of the flow */
-			__sync_fetch_and_and(&s->state, FLOW_LIVE);
+			__sync_fetch_and_and(&s->state, FLOW_LIVE | flow_refused_syn(s, p));
 		if (!(s->state & FLOW_SYN_SEEN)) {
 			flow_set(s, FLOW_SYN_SEEN);
 			s->initiator = p->dir;

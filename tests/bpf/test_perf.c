@@ -199,6 +199,21 @@ static void test_repeated_syn_is_retransmitted(void **state)
 	assert_int_equal(only_flow(*state).perf.half[0].retrans_pkts, 1);
 }
 
+/* Windows tries a refused port twice more, by the same SYN. Another SYN is another connection. */
+static void test_refused_syn_is_retransmitted(void **state)
+{
+	struct flow_state_of f;
+
+	for (int i = 0; i < 3; i++) {
+		from_a(*state, SYN, 5000, 0, 0);
+		from_b(*state, RST | ACK, 0, 5001, 0);
+	}
+	from_a(*state, SYN, 90000, 0, 0);
+	f = only_flow(*state);
+	assert_int_equal(f.perf.half[0].retrans_pkts, 2);
+	assert_int_equal(f.perf.half[1].retrans_pkts, 0);
+}
+
 static void test_duplicate_acks(void **state)
 {
 	from_a(*state, ACK, 1000, 1, 100);
@@ -304,6 +319,7 @@ int main(void)
 		harness_clocked_test(test_handshake_of_the_last_syn),
 		harness_clocked_test(test_no_handshake_from_a_reordered_syn),
 		harness_clocked_test(test_repeated_syn_is_retransmitted),
+		harness_clocked_test(test_refused_syn_is_retransmitted),
 		harness_clocked_test(test_duplicate_acks),
 		harness_clocked_test(test_zero_windows),
 		harness_clocked_test(test_mss_of_each_side),

@@ -32,6 +32,7 @@ EXIT_CHECK = 3
 TCP, PORTS = 6, (6, 17, 132, 136)  # protocols whose ports the truth has
 FLAGS = {'fin': 1, 'syn': 2, 'rst': 4, 'psh': 8, 'ece': 64, 'cwr': 128}
 RTT_SLACK_US = 1  # both sides round
+DNS_TIMEOUT_US = 5000000  # weir's
 
 Side = collections.namedtuple('Side', 'packets bytes')
 
@@ -245,7 +246,8 @@ def repeats(flags, flag):
 
 def by_sequence(capture, records, key, _):
     """The truth's own count in sequence space, which knows no clock: what was seen before was
-    sent again; what fills a hole was sent again or came late."""
+    sent again; what fills a hole was sent again or came late. A FIN without data is in neither:
+    of each it may be said."""
     for end in key[1:]:
         again = holes = fins = 0
         for _, sides in capture.streams()[key]:
@@ -253,7 +255,7 @@ def by_sequence(capture, records, key, _):
             seq, flags = side.get('seq', {}), side.get('flags', {})
             again += seq.get('covered', 0) + seq.get('partial', 0) + repeats(flags, 'syn')
             holes += seq.get('fills_hole', 0)
-            fins += repeats(flags, 'fin')  # with data they are among the covered
+            fins += flags.get('fin', 0)  # with data they are among the covered
         retrans, late = (records.by_end(key, c)[end] for c in ('retrans_pkts', 'ooo_pkts'))
         if retrans < again or not again + holes <= retrans + late <= again + holes + fins:
             return False
@@ -267,14 +269,84 @@ def by_initial_rtt(capture, _, key, pairs):
                for s, _ in capture.streams()[key])
 
 
+def by_repeats(capture, records, key, pairs):
+    """A SYN or SYN-ACK came again, says the truth: weir measures from the last, so at most the
+    truth's time from the first. A half that nothing was repeated in is equal."""
+    last = [s for s in capture.streams()[key] if s[0].get('established')][-1:]
+    for stream, sides in last or capture.streams()[key][-1:]:
+        addr, port = stream['a'].rsplit('|', 1)
+        syns = {end: side.get('flags', {}).get('syn', 0) for end, side in sides.items()}
+        client = syns.get((address(addr), int(port)), 0)
+        (to_server, ours_server), (to_client, ours_client) = pairs
+        if sum(syns.values()) - client > 1:
+            return 0 < ours_server <= to_server and 0 < ours_client <= to_client
+        if client > 1:
+            return 0 < ours_server < to_server and ours_client == to_client
+    return False
+
+
+def by_either_side(capture, records, key, pairs):
+    """The truth takes the first ACK of either side for the handshake's last. The server sent
+    such a one (data, or a FIN); the client's own came later, within the connection."""
+    (to_server, ours_server), (to_client, ours_client) = pairs
+    row = next((r for r in records.by_key.get(key, []) if r['rtt_us']), None)
+    if not row or ours_server != to_server or not 0 < to_client < ours_client:
+        return False
+    server = row['dst_addr'], row['dst_port']
+    for stream, sides in capture.streams()[key]:
+        side = sides.get(server, {})
+        if to_server + ours_client <= stream.get('duration_us', 0) + RTT_SLACK_US and \
+                side.get('pkts', 0) > side.get('flags', {}).get('syn', 0):
+            return True
+    return False
+
+
+def by_clock(capture, records, key, pairs):
+    """The capture's time stamps go backwards, says the truth; one of its times is below 0."""
+    return any('go backwards' in note for note in capture.doc['notes']) and \
+        any(theirs < 0 for theirs, _ in pairs)
+
+
+def by_vlan(capture, records, key, _):
+    """weir has flows of several VLANs or tunnels where tshark has one stream, and they come to
+    the same packets."""
+    paths = {(r['vlan'], r['tunnel'], r['tunnel_id']) for r in records.by_key.get(key, [])}
+    return len(paths) > 1 and records.sides.counts(key) == capture.sides.counts(key)
+
+
+def by_answers(capture, records, key, pairs):
+    """Queries without an answer: the truth has one for each id, weir one for each question, and
+    takes an answer after 5 s for none. No more than the queries without an answer in time."""
+    doc = capture.doc['dns'] or {}
+    asked = dns(capture, records).get('dns queries', [(0, 0)])[0]
+    if key != 'dns unanswered' or asked[0] != asked[1]:
+        return False
+    times = doc.get('latency_us') or {'n': 0, 'p50': 0, 'p95': 0, 'max': 0}
+    in_time = next((times['n'] * share for at, share in (('max', 1), ('p95', .94), ('p50', .5))
+                    if times[at] < DNS_TIMEOUT_US), 0)
+    paths = {(r['vlan'], r['tunnel'], r['tunnel_id']) for r in records.rows}
+    if len(paths) > 1:  # the answers may have gone another way: by_vlan
+        in_time = 0
+    return pairs[0][0] <= pairs[0][1] <= asked[0] - int(in_time)
+
+
+def by_reused_ports(capture, records, key, pairs):
+    """weir names a flow, the truth each ClientHello: the flows of that name are as many
+    connections to tshark."""
+    keys = {k for k, rows in records.by_key.items() for r in rows if r['tls_sni'] == key}
+    streams = capture.streams()
+    return pairs[0][1] > 0 and pairs[0][0] <= sum(len(streams.get(k, [])) for k in keys)
+
+
 MEASURES = {
     'flags': (tcp_flags, []),
-    'retrans': (tcp_counter(tshark('retrans_any'), 'retrans_pkts'), [by_sequence]),
-    'ooo': (tcp_counter(tshark('out_of_order'), 'ooo_pkts'), [by_sequence]),
+    'retrans': (tcp_counter(tshark('retrans_any'), 'retrans_pkts'), [by_sequence, by_vlan]),
+    'ooo': (tcp_counter(tshark('out_of_order'), 'ooo_pkts'), [by_sequence, by_vlan]),
     'zero_window': (tcp_counter(tshark('zero_window'), 'zero_windows'), []),
-    'handshake_rtt': (handshake_rtt, [by_initial_rtt]),
-    'dns': (dns, []),
-    'sni': (sni, []),
+    'handshake_rtt': (handshake_rtt, [by_initial_rtt, by_repeats, by_either_side, by_clock,
+                                      by_vlan]),
+    'dns': (dns, [by_answers]),
+    'sni': (sni, [by_reused_ports]),
 }
 
 
