@@ -208,11 +208,17 @@ check: lint all test truth test-system ## everything that CI runs
 
 # --- install -----------------------------------------------------------------
 PREFIX ?= /usr/local
-install: all ## programs and man-less docs into PREFIX (DESTDIR honoured)
+install: all ## programs, units and sample settings, PREFIX and DESTDIR honoured
 	install -D -m 755 $(B)/weir-probe $(DESTDIR)$(PREFIX)/sbin/weir-probe
 	install -D -m 755 $(B)/weir-collector $(DESTDIR)$(PREFIX)/bin/weir-collector
+	for u in probe collector; do \
+	  install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/weir; \
+	  sed 's|/usr/local/|$(PREFIX)/|' deploy/weir-$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/weir-$$u.service; \
+	  [ -e $(DESTDIR)/etc/weir/$$u.conf ] || install -m 644 deploy/$$u.conf $(DESTDIR)/etc/weir/; done
+	install -D -m 644 deploy/weir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/sbin/weir-probe $(DESTDIR)$(PREFIX)/bin/weir-collector
+	rm -f $(DESTDIR)$(PREFIX)/sbin/weir-probe $(DESTDIR)$(PREFIX)/bin/weir-collector \
+	  $(DESTDIR)$(PREFIX)/lib/systemd/system/weir-*.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 
 clean: ## remove every build folder
 	rm -rf build build-*

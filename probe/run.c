@@ -22,6 +22,7 @@
 #include "probe/identity.h"
 #include "probe/keyring.h"
 #include "probe/names_counter.h"
+#include "probe/privileges.h"
 #include "probe/sender.h"
 #include "probe/settings.h"
 #include "probe/spool.h"
@@ -300,6 +301,9 @@ static int start(struct run *run)
 	code = capture_open_settled(s, run->id.epoch, &known, on_record, run, &run->capture);
 	if (code)
 		return code;
+	err = privileges_drop(); /* before there are threads, which would keep theirs */
+	if (err)
+		log_warn("cannot give up capabilities, keeping them: %s", strerror(-err));
 	make_hello(run);
 	sender = (struct sender_settings){
 		.urls = run->urls,

@@ -144,16 +144,46 @@ test_filter_taken_away()
 	expect "clsact at the end" "" "$(in_host a tc qdisc show dev eth0 clsact)"
 }
 
-# What deploy/weir-probe.service leaves it.
+capabilities_of() # PID; the permitted ones of all its threads
+{
+	sed -n 's/^CapPrm:[[:space:]]*//p' "/proc/$1/task/"*/status | sort -u
+}
+
+# The users and capabilities that deploy/*.service give: the probe three, the
+# collector none. A new interface is attached without what was given up.
 test_least_privileges()
 {
+	local nobody=65534 caps=bpf,perfmon,net_admin
+
 	fleet_new
-	start_collector
-	enroll a
-	start probe-a a setpriv --bounding-set -all,+bpf,+perfmon,+net_admin --inh-caps -all \
-		"$probe" run --iface eth0 --spool "$work/spool-a.db" --state-dir "$work/state-a" --name a
-	wait_log probe-a "connected"
+	mkdir -m 755 "$work/collector" "$work/probe"
+	chown $nobody:$nobody "$work/collector" "$work/probe"
+	chmod 755 "$work"
+	start collector d setpriv --reuid $nobody --regid $nobody --clear-groups \
+		--bounding-set -all --inh-caps -all --no-new-privs \
+		"$collector" serve --db "$work/collector/weir.db" --listen "$collector_url"
+	collector_pid=$pid
+	wait_log collector "listening" 60
+	ln -s "$work/collector/weir.db" "$work/weir.db"
+	ln -s "$work/collector/weir.db-control" "$work/weir.db-control"
+	expect "capabilities of the collector" 0000000000000000 "$(capabilities_of "$collector_pid")"
+	in_host a "$probe" enroll --state-dir "$work/probe" --name a "$(join_string)" # as root
+	start probe-a a setpriv --reuid $nobody --regid $nobody --clear-groups \
+		--bounding-set "-all,+${caps//,/,+}" --inh-caps "-all,+${caps//,/,+}" \
+		--ambient-caps "-all,+${caps//,/,+}" --no-new-privs \
+		"$probe" run --iface all --state-dir "$work/probe" --spool "$work/probe/spool.db" \
+		--name a --active-timeout 1s --idle-timeout 1s --drain-interval 200ms
+	wait_log probe-a "connected" 60
+	# CAP_NET_ADMIN is 12, CAP_BPF 39; CAP_PERFMON, 38, is gone.
+	expect "capabilities of the probe" 0000008000001000 "$(capabilities_of "$pid")"
+	in_host a ip link add late0 type veth peer name late1
+	in_host a ip link set late0 up
+	in_host a ip link set late1 up
+	wait_log probe-a "late0: attached" 60
+	in_host a ping -q -c 3 -i 0.2 "$net4.2" >/dev/null
 	stop_pid "$pid" || fail "the probe ended with status $?"
+	expect "echo requests" 3 "$(query "SELECT sum(packets) FROM flows WHERE icmp_type = 8")"
+	stop_pid "$collector_pid" || fail "the collector ended with status $?"
 }
 
 test_no_btf()
