@@ -43,6 +43,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define PID_LEVELS 8
 #define WAKE_BYTES (1 << 18) /* of news: sooner than the next look at the flows */
+#define NEWS_BYTES (8 + sizeof(struct sock_event)) /* what one takes in the ring */
 
 const volatile __u64 netns_cookie = 0;
 const volatile __u32 pidns = 0;
@@ -87,10 +88,13 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *kn)
 	return BPF_CORE_READ(old, parent);
 }
 
+/* Once for each WAKE_BYTES that gather: a wakeup costs more than all the rest. */
 static __always_inline __u64 wakeup(void)
 {
-	return bpf_ringbuf_query(&news, BPF_RB_AVAIL_DATA) >= WAKE_BYTES ? BPF_RB_FORCE_WAKEUP
-									 : BPF_RB_NO_WAKEUP;
+	__u64 gathered = bpf_ringbuf_query(&news, BPF_RB_AVAIL_DATA);
+
+	return gathered >= WAKE_BYTES && gathered % WAKE_BYTES < NEWS_BYTES ? BPF_RB_FORCE_WAKEUP
+									    : BPF_RB_NO_WAKEUP;
 }
 
 /* Told once for each cgroup, by the first of its processes that does something. */

@@ -86,14 +86,14 @@ static socklen_t address(int family, uint16_t port, struct sockaddr_storage *ret
 	return sizeof(*v4);
 }
 
+/* IPv4 has it in the same place. */
 static uint16_t port_of(int fd)
 {
-	struct sockaddr_storage a = {0};
+	struct sockaddr_in6 a = {0};
 	socklen_t len = sizeof(a);
 
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	return ntohs(a.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&a)->sin6_port
-					     : ((struct sockaddr_in *)&a)->sin_port);
+	return ntohs(a.sin6_port);
 }
 
 /* port 0: any. */
@@ -227,7 +227,7 @@ static void a_client_that_is_gone(void **state)
 {
 	struct peer *shared = test_malloc(2 * sizeof(*shared));
 	struct peer server = listening(AF_INET);
-	struct sockaddr_in from;
+	struct sockaddr_in from = {0};
 	socklen_t len = sizeof(from);
 	pid_t pid;
 	int fd;
@@ -333,7 +333,7 @@ static void a_datagram_of_one_that_is_gone(void **state)
 	struct peer server = bound(AF_INET, SOCK_DGRAM, 0);
 	pid_t pid = in_child(one_datagram, &server);
 	struct pollfd ready = {.fd = server.fd, .events = POLLIN};
-	struct sockaddr_in from;
+	struct sockaddr_in from = {0};
 	socklen_t len = sizeof(from);
 	char c;
 
