@@ -46,7 +46,7 @@ COLLECTOR_LIBS := -lzmq -lsqlite3 -ledit
 
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BPFT  := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
-TORTURE_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/torture/*.c))
+TORTURE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out %/backlog_bench.c,$(wildcard tests/torture/*.c)))
 BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -125,6 +125,9 @@ $(BPFT): $(B)/%: $(B)/%.o $(B)/tests/bpf/craft.o $(B)/tests/bpf/harness.o $(PROB
 $(B)/weir-bench: $(TORTURE_OBJ) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ -lzmq $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(B)/backlog-bench: $(B)/tests/torture/backlog_bench.o $(PROBE) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH): $(B)/%: $(B)/%.o $(addprefix $(B)/tests/bench/,mill.o peer.o results.o) $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
@@ -162,7 +165,7 @@ test-san: ## the unit, BPF and system tests under ASan and UBSan
 bench: $(BENCH) $(B)/weir-probe ## ns per packet beside XDP_PASS and a bare HASH update; root
 	$(Q)export NETOBSERV_OBJ="$(NETOBSERV_OBJ)" EPPING_OBJ="$(EPPING_OBJ)"; \
 	  for b in $(BENCH); do $$b $(B)/results tests/bench/iperf.sh $(B)/weir-probe || exit 1; done
-torture: all $(B)/weir-bench ## nothing lost, nothing twice, nobody in: 15 minutes; LONG=1, SCENARIOS="kills disk", SEED=n; root
+torture: all $(B)/weir-bench $(B)/backlog-bench ## nothing lost, nothing twice, nobody in: 15 minutes; LONG=1, SCENARIOS="kills disk", SEED=n; root
 	$(Q)+$(MAKE) --no-print-directory FAILPOINTS=1 all
 	$(Q)B=$(B) python3 tests/torture/torture.py --results $(B)/results $(if $(LONG),--long) \
 	  $(if $(SEED),--seed $(SEED)) $(SCENARIOS)

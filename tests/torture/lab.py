@@ -18,6 +18,7 @@ BUILD = os.path.abspath(os.environ.get("B", "build"))
 PROBE = f"{BUILD}/weir-probe"
 COLLECTOR = f"{BUILD}/weir-collector"
 BENCH = f"{BUILD}/weir-bench"
+BACKLOG_BENCH = f"{BUILD}/backlog-bench"
 PORT = 7441
 PR_SET_PDEATHSIG = 1
 

@@ -22,7 +22,7 @@ import subprocess
 import time
 import traceback
 
-SCENARIOS = ("kills", "failpoints", "outage", "disk", "hostile", "idle", "fleet", "reader")
+SCENARIOS = ("kills", "failpoints", "outage", "disk", "hostile", "idle", "fleet", "reader", "backlog")
 # Keys of torture.json, and how the scenarios' figures come together in one.
 KEYS = {
     "kills": sum,
