@@ -16,6 +16,7 @@
 #include "bpf/tally_abi.h"
 #include "common/cleanup.h"
 #include "drops.skel.h"
+#include "probe/missed.h"
 #include "probe/tally.h"
 
 #define PREFIX	       "SKB_DROP_REASON_"
@@ -164,6 +165,11 @@ int drops_read(struct drops *d, drops_visit_fn visit, void *arg)
 int drops_read_tallies(struct drops *d, struct tallies *t, uint64_t now_ns)
 {
 	return tallies_read(t, bpf_map__fd(d->skel->maps.tallies), drops_tally_state(d), now_ns);
+}
+
+uint64_t drops_missed(const struct drops *d)
+{
+	return missed_runs(d->skel->obj);
 }
 
 const char *drops_reason(const struct drops *d, uint32_t reason)

@@ -37,6 +37,9 @@ int drops_read_tallies(struct drops *d, struct tallies *t, uint64_t now_ns);
 /* The name of a reason; "other" where the kernel has none. Owned by d. */
 const char *drops_reason(const struct drops *d, uint32_t reason);
 
+/* Drops that the kernel did not tell: one interrupted the program at work on another. */
+uint64_t drops_missed(const struct drops *d);
+
 struct tally_state;
 
 /* Counters of the kernel's side of the tallies. */

@@ -18,6 +18,7 @@
 #include "bpf/sockets_abi.h"
 #include "bpf/tally_abi.h"
 #include "common/cleanup.h"
+#include "probe/missed.h"
 #include "probe/owners.h"
 #include "probe/tally.h"
 #include "sockets.skel.h"
@@ -178,6 +179,11 @@ int sockets_fd(const struct sockets *s)
 uint64_t sockets_lost(const struct sockets *s)
 {
 	return s->skel->bss->sock_lost;
+}
+
+uint64_t sockets_missed(const struct sockets *s)
+{
+	return missed_runs(s->skel->obj);
 }
 
 int sockets_udp_error(const struct sockets *s)

@@ -52,6 +52,9 @@ struct tally_state;
 /* Counters of the kernel's side of the tallies. */
 const struct tally_state *sockets_tally_state(const struct sockets *s);
 
+/* Runs of the programs that the kernel left out: another of theirs was interrupted by it. */
+uint64_t sockets_missed(const struct sockets *s);
+
 /* What was not told for want of room. */
 uint64_t sockets_lost(const struct sockets *s);
 

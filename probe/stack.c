@@ -241,6 +241,7 @@ static void drop_counters(struct stack *s, struct counter_visit *v)
 		log_debug("cannot read what the kernel has dropped: %s", strerror(-err));
 	v->visit("kernel_drops_unparsed", state->unparsed, v->arg);
 	v->visit("kernel_drops_no_room", state->full, v->arg);
+	v->visit("kernel_drops_missed", drops_missed(s->drops), v->arg);
 	v->visit("kernel_drops_unclaimed", tallies_unclaimed(s->dropped), v->arg);
 }
 
@@ -251,6 +252,7 @@ static void socket_counters(struct stack *s, struct counter_visit *v)
 	char name[COUNTER_BYTES];
 
 	v->visit("sockets_untold", sockets_lost(s->sockets), v->arg);
+	v->visit("sockets_missed", sockets_missed(s->sockets), v->arg);
 	v->visit("sockets_no_room", owners->full, v->arg);
 	v->visit("cgroups_replaced", owners->cgroups_replaced, v->arg);
 	v->visit("kernel_retrans_no_room", sockets_tally_state(s->sockets)->full, v->arg);
