@@ -162,9 +162,10 @@ test-system: all ## three hosts, a bridge, a collector in network namespaces; ro
 test-san: ## the unit, BPF and system tests under ASan and UBSan
 	$(Q)$(MAKE) --no-print-directory SAN=address,undefined test test-system
 
-bench: $(BENCH) $(B)/weir-probe ## ns per packet beside XDP_PASS and a bare HASH update; root
+bench: $(BENCH) $(PROGRAMS) $(B)/weir-bench ## ns per packet beside XDP_PASS and a bare HASH update; flows/s of a fleet; root
 	$(Q)export NETOBSERV_OBJ="$(NETOBSERV_OBJ)" EPPING_OBJ="$(EPPING_OBJ)"; \
 	  for b in $(BENCH); do $$b $(B)/results tests/bench/iperf.sh $(B)/weir-probe || exit 1; done
+	$(Q)B=$(B) python3 tests/torture/torture.py --bench --results $(B)/results fleet
 torture: all $(B)/weir-bench $(B)/backlog-bench ## nothing lost, nothing twice, nobody in: 15 minutes; LONG=1, SCENARIOS="kills disk", SEED=n; root
 	$(Q)+$(MAKE) --no-print-directory FAILPOINTS=1 all
 	$(Q)B=$(B) python3 tests/torture/torture.py --results $(B)/results $(if $(LONG),--long) \

@@ -7,6 +7,7 @@
 
 #include "bpf/flow_abi.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/datapath.h"
 #include "probe/names.h"
@@ -359,12 +360,14 @@ uint64_t drain_seal(struct drain *d, const uint64_t counters[FLOW_CNT_MAX])
 		settlement_mark(d->settlement, index, flow_table_reported(d->table, index),
 				d->flags[index] & SLOT_LEAVING);
 		d->flags[index] &= (uint8_t)~SLOT_DIRTY;
+		FAILPOINT("sealing");
 	}
 	d->n_dirty = 0;
 	d->n_sealed = d->n_leaving;
 	memcpy(sums.counters, counters, sizeof(sums.counters));
 	memcpy(sums.refused, d->refused, sizeof(sums.refused));
 	settlement_seal(d->settlement, &sums);
+	FAILPOINT("sealed");
 	return d->group;
 }
 
@@ -372,8 +375,10 @@ void drain_settled(struct drain *d, uint64_t group)
 {
 	if (d->n_sealed == 0 || group < d->group)
 		return;
+	FAILPOINT("settled");
 	for (uint32_t i = 0; i < d->n_sealed; i++)
 		give_back(d, d->leaving[i]);
+	FAILPOINT("given_back");
 	d->n_leaving -= d->n_sealed;
 	memmove(d->leaving, d->leaving + d->n_sealed, d->n_leaving * sizeof(*d->leaving));
 	d->n_sealed = 0;

@@ -211,6 +211,15 @@ class Lab:
         self.run("mount", "-t", "tmpfs", "-o", f"size={size}", "weir-torture", path)
         return path
 
+    def bpffs(self):
+        """A folder for pins, which are gone with it."""
+        path = f"{self.work}/bpf"
+        if not os.path.isdir(path):
+            os.mkdir(path)
+            self.janitor.note("mount", path)
+            self.run("mount", "-t", "bpf", "weir-torture", path)
+        return path
+
     # --- programs ------------------------------------------------------------------
 
     def start(self, name, *command, **more):

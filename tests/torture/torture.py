@@ -45,6 +45,7 @@ def read_options():
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1000000)
     parser.add_argument("--long", action="store_true", help="1,000 kills, and longer runs")
     parser.add_argument("--kills", type=int, metavar="N", help="so many, not 200 or 1,000")
+    parser.add_argument("--bench", action="store_true", help="write bench.json alone")
     parser.add_argument("--results", default="build/results", metavar="DIR")
     options = parser.parse_args()
     unknown = set(options.scenarios) - set(SCENARIOS)
@@ -85,29 +86,47 @@ def machine():
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    return {"commit": commit, "cpus": os.cpu_count(), "kernel": platform.release(),
-            "load": os.getloadavg()[0]}
+    return {"commit": commit, "cpus": os.cpu_count(), "kernel": platform.release()}
 
 
-def together(results):
+def together(scenarios):
     out = {}
     for key, merge in KEYS.items():
-        values = [figures[key] for figures, _, _ in results.values() if key in figures]
+        values = [figures[key] for figures in scenarios.values() if key in figures]
         out[key] = merge(values) if values else None
     return out
 
 
+def earlier(path, commit):
+    """Scenarios that ran before on the same commit: each can be run alone."""
+    try:
+        with open(path, encoding="utf-8") as f:
+            old = json.load(f)
+        return old["scenarios"] if old["machine"]["commit"] == commit else {}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
 def write_results(options, results):
     os.makedirs(options.results, exist_ok=True)
-    out = {"target": "torture", "seed": options.seed, "machine": machine(), **together(results)}
-    out["scenarios"] = {
-        name: {"ok": good, "seconds": round(seconds, 1), **figures}
-        for name, (figures, good, seconds) in results.items()
-    }
-    with open(f"{options.results}/torture.json", "w", encoding="utf-8") as f:
-        json.dump(out, f, indent=2)
-        f.write("\n")
     add_to_bench(options, results.get("fleet", ({},))[0])
+    if options.bench:
+        return
+    path = f"{options.results}/torture.json"
+    here = machine()
+    scenarios = earlier(path, here["commit"])
+    for name, (figures, good, seconds) in results.items():
+        scenarios[name] = {
+            "ok": good,
+            "seed": options.seed,
+            "seconds": round(seconds, 1),
+            "load": round(os.getloadavg()[0], 1),
+            **figures,
+        }
+    out = {"target": "torture", "seed": options.seed, "machine": here, **together(scenarios)}
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({**out, "scenarios": scenarios}, f, indent=2)
+        f.write("\n")
 
 
 def add_to_bench(options, figures):
@@ -138,7 +157,7 @@ def main():
     for name in options.scenarios:
         results[name] = run_scenario(name, options)
         print_row(name, *results[name])
-        write_results(options, results)
+        write_results(options, {name: results[name]})
     failed = [name for name, (_, good, _) in results.items() if not good]
     print(f"seed {options.seed}: {len(results) - len(failed)} hold, {len(failed)} do not"
           + (f": {', '.join(failed)}" if failed else ""))

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 
-from lab import BENCH, COLLECTOR, PORT, PROBE, check, wait_until
+from lab import BENCH, BUILD, COLLECTOR, PORT, PROBE, check, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STARTED_S = 120  # a program may take so long to start on a busy machine
@@ -37,14 +37,13 @@ def z85_decode(text):
 class Weir:
     """A collector on host c, a probe on host a, traffic from a to b."""
 
-    def __init__(self, lab, db_dir=None, spool_dir=None):
-        self.lab = lab
+    def __init__(self, lab, db_dir=None, spool_dir=None, build=BUILD):
+        self.lab, self.build = lab, build
         self.db = f"{db_dir or lab.work}/weir.db"
         self.spool = f"{spool_dir or lab.work}/spool.db"
         self.url = f"tcp://10.92.0.2:{PORT}"
         self.state = f"{lab.work}/state"
-        self.pins = f"/sys/fs/bpf/{lab.prefix}"
-        lab.janitor.note("dir", self.pins)
+        self.pins = f"{lab.bpffs()}/weir"
         self.runs = 0
         lab.run(COLLECTOR, "init", "--db", self.db)
 
@@ -96,7 +95,7 @@ class Weir:
         self.runs += 1
         return self.lab.start(
             f"collector-{self.runs}",
-            *(COLLECTOR, "serve", "--db", self.db, "--listen", self.url),
+            *(f"{self.build}/weir-collector", "serve", "--db", self.db, "--listen", self.url),
             *("--detect-interval", "3600s", *options),
             host="c",
             env=env,
@@ -107,7 +106,7 @@ class Weir:
         self.runs += 1
         return self.lab.start(
             f"probe-{self.runs}",
-            *(PROBE, "run", "--iface", "eth0", "--state-dir", self.state, "--name", "a"),
+            *(f"{self.build}/weir-probe", "run", "--iface", "eth0", "--state-dir", self.state, "--name", "a"),
             *("--active-timeout", "1s", "--idle-timeout", "1s", "--drain-interval", "200ms"),
             *("--spool", self.spool, "--pin", self.pins, *options),
             host="a",
