@@ -251,7 +251,8 @@ start_probe() # HOST [OPTION...]
 
 	shift
 	enroll "$host"
-	start "probe-$host" "$host" "$probe" run --iface eth0 --state-dir "$work/state-$host" \
+	start "probe-$host" "$host" "$probe" run --iface "${probe_iface:-eth0}" \
+		--state-dir "$work/state-$host" \
 		--name "$host" --spool "$work/spool-$host.db" --pin "${pins:-none}" \
 		--active-timeout 2s --idle-timeout 1s --drain-interval 500ms "$@"
 	wait_log "probe-$host" "connected" 60
@@ -295,6 +296,42 @@ sanitizer_reports()
 		"$work"/*.log 2>/dev/null
 }
 
+# Whatever a test is about: every packet that a probe of it saw is in a record or
+# in a counter that says why not. Asked of hosts whose probe began once, ended as
+# it should and had nothing to drop.
+hosts_that_ended()
+{
+	local log host
+
+	for log in "$work"/probe-*.log; do
+		host=${log##*/probe-}
+		grep -qs "the collector has everything" "$log" && query "SELECT name FROM host h
+			WHERE name = '${host%.log}'
+			  AND (SELECT count(*) FROM epoch e WHERE e.host_id = h.id) = 1
+			  AND NOT EXISTS (SELECT 1 FROM loss l WHERE l.host_id = h.id)"
+	done
+}
+
+conserved()
+{
+	local host difference wrong=0
+
+	[ -f "$work/weir.db" ] || return 0
+	for host in $(hosts_that_ended); do
+		difference=$(query "WITH c AS (SELECT c.name, value FROM probe_counter c
+			JOIN host h ON h.id = c.host_id WHERE h.name = '$host')
+			SELECT (SELECT value FROM c WHERE name = 'packets_seen')
+			     - (SELECT ifnull(sum(packets + rev_packets), 0) FROM flows
+			         WHERE host = '$host')
+			     - (SELECT sum(value) FROM c WHERE name IN ('packets_seen_elsewhere',
+			        'packets_not_ip', 'packets_truncated', 'packets_bad_header',
+			        'packets_too_deep'))")
+		echo "packets seen by $host and not accounted for: $difference"
+		[ "$difference" = 0 ] || wrong=1
+	done
+	return $wrong
+}
+
 # Runs at the end of a test's shell, however it ends.
 cleanup()
 {
@@ -312,6 +349,7 @@ cleanup()
 		ip netns delete "$ns"
 	done
 	if [ -n "$work" ]; then
+		conserved || status=1
 		if sanitizer_reports; then
 			cat "$work"/*.log
 			status=1
@@ -349,7 +387,7 @@ leftovers()
 		echo "left behind: namespaces $(namespaces)"
 		return 1
 	fi
-	if ! wait_for 5 no_orphans; then
+	if ! wait_for 30 no_orphans; then
 		echo "left behind: BPF programs $(orphan_programs)"
 		return 1
 	fi

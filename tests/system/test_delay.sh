@@ -48,25 +48,27 @@ test_delay()
 		wait_log "ask-$i" rtt_us 60
 	done
 	stop_pid "$probe_pid" || fail "the probe ended with status $?"
-	query "SELECT rtt_us, data_rtt_avg_us FROM flows WHERE host = 'a' AND dst_port = 7000
+	query "SELECT rtt_us, data_rtt_avg_us, data_rtt_min_us FROM flows WHERE host = 'a' AND dst_port = 7000
 		AND (rtt_us > 0 OR data_rtt_samples > 0)" >"$work/weir.csv"
 	python3 - $((2000 * one_way_ms)) "$work/weir.csv" "$work"/ask-*.log <<-'END' || fail "not the delay"
 		import csv, json, statistics, sys
 		delay = int(sys.argv[1])
 		rows = [[int(v or 0) for v in row] for row in csv.reader(open(sys.argv[2]))]
-		kernel = [json.load(open(log))["rtt_us"] for log in sys.argv[3:]]
+		kernel = min(json.load(open(log))["min_rtt_us"] for log in sys.argv[3:])
 		told = {
 		    "handshake": [r[0] for r in rows if r[0]],
 		    "data": [r[1] for r in rows if r[1]],
 		}
-		truth = {"the delay": delay, "the kernel": statistics.median(kernel)}
 		wrong = 0
+		def compare(what, us, whose, truth):
+		    global wrong
+		    off = abs(us - truth) / truth
+		    wrong += off > 0.05
+		    print(f"{what} {us:.0f} us, {whose} {truth:.0f} us: {off:.2%} off")
 		for what, values in told.items():
-		    median = statistics.median(values)
-		    for whose, us in truth.items():
-		        off = abs(median - us) / us
-		        wrong += off > 0.05
-		        print(f"{what}: median of {len(values)} {median:.0f} us, {whose} {us:.0f} us: {off:.2%} off")
+		    compare(f"{what}: median of {len(values)}", statistics.median(values), "the delay", delay)
+		# The least is what a busy machine leaves alone.
+		compare("data: least", min(r[2] for r in rows if r[2]), "the kernel's", kernel)
 		sys.exit(wrong > 0 or len(told["handshake"]) < 5 or len(told["data"]) < 10)
 	END
 }

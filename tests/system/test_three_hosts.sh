@@ -245,3 +245,29 @@ test_offloads()
 		sum(bytes - retrans_bytes) FROM flows WHERE host = 'a' AND src_port = $port")"
 	stop_all "$collector_pid"
 }
+
+# A probe on every interface of the switch meets each packet on both ports and the
+# bridge, with segmentation offload as one buffer, and counts its segments once.
+test_bridge()
+{
+	local counts segs port pid_switch
+
+	fleet_new
+	in_host switch ip address add "$net4.9/24" dev br0
+	start_collector
+	probe_iface=all start_probe switch
+	pid_switch=$pid
+	start sink a "$here/peers.py" sink "$net4.1" 5000
+	wait_for 60 in_host a bash -c "exec 3<>/dev/tcp/$net4.1/5000" || fail "the sink does not listen"
+	in_host b ping -q -c 20 -i 0.05 "$net4.1" >/dev/null
+	counts=$(in_host b "$here/peers.py" send "$net4.1" 5000 20000000)
+	stop_all "$pid_switch"
+	segs=$(json_field segs_out "$counts") port=$(json_field port "$counts")
+	expect "echo requests and replies through the bridge" 20,20 "$(query "SELECT sum(packets),
+		sum(rev_packets) FROM flows WHERE host = 'switch' AND icmp_type = 8")"
+	expect "segments through the bridge" "$segs" "$(query "SELECT sum(packets) FROM flows
+		WHERE host = 'switch' AND src_port = $port AND dst_port = 5000")"
+	expect "met again elsewhere" 1 "$(query "SELECT value >= $segs FROM probe_counter
+		WHERE name = 'packets_seen_elsewhere'")"
+	check_conservation switch
+}
