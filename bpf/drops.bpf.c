@@ -10,8 +10,8 @@
  *           counts as DROPS_OTHER, none is lost.
  *           tallies  by flow and reason: tally_abi.h
  * Limits:   drops counts buffers: a GSO buffer is one. Of one network namespace.
- *           Headers are read where the stack has left them: no flow is told of a
- *           packet with IPv6 extension headers, or in a tunnel.
+ *           Headers are read where the stack has left them, in its first buffer,
+ *           and through one tunnel. Later fragments tell no flow.
  * Kernel:   5.17 (the reason is an argument). Optional: without it the probe
  *           runs on and says what is missing.
  */
@@ -25,6 +25,7 @@
 #include "bpf/kernel_types.h"
 #include "bpf/parse.h"
 #include "bpf/tally.h"
+#include "bpf/tunnel.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -50,15 +51,16 @@ static __always_inline __u32 netns_of(struct sk_buff *skb)
 }
 
 /*
- * The parser reads at offsets up to PARSE_MAX_OFFSET from the start: with that
- * much room behind it, the verifier knows that no read leaves the buffer, and
- * its end is only where the copied bytes end. Nobody interrupts us on this CPU:
- * the kernel runs no second instance of a program there.
+ * The parser reads at offsets up to PARSE_MAX_OFFSET from the start, and behind
+ * that through extension headers: with that much room behind it, the verifier knows that no read
+ * leaves the buffer, and its end is only where the copied bytes end. Nobody interrupts us on this
+ * CPU: the kernel runs no second instance of a program there.
  */
-#define HEADER_BYTES 192 /* IP with options, TCP with options */
+#define HEADER_BYTES 256 /* IP, UDP, VXLAN, Ethernet, IP, TCP with options */
+#define EXT_BYTES    (PARSE_MAX_EXT * 8 * 256)
 
 struct headers {
-	__u8 bytes[PARSE_MAX_OFFSET + 1 + HEADER_BYTES];
+	__u8 bytes[PARSE_MAX_OFFSET + 1 + EXT_BYTES + HEADER_BYTES];
 };
 
 struct {
@@ -82,21 +84,73 @@ static __always_inline __u32 copy_headers(const struct sk_buff *skb, struct head
 	return bpf_probe_read_kernel(to->bytes, n, skb->head + at) ? 0 : n;
 }
 
-static __noinline int parse_headers(struct packet *p, __u32 len)
+/* The copied bytes; false if they are not there. */
+static __always_inline bool headers_input(struct parse_input *in, __u32 len)
 {
 	__u32 zero = 0;
 	struct headers *h = bpf_map_lookup_elem(&headers, &zero);
+
+	if (!h || len > HEADER_BYTES)
+		return false;
+	*in = (struct parse_input){.start = h->bytes, .end = h->bytes + len};
+	return true;
+}
+
+__noinline int parse_further(struct packet *p, __u32 len)
+{
+	struct parse_input in;
+
+	return p && headers_input(&in, len) ? parse_extensions(&in, p) : PARSE_TRUNCATED;
+}
+
+/* From the IP header at p->offset on. */
+__noinline int parse_ip(struct packet *p, __u32 len)
+{
 	struct parse_input in;
 	int res;
 
-	if (!h || !p || len > HEADER_BYTES)
+	if (!p || !headers_input(&in, len))
 		return PARSE_TRUNCATED;
-	in = (struct parse_input){.start = h->bytes, .end = h->bytes + len};
-	p->ethertype = h->bytes[0] >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
 	res = parse_network(&in, p);
-	if (!res && (parse_has_extensions(p) || p->fragment == PARSE_LATER_FRAGMENT))
-		res = PARSE_TOO_DEEP;
+	if (!res && parse_has_extensions(p))
+		res = parse_further(p, len);
+	if (!res && p->fragment == PARSE_LATER_FRAGMENT)
+		res = PARSE_TOO_DEEP; /* no ports */
 	return res ? res : parse_transport(&in, p);
+}
+
+/* One level deeper, where there is one; else p stays as it is. */
+__noinline int parse_inner(struct packet *p, __u32 len)
+{
+	struct parse_input in;
+	struct packet outer;
+	int res = PARSE_OK;
+
+	if (!p || !headers_input(&in, len))
+		return PARSE_TRUNCATED;
+	outer = *p;
+	if (!tunnel_open(&in, &outer, p))
+		res = PARSE_NOT_IP;
+	if (!res && !p->ethertype)
+		res = parse_link(&in, p);
+	if (!res)
+		res = parse_ip(p, len);
+	if (res)
+		*p = outer;
+	return res;
+}
+
+static __always_inline int parse_headers(struct packet *p, const struct headers *h, __u32 len)
+{
+	int res;
+
+	p->ethertype = h->bytes[0] >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+	res = parse_ip(p, len);
+	if (!res && tunnel_possible(p))
+		(void)parse_inner(p, len);
+	p->key.vlan = 0;
+	p->key.tunnel = 0;
+	return res;
 }
 
 static __always_inline __u32 segments_of(const struct sk_buff *skb)
@@ -116,7 +170,7 @@ static __always_inline void count_for_flow(const struct sk_buff *skb, __u32 reas
 
 	if (h)
 		n = copy_headers(skb, h);
-	if (!n || parse_headers(&p, n)) {
+	if (!h || !n || parse_headers(&p, h, n)) {
 		__sync_fetch_and_add(&tally_state.unparsed, segments_of(skb));
 		return;
 	}

@@ -13,6 +13,8 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
@@ -403,6 +405,55 @@ static void drops_of_a_flow(void **state)
 	}
 }
 
+/* Behind a destination options header (RFC 8200 4.6) of padding. */
+static void drops_behind_extension_headers(void **state)
+{
+	static const uint8_t options[8] = {[2] = 1, [3] = 4};
+	struct peer closed = bound(AF_INET6, SOCK_DGRAM, 0);
+	struct peer client = bound(AF_INET6, SOCK_DGRAM, 0);
+	struct flow_record r;
+
+	close(closed.fd);
+	assert_int_equal(
+		setsockopt(client.fd, IPPROTO_IPV6, IPV6_DSTOPTS, options, sizeof(options)), 0);
+	send_to(client.fd, AF_INET6, closed.port);
+	r = record_of(*state, AF_INET6, IPPROTO_UDP, client.port, closed.port, true);
+	assert_int_equal(r.kernel_drops, 1);
+	close(client.fd);
+}
+
+/* IPv4 in IPv4, which nobody takes here: the flow is the inner one. */
+static void drops_of_a_tunnel(void **state)
+{
+	struct {
+		struct iphdr outer, inner;
+		struct udphdr udp;
+	} packet = {
+		.outer = {.version = 4,
+			  .ihl = 5,
+			  .ttl = 64,
+			  .protocol = IPPROTO_IPIP,
+			  .saddr = htonl(INADDR_LOOPBACK),
+			  .daddr = htonl(INADDR_LOOPBACK)},
+		.udp = {.source = htons(1111), .dest = htons(2222), .len = htons(8)},
+	};
+	int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW); /* the IP header is ours */
+	struct sockaddr_storage to;
+	socklen_t len = address(AF_INET, 0, &to);
+	struct flow_record r;
+
+	assert_true(fd >= 0);
+	packet.inner = packet.outer;
+	packet.inner.protocol = IPPROTO_UDP;
+	packet.inner.tot_len = htons(sizeof(packet.inner) + sizeof(packet.udp));
+	assert_int_equal(sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&to, len),
+			 sizeof(packet));
+	r = record_of(*state, AF_INET, IPPROTO_UDP, 1111, 2222, true);
+	assert_int_equal(r.kernel_drops, 1);
+	assert_string_equal(r.kernel_drop_reason, "ip_noproto");
+	close(fd);
+}
+
 static void quiet_traffic_drops_nothing(void **state)
 {
 	struct peer server = listening(AF_INET);
@@ -435,6 +486,8 @@ int main(void)
 		with_stack(a_datagram_of_one_that_is_gone),
 		with_stack(sockets_of_before),
 		with_stack(drops_of_a_flow),
+		with_stack(drops_behind_extension_headers),
+		with_stack(drops_of_a_tunnel),
 		with_stack(quiet_traffic_drops_nothing),
 		with_stack(another_network_namespace), /* last: it stays there */
 	};
