@@ -141,6 +141,7 @@ $(B)/tests/fuzz/fuzz_parse: FUZZ_CFLAGS := -fno-sanitize=alignment
 $(B)/tests/fuzz/fuzz_dns: $(addprefix probe/,dns.c wire_text.c)
 $(B)/tests/fuzz/fuzz_tls: $(addprefix probe/,tls.c wire_text.c)
 $(B)/tests/fuzz/fuzz_quic: $(addprefix probe/,quic.c assembly.c)
+$(B)/tests/fuzz/fuzz_key_file: $(addprefix probe/,keyring.c link.c)
 $(B)/tests/fuzz/fuzz_quic: FUZZ_LIBS := $(NETTLE)
 $(B)/tests/fuzz/fuzz_spool: $(addprefix probe/,backlog.c spool.c spool_db.c)
 $(B)/tests/fuzz/fuzz_spool: FUZZ_LIBS := -lsqlite3
@@ -194,7 +195,8 @@ lint: deps $(GEN) $(B)/gen/bench.skel.h ## clang-format, clang-tidy, cppcheck, s
 	  '-DLIBBPF_OPTS(t,n,...)=struct t n={0}' -I. $(filter-out bpf/% %.bpf.c,$(filter %.c,$(OURS)))
 	$(Q)shellcheck $(SHELL_FILES)
 	$(Q)sqlite3 -bail :memory: $(patsubst %,'.read %',$(sort $(wildcard sql/*.sql)))
-	$(Q)! grep -nE '^[[:space:]]*(repeated |optional )?(Hello|Welcome|Batch|Ack|Nack|Ping|Pong|Command|CommandResult|Enroll|EnrollResult) ' proto/weir.proto
+	$(Q)awk -f proto/flat.awk proto/weir.proto
+	$(Q)! printf 'message A {\n  repeated A a = 1;\n}\n' | awk -f proto/flat.awk >/dev/null # it bites
 
 format: ## rewrite the layout of every source file
 	$(Q)clang-format -i $(OURS)
