@@ -18,6 +18,7 @@
 #include "common/queue.h"
 #include "proto/frame.h"
 
+#define FUTURE_MAX_NS	    (86400 * NS_PER_SEC)
 #define RETRY_OVERLOADED_MS 500
 #define RETRY_FULL_HOUSE_MS 30000
 
@@ -111,7 +112,10 @@ static struct session *get_session(struct intake *in, const struct router_messag
 
 static void fill_session(struct session *s, const struct router_message *m, const struct hello *h)
 {
+	uint64_t now_ns = clock_real_ns();
+
 	session_add_probe(s, h->probe_id);
+	s->ahead_ns = h->real_ns > now_ns ? h->real_ns - now_ns : 0;
 	s->heard = true;
 	s->heard_ns = clock_mono_ns();
 	memcpy(s->name, h->host_name, sizeof(s->name));
@@ -156,16 +160,34 @@ static void on_hello(struct intake *in, const struct router_message *m, struct s
 
 /* --- BATCH ----------------------------------------------------------------------- */
 
+/*
+ * Records from the future would outlive their retention. The past may be long
+ * ago: a backlog. A clock that is wrong is told with the host (clock_skew_ms).
+ */
+static bool is_from_the_future(const struct session *s, const struct batch *batch)
+{
+	uint64_t until_ns = clock_real_ns() + s->ahead_ns + FUTURE_MAX_NS;
+
+	for (size_t i = 0; i < batch->n_rows; i++)
+		if (batch->rows[i].end_ns > until_ns)
+			return true;
+	return false;
+}
+
 /* Whether the batch is one of this session, and within its credit. */
 static const struct reason *check_batch(struct session *s, const struct router_message *m,
 					const struct batch *batch)
 {
 	static const struct reason other_probe = {"batch of another probe", NACK_NO_HELLO, 0};
+	static const struct reason future = {"records more than a day ahead of the host's clock",
+					     NACK_MALFORMED, 0};
 	static const struct reason over_credit = {"more bytes than its credit", NACK_OVERLOADED,
 						  RETRY_OVERLOADED_MS};
 
 	if (!session_has_probe(s, batch->probe_id))
 		return &other_probe;
+	if (is_from_the_future(s, batch))
+		return &future;
 	return credit_take(&s->credit, m->len) ? &over_credit : NULL;
 }
 

@@ -29,6 +29,7 @@ struct session {
 	bool welcomed;
 	bool heard;	   /* since the last sessions_seen() */
 	uint64_t heard_ns; /* CLOCK_MONOTONIC */
+	uint64_t ahead_ns; /* its wall clock before ours, at its HELLO; 0: it is not */
 	struct credit credit;
 	struct session *next; /* sessions.c's own */
 };

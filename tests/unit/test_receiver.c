@@ -532,6 +532,71 @@ static void test_silent_peer_makes_room(void **state)
 	assert_int_equal(dealer_greet(&f->dealer, 1, 1), 0);
 }
 
+/* A batch of host 1 with bytes added to its body, all of it sealed again; n times tail. */
+static void send_with_tail(struct fixture *f, const uint8_t *tail, size_t len, size_t n)
+{
+	uint8_t *data = calloc(1, FRAME_MAX_BYTES);
+	struct batch *b = batch_of(1, 1);
+	struct packed frame = {0};
+	size_t at;
+
+	assert_non_null(data);
+	assert_int_equal(batch_pack(b, &frame), 0);
+	batch_free(b);
+	memcpy(data, frame.data, frame.len);
+	at = frame.len;
+	free(frame.data);
+	for (; n > 0 && at + len < FRAME_MAX_BYTES; n--) {
+		memcpy(data + at, tail, len);
+		at += len;
+	}
+	frame_seal(data, FRAME_BATCH, at - FRAME_HEADER_BYTES);
+	dealer_send(&f->dealer, data, at);
+	free(data);
+}
+
+/* All that an admitted host can send is refused for what it is, and harms nobody. */
+static void test_hostile_batches(void **state)
+{
+	static const struct {
+		const char *what;
+		uint8_t tail[12];
+		size_t len, n;
+	} cases[] = {
+		{"more rows than there are columns for", {6 << 3, 5}, 2, 1},
+		{"a column that is longer than the others", {0xaa, 1, 1, 7}, 4, 1},
+		{"an end in the middle of a field", {0xaa, 1, 100, 7}, 4, 1},
+		{"a row count that no memory has room for", {6 << 3, 255, 255, 255, 255, 7}, 6, 1},
+		{"an identity that is too short", {1 << 3 | 2, 2, 1, 1}, 4, 1},
+		{"300,000 texts of nothing: 28 = \"\"", {0xe2, 1, 0}, 3, 300000},
+		{"a kind that there is not", {5 << 3, 77}, 2, 1},
+		{"a number with more bytes than it can have",
+		 {3 << 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1},
+		 12,
+		 1},
+	};
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+
+	dealer_greet(&f->dealer, 1, 1);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		print_message("%s\n", cases[i].what);
+		send_with_tail(f, cases[i].tail, cases[i].len, cases[i].n);
+		(void)dealer_expect_nack(&f->dealer, NACK_MALFORMED);
+	}
+	r.end_ns = clock_real_ns() + 25 * 3600 * NS_PER_SEC;
+	r.start_ns = r.end_ns;
+	dealer_send_batch(&f->dealer, sample_batch(1, 1, &r, 3));
+	assert_int_equal(dealer_expect_nack(&f->dealer, NACK_MALFORMED).seq, 1);
+	r.end_ns -= 2 * 3600 * NS_PER_SEC; /* within the day: a clock may be wrong */
+	r.start_ns = r.end_ns;
+	dealer_send_batch(&f->dealer, sample_batch(1, 1, &r, 3));
+	dealer_expect_ack(&f->dealer, 1);
+	assert_int_equal(refused(f, "host1", "%"), sizeof(cases) / sizeof(cases[0]) + 1);
+	assert_int_equal(refused(f, "host1", "records more than a day ahead%"), 1);
+	assert_int_equal(count_flows(f), 3);
+}
+
 /* Who connects and says nothing is shown out when there are too many. */
 static void test_idle_connections_keep_nobody_out(void **state)
 {
@@ -789,6 +854,7 @@ int main(void)
 		TEST(test_one_peer_too_many),
 		TEST(test_probe_that_connects_anew_takes_its_session_along),
 		TEST(test_silent_peer_makes_room),
+		TEST(test_hostile_batches),
 		TEST(test_idle_connections_keep_nobody_out),
 		TEST(test_last_seen_is_kept_fresh),
 		TEST(test_storage_that_fails_and_comes_back),
