@@ -10,8 +10,8 @@
  *           accepted socket is made in softirq, and inherits its listener's note.
  * Maps:     owners   storage of the socket itself, gone with it. No memory: the
  *                    socket stays unknown, sock_lost counts
- *           news     full: events are lost, sock_lost counts; the iterators find
- *                    UDP sockets again, TCP connections stay unknown
+ *           news     full: events are lost, sock_lost counts; the probe reads all
+ *                    sockets again, but what is gone by then stays unknown
  *           tallies  tally_abi.h
  * Limits:   nothing runs per packet or per call of send and receive, but for
  *           what TCP sends again.

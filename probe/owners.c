@@ -189,6 +189,14 @@ static struct known_socket *add(struct owners *o, const struct ends *ends)
 	return &o->sockets[number - 1];
 }
 
+void owners_forget_sockets(struct owners *o)
+{
+	memset(o->heads, 0, o->n_heads * sizeof(*o->heads));
+	memset(o->sockets, 0, o->n_used * sizeof(*o->sockets));
+	o->n_used = o->free = 0;
+	o->oldest_closed = o->newest_closed = 0;
+}
+
 void owners_pass(struct owners *o, uint64_t now_ns)
 {
 	o->pass++;

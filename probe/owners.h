@@ -58,6 +58,9 @@ void owners_free(struct owners *o);
 void owners_event(struct owners *o, const struct sock_event *ev, bool existing);
 void owners_cgroup(struct owners *o, const struct sock_cgroup *cgroup);
 
+/* Forgets every socket, not what was found of flows: all that exist will be told again. */
+void owners_forget_sockets(struct owners *o);
+
 /* The addresses of this host, common/addr.h form, broadcast ones too. Returns -ENOMEM. */
 int owners_set_addresses(struct owners *o, const uint8_t (*addrs)[16], size_t n);
 

@@ -231,6 +231,11 @@ static bool on_existing(struct sockets *s, const void *record, void *arg)
 	return true;
 }
 
+int sockets_read_all(struct sockets *s)
+{
+	return iterate(s, s->skel->links.weir_files, sizeof(struct sock_event), on_existing, NULL);
+}
+
 int sockets_read_udp(struct sockets *s)
 {
 	return s->udp_error && s->udp_error != -EXDEV
@@ -293,8 +298,7 @@ int sockets_open(struct owners *owners, struct sockets **ret)
 		return -errno;
 	err = attach(s);
 	if (!err) /* from here on what is new is told; now what was there before */
-		err = iterate(s, s->skel->links.weir_files, sizeof(struct sock_event), on_existing,
-			      NULL);
+		err = sockets_read_all(s);
 	if (err)
 		return err;
 	sockets_consume(s);

@@ -38,6 +38,9 @@ int sockets_udp_error(const struct sockets *s);
 void sockets_consume(struct sockets *s);
 int sockets_fd(const struct sockets *s);
 
+/* Reads all sockets, as sockets_open() does: after some were not told. */
+int sockets_read_all(struct sockets *s);
+
 /* Reads all UDP sockets: those that have got their port since. */
 int sockets_read_udp(struct sockets *s);
 

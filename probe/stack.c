@@ -23,6 +23,7 @@
 #include "probe/tally.h"
 
 #define ADDRESSES_EACH_NS (2 * NS_PER_SEC)
+#define AGAIN_EACH_NS	  (60 * NS_PER_SEC)
 #define COUNTER_BYTES	  48
 
 struct stack {
@@ -36,6 +37,8 @@ struct stack {
 	bool udp_wanted; /* a flow waits for a socket that has got its port since */
 	bool udp_read;	 /* in this pass */
 	uint64_t addresses_ns;
+	uint64_t untold,
+		read_again_ns; /* sockets that were not told, when all were read for that */
 };
 
 DEFINE_CLEANUP(struct stack *, stack_close)
@@ -144,6 +147,23 @@ static int read_listeners(struct stack *s)
 	return err;
 }
 
+/*
+ * Sockets that were not told, open or closed: all are forgotten and read again,
+ * but not all the time.
+ */
+static int read_again(struct stack *s, uint64_t now_ns)
+{
+	uint64_t untold = sockets_lost(s->sockets) + sockets_missed(s->sockets);
+
+	if (untold == s->untold || (s->read_again_ns && now_ns - s->read_again_ns < AGAIN_EACH_NS))
+		return 0;
+	s->untold = untold;
+	s->read_again_ns = now_ns;
+	sockets_consume(s->sockets);
+	owners_forget_sockets(s->owners);
+	return sockets_read_all(s->sockets);
+}
+
 static void read_sockets(struct stack *s, uint64_t now_ns, bool all)
 {
 	int err = 0;
@@ -152,6 +172,8 @@ static void read_sockets(struct stack *s, uint64_t now_ns, bool all)
 		s->addresses_ns = now_ns;
 		err = read_addresses(s);
 	}
+	if (!err)
+		err = read_again(s, now_ns);
 	s->udp_read = s->udp_wanted || all;
 	if (!err && s->udp_read)
 		err = sockets_read_udp(s->sockets);

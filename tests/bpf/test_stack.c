@@ -371,6 +371,44 @@ static void sockets_of_before(void **state)
 	}
 }
 
+struct counter {
+	const char *name;
+	uint64_t value;
+};
+
+static void note_counter(const char *name, uint64_t value, void *arg)
+{
+	struct counter *c = arg;
+
+	if (strcmp(name, c->name) == 0)
+		c->value = value;
+}
+
+/* More connections than the ring holds events, while nobody reads it. */
+static void sockets_that_were_not_told(void **state)
+{
+	static const struct linger reset = {.l_onoff = 1};
+	struct counter untold = {.name = "sockets_untold"};
+	struct peer server = listening(AF_INET), client;
+
+	for (int i = 0; i < 20000; i++) {
+		int fd;
+
+		client = connected(AF_INET, SOCK_STREAM, server.port);
+		fd = accept(server.fd, NULL, NULL);
+		(void)setsockopt(client.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close(client.fd);
+		close(fd);
+	}
+	client = connected(AF_INET, SOCK_STREAM, server.port);
+	stack_counters(*state, note_counter, &untold);
+	assert_true(untold.value > 0);
+	check(record_of(*state, AF_INET, IPPROTO_TCP, client.port, server.port, true), getpid(),
+	      FLOW_ROLE_CLIENT);
+	close(client.fd);
+	close(server.fd);
+}
+
 static void another_network_namespace(void **state)
 {
 	struct peer server;
@@ -489,6 +527,7 @@ int main(void)
 		with_stack(drops_behind_extension_headers),
 		with_stack(drops_of_a_tunnel),
 		with_stack(quiet_traffic_drops_nothing),
+		with_stack(sockets_that_were_not_told),
 		with_stack(another_network_namespace), /* last: it stays there */
 	};
 

@@ -321,6 +321,22 @@ static void a_full_table_gives_up_closed_sockets_first(void **state)
 	}
 }
 
+static void all_sockets_are_forgotten(void **state)
+{
+	struct flow_slot s = flow(HERE, THERE, IPPROTO_TCP, 1, 443, true);
+
+	for (int round = 0; round < 3; round++) {
+		for (unsigned i = 1; i <= N_SLOTS; i++)
+			tell(state, SOCK_CONNECTED, IPPROTO_TCP, (uint16_t)i, 443, i,
+			     SOCK_CLIENT | (i % 2 ? SOCK_IS_CLOSED : 0));
+		assert_int_equal(fill(state, &s).pid, 1);
+		owners_forget_sockets(*state);
+		assert_int_equal(fill(state, &s).pid, 0);
+		owners_pass(*state, 1000 * SEC);
+	}
+	assert_int_equal(owners_stats(*state)->full, 0);
+}
+
 static void names_of_cgroups(void **state)
 {
 	struct sock_cgroup c = {.kind = SOCK_CGROUP,
@@ -402,6 +418,7 @@ int main(void)
 		with_owners(listeners_that_share_a_port),
 		with_owners(who_closes_it_has_served_it),
 		with_owners(a_full_table_gives_up_closed_sockets_first),
+		with_owners(all_sockets_are_forgotten),
 		with_owners(names_of_cgroups),
 		with_owners(more_cgroups_than_there_is_room_for),
 		with_owners(names_of_processes_are_printable),
