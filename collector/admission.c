@@ -11,6 +11,7 @@
 
 #include "collector/allow_list.h"
 #include "collector/binder.h"
+#include "collector/orders.h"
 #include "collector/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
@@ -630,6 +631,7 @@ int admission_command(sqlite3 *db, size_t n, const char *const *words, int64_t n
 		{"add", 2, add},
 		{"revoke", 1, revoke_host},
 		{"admit", 1, admit},
+		{"order", 6, orders_create},
 	};
 
 	*ret = (struct admin_reply){.exit_code = EXIT_OK};

@@ -16,6 +16,7 @@
  *	approve|reject HOST		HOST: a name, or the beginning of a fingerprint
  *	add NAME KEY			admits a key without a request of its own
  *	revoke|admit HOST
+ *	order HOST KIND PREFIX TTL_S REASON ACTOR	answer: the number (orders.h)
  *
  * Errors: those of db.h.
  */

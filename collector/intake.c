@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "collector/job.h"
+#include "collector/orders.h"
 #include "collector/refusals.h"
 #include "collector/router.h"
 #include "collector/sessions.h"
@@ -244,6 +245,28 @@ static void on_ping(struct intake *in, const struct router_message *m, const str
 		answers_pong(&in->answers, &m->peer, nonce);
 }
 
+static void on_result(struct intake *in, const struct router_message *m, const struct session *s,
+		      const struct frame *f)
+{
+	static const struct reason no_hello = {"result without a HELLO", NACK_NO_HELLO, 0};
+	cleanup(free_p) struct order_result *r = calloc(1, sizeof(*r));
+	const struct reason *why;
+	const char *text = NULL;
+	int err = r ? command_result_unpack(f->body, f->body_len, &r->result, &text) : -ENOMEM;
+
+	if (err) {
+		refuse_body(in, m, s, &(struct refused){0}, err, text);
+		return;
+	}
+	why = &no_hello;
+	if (s) {
+		memcpy(r->probe_id, s->probe_ids[0], sizeof(r->probe_id));
+		why = hand_over(in, m, JOB_RESULT, take_ptr(r));
+	}
+	if (why)
+		intake_refuse(in, m, s, &(struct refused){0}, why);
+}
+
 static void on_frame(struct intake *in, const struct router_message *m, struct session *s,
 		     const struct frame *f)
 {
@@ -259,6 +282,9 @@ static void on_frame(struct intake *in, const struct router_message *m, struct s
 		break;
 	case FRAME_PING:
 		on_ping(in, m, s, f);
+		break;
+	case FRAME_COMMAND_RESULT:
+		on_result(in, m, s, f);
 		break;
 	default:
 		intake_refuse(in, m, s, &(struct refused){0}, &not_for_us);

@@ -36,6 +36,12 @@ int job_new(enum job_kind kind, void *what, size_t n, size_t weight, struct job 
 	case JOB_ENROLL:
 		job->enrollment = what;
 		break;
+	case JOB_ORDERS:
+		job->orders = what;
+		break;
+	case JOB_RESULT:
+		job->result = what;
+		break;
 	case JOB_ADMIN:
 		job->admin = what;
 		break;
@@ -68,6 +74,12 @@ void job_free(void *arg)
 		break;
 	case JOB_ENROLL:
 		free(job->enrollment);
+		break;
+	case JOB_ORDERS:
+		free(job->orders);
+		break;
+	case JOB_RESULT:
+		free(job->result);
 		break;
 	case JOB_ADMIN:
 		control_finish(job->admin, job->outcome == JOB_DONE);

@@ -38,6 +38,8 @@ enum job_kind {
 	JOB_REFUSALS,  /* messages that were refused; comes back */
 	JOB_DETECTION, /* what the detectors found in a bucket of time */
 	JOB_ENROLL,    /* a host asks to be admitted; comes back */
+	JOB_ORDERS,    /* which orders are due (orders.h); comes back with them */
+	JOB_RESULT,    /* what came of one */
 	JOB_ADMIN,     /* an administrator asks (control.h); tells him when it is freed */
 };
 
@@ -67,7 +69,7 @@ struct job {
 	size_t weight;		/* bytes, for the bounds of the queue */
 	struct peer_id peer;	/* HELLO, BATCH, ENROLL */
 	uint8_t key[KEY_BYTES]; /* HELLO: of the connection */
-	size_t n;		/* SEEN, REFUSALS: how many */
+	size_t n;		/* SEEN, REFUSALS, ORDERS: how many */
 	union {
 		struct hello *hello;
 		struct batch *batch;
@@ -75,6 +77,8 @@ struct job {
 		struct refusal *refusals;
 		struct detection *detection;
 		struct enrollment *enrollment;
+		struct order *orders; /* room for ORDERS_MAX; n of them when it is back */
+		struct order_result *result;
 		struct admin_request *admin; /* not owned */
 	};
 	enum job_outcome outcome;

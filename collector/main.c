@@ -10,6 +10,7 @@
 #include "collector/flows.h"
 #include "collector/hosts.h"
 #include "collector/incidents.h"
+#include "collector/order.h"
 #include "collector/report.h"
 #include "collector/serve.h"
 #include "collector/sql_shell.h"
@@ -25,8 +26,9 @@ static const struct cli_command help_command = {
 };
 
 static const struct cli_command *const commands[] = {
-	&init_command,	 &serve_command,     &enroll_command, &hosts_command, &flows_command,
-	&report_command, &incidents_command, &sql_command,    &db_command,    &help_command,
+	&init_command,	&serve_command,	 &enroll_command,    &hosts_command,
+	&flows_command, &report_command, &incidents_command, &sql_command,
+	&db_command,	&order_command,	 &help_command,
 };
 
 static const struct cli_command program = {

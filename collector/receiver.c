@@ -15,6 +15,7 @@
 #include "collector/gate.h"
 #include "collector/intake.h"
 #include "collector/job.h"
+#include "collector/orders.h"
 #include "collector/refusals.h"
 #include "collector/router.h"
 #include "collector/sessions.h"
@@ -45,7 +46,8 @@ struct receiver {
 	struct credit_pool pool;
 	struct intake intake;
 	uint64_t silent_ns;
-	uint64_t tick_ns; /* CLOCK_MONOTONIC, of the next tick */
+	bool orders_asked; /* the writer is to say which are due */
+	uint64_t tick_ns;  /* CLOCK_MONOTONIC, of the next tick */
 };
 
 DEFINE_CLEANUP(struct receiver *, receiver_free)
@@ -185,12 +187,30 @@ static void acknowledge(struct receiver *r, const struct job *job, struct sessio
 	FAILPOINT("ack_sent");
 }
 
+/* A host that is not connected is tried again in a while. */
+static void send_orders(struct receiver *r, const struct job *job)
+{
+	r->orders_asked = false;
+	for (size_t i = 0; job->outcome == JOB_DONE && i < job->n; i++) {
+		const struct order *o = &job->orders[i];
+		struct session *s = sessions_find_probe(r->sessions, o->probe_id);
+		struct packed frame;
+
+		if (s && s->welcomed && host_command_pack(&o->command, &frame) == 0)
+			(void)router_send(r->router, &s->peer, &frame);
+	}
+}
+
 static void on_reply(struct receiver *r, struct job *job)
 {
 	struct session *s;
 
 	if (job->kind == JOB_REFUSALS) {
 		refusals_settle(r->refusals, job->outcome == JOB_DONE);
+		return;
+	}
+	if (job->kind == JOB_ORDERS) {
+		send_orders(r, job);
 		return;
 	}
 	if (job->kind == JOB_ENROLL) {
@@ -252,6 +272,17 @@ static void note_shown_out(struct receiver *r, struct router *router, const char
 			 port, r->shown_out);
 }
 
+static void ask_for_orders(struct receiver *r)
+{
+	struct order *room;
+
+	if (r->orders_asked || r->pool.n == 0)
+		return;
+	room = calloc(ORDERS_MAX, sizeof(*room));
+	if (room)
+		r->orders_asked = push_list(r, JOB_ORDERS, room, 0);
+}
+
 /* Returns false while there are refusals that the writer has not been given. */
 static bool hand_over_lists(struct receiver *r)
 {
@@ -310,6 +341,7 @@ static void tick(struct receiver *r)
 	if (now > r->silent_ns)
 		sessions_expire(r->sessions, now - r->silent_ns, say_silent);
 	sessions_each(r->sessions, renew_credit, r);
+	ask_for_orders(r);
 	(void)hand_over_lists(r); /* at the next tick, then */
 }
 

@@ -15,6 +15,7 @@
 #include "collector/detection.h"
 #include "collector/flow_row.h"
 #include "collector/job.h"
+#include "collector/orders.h"
 #include "collector/wal.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -509,6 +510,10 @@ static int apply(struct store *s, struct job *job, int64_t now_ms)
 		return apply_detection(s, job->detection);
 	case JOB_ENROLL:
 		return apply_enrollment(s, job->enrollment, now_ms);
+	case JOB_ORDERS:
+		return orders_due(s->db, now_ms, job->orders, &job->n);
+	case JOB_RESULT:
+		return orders_finish(s->db, job->result, now_ms);
 	case JOB_ADMIN:
 		return apply_admin(s, job->admin, now_ms);
 	}

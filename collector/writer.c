@@ -93,8 +93,8 @@ static int apply_group(struct writer *w, struct job *first)
 
 static void give_back(struct writer *w, struct job *job, bool written)
 {
-	bool awaited =
-		job->kind != JOB_SEEN && job->kind != JOB_DETECTION && job->kind != JOB_ADMIN;
+	bool awaited = job->kind != JOB_SEEN && job->kind != JOB_DETECTION &&
+		       job->kind != JOB_ADMIN && job->kind != JOB_RESULT;
 
 	if (!written)
 		job->outcome = JOB_STORAGE;

@@ -19,6 +19,7 @@
 #include "common/log.h"
 #include "probe/keyring.h"
 #include "probe/link.h"
+#include "probe/orders.h"
 #include "probe/route.h"
 #include "probe/spool.h"
 #include "proto/message.h"
@@ -479,6 +480,26 @@ static int on_nack(struct sender *s, const struct frame *f, const char **ret_why
 	return 0;
 }
 
+/* Without an answer it is sent again: when what is to be remembered could not be written. */
+static int on_command(struct sender *s, const struct frame *f, const char **ret_why)
+{
+	struct command_result result;
+	struct host_command c;
+	struct packed frame;
+	int err = host_command_unpack(f->body, f->body_len, &c, ret_why);
+
+	if (err)
+		return err;
+	err = orders_obey(s->route.state_dir, route_url(&s->route), &c, clock_real_ns(), &result);
+	if (err)
+		log_warn("collector %s: order %" PRIu64 " cannot be noted, so it is not carried "
+			 "out: %s",
+			 route_url(&s->route), c.command_id, strerror(-err));
+	else if (command_result_pack(&result, &frame) == 0)
+		(void)send_packed(s, &frame);
+	return 0;
+}
+
 static int on_frame(struct sender *s, const struct frame *f, const char **ret_why)
 {
 	struct packed pong;
@@ -492,6 +513,8 @@ static int on_frame(struct sender *s, const struct frame *f, const char **ret_wh
 		return on_ack(s, f, ret_why);
 	case FRAME_NACK:
 		return on_nack(s, f, ret_why);
+	case FRAME_COMMAND:
+		return on_command(s, f, ret_why);
 	case FRAME_PONG:
 		trust(s);
 		return ping_unpack(f->body, f->body_len, &nonce, ret_why);

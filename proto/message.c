@@ -258,6 +258,84 @@ int nack_unpack(const uint8_t *body, size_t len, struct nack *ret, const char **
 	return unpack(&weir__nack__descriptor, body, len, read_nack, ret, ret_why);
 }
 
+/* --- COMMAND, COMMAND_RESULT ------------------------------------------------- */
+
+int host_command_pack(const struct host_command *c, struct packed *ret)
+{
+	Weir__Command m = WEIR__COMMAND__INIT;
+
+	m.command_id = c->command_id;
+	m.not_after_ns = c->not_after_ns;
+	m.kind = (Weir__CommandKind)c->kind;
+	m.ttl_s = c->ttl_s;
+	m.dry_run = c->dry_run;
+	m.prefix = (char *)c->prefix;
+	m.reason = (char *)c->reason;
+	m.actor = (char *)c->actor;
+	return codec_seal(&m.base, FRAME_COMMAND, ret);
+}
+
+static const char *read_command(const void *message, void *out)
+{
+	const Weir__Command *m = message;
+	struct host_command c = {
+		.command_id = m->command_id,
+		.not_after_ns = m->not_after_ns,
+		.kind = (uint32_t)m->kind,
+		.ttl_s = m->ttl_s,
+		.dry_run = m->dry_run,
+	};
+
+	if (m->command_id == 0 || m->command_id > COUNT_MAX)
+		return "command_id out of range";
+	if (m->not_after_ns > COUNT_MAX)
+		return "not_after_ns out of range";
+	if (!codec_text(m->prefix, c.prefix, sizeof(c.prefix)) ||
+	    !codec_text(m->reason, c.reason, sizeof(c.reason)) ||
+	    !codec_text(m->actor, c.actor, sizeof(c.actor)))
+		return "bad text";
+	*(struct host_command *)out = c;
+	return NULL;
+}
+
+int host_command_unpack(const uint8_t *body, size_t len, struct host_command *ret,
+			const char **ret_why)
+{
+	return unpack(&weir__command__descriptor, body, len, read_command, ret, ret_why);
+}
+
+int command_result_pack(const struct command_result *r, struct packed *ret)
+{
+	Weir__CommandResult m = WEIR__COMMAND_RESULT__INIT;
+
+	m.command_id = r->command_id;
+	m.status = r->status;
+	m.text = (char *)r->text;
+	return codec_seal(&m.base, FRAME_COMMAND_RESULT, ret);
+}
+
+static const char *read_command_result(const void *message, void *out)
+{
+	const Weir__CommandResult *m = message;
+	struct command_result r = {.command_id = m->command_id, .status = m->status};
+
+	if (m->command_id == 0 || m->command_id > COUNT_MAX)
+		return "command_id out of range";
+	if (m->status > INT32_MAX)
+		return "status out of range";
+	if (!codec_text(m->text, r.text, sizeof(r.text)))
+		return "bad text";
+	*(struct command_result *)out = r;
+	return NULL;
+}
+
+int command_result_unpack(const uint8_t *body, size_t len, struct command_result *ret,
+			  const char **ret_why)
+{
+	return unpack(&weir__command_result__descriptor, body, len, read_command_result, ret,
+		      ret_why);
+}
+
 /* --- PING, PONG ----------------------------------------------------------- */
 
 /* Ping stands for Pong too: they are the same on the wire. */

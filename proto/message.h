@@ -113,6 +113,23 @@ struct nack {
 	char text[256];
 };
 
+/* Same numbers as CommandKind in weir.proto; an unknown one is for the probe to refuse. */
+enum command_kind { COMMAND_NONE, COMMAND_ECHO, COMMAND_BLOCK, COMMAND_UNBLOCK };
+
+struct host_command {
+	uint64_t command_id, not_after_ns;
+	uint32_t kind; /* enum command_kind, or a later one */
+	uint32_t ttl_s;
+	bool dry_run;
+	char prefix[64], reason[128], actor[64];
+};
+
+struct command_result {
+	uint64_t command_id;
+	uint32_t status; /* 0: done; else an errno */
+	char text[128];
+};
+
 /* What a batch of that length takes of the credit. */
 static inline uint64_t credit_cost(uint64_t frame_len)
 {
@@ -148,6 +165,14 @@ int ack_unpack(const uint8_t *body, size_t len, struct ack *ret, const char **re
 
 int nack_pack(const struct nack *n, struct packed *ret);
 int nack_unpack(const uint8_t *body, size_t len, struct nack *ret, const char **ret_why);
+
+int host_command_pack(const struct host_command *c, struct packed *ret);
+int host_command_unpack(const uint8_t *body, size_t len, struct host_command *ret,
+			const char **ret_why);
+
+int command_result_pack(const struct command_result *r, struct packed *ret);
+int command_result_unpack(const uint8_t *body, size_t len, struct command_result *ret,
+			  const char **ret_why);
 
 /* PING and PONG carry one nonce. type is FRAME_PING or FRAME_PONG. */
 int ping_pack(int type, uint64_t nonce, struct packed *ret);

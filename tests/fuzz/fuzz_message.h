@@ -91,8 +91,11 @@ static inline void fuzz_body(enum frame_type type, const uint8_t *body, size_t l
 		assert(ping_unpack(body, len, &nonce, &why) == 0 || why);
 		break;
 	case FRAME_COMMAND:
+		FUZZ_ROUND_TRIP(host_command, body, len);
+		break;
 	case FRAME_COMMAND_RESULT:
-		break; /* nobody reads them yet */
+		FUZZ_ROUND_TRIP(command_result, body, len);
+		break;
 	case FRAME_ENROLL:
 		FUZZ_ROUND_TRIP(enroll, body, len);
 		break;

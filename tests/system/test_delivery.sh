@@ -88,3 +88,18 @@ test_many_restarts()
 	query "SELECT host, min(coverage_pct) AS pct, sum(lost_packets) AS lost FROM coverage GROUP BY 1"
 	expect "packets that coverage misses" 0 "$(query "SELECT sum(lost_packets) FROM coverage")"
 }
+
+# An order reaches the probe and its answer comes back.
+test_order()
+{
+	fleet_new
+	start_collector
+	start_probe a
+	expect_exit 0 "$collector" order --db "$work/weir.db" a echo --reason "are you there?" --ttl 60s
+	grep -q "done: weir-probe" "$work/last.log" || fail "no answer"
+	expect_exit 3 "$collector" order --db "$work/weir.db" a block --prefix 192.0.2.1 --ttl 60s
+	grep -q "cannot block" "$work/last.log" || fail "no reason"
+	expect_exit 2 "$collector" order --db "$work/weir.db" nosuchhost echo
+	expect "orders" "echo 0,block 95" "$(query "SELECT group_concat(kind || ' ' || status)
+		FROM probe_order" | tr -d '"')"
+}

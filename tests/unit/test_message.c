@@ -108,6 +108,13 @@ static void small_messages_come_back_equal(void **state)
 	CHECK_ROUND_TRIP(ack, FRAME_ACK, UINT64_MAX, 2, INT64_MAX);
 	CHECK_ROUND_TRIP(nack, FRAME_NACK, 1, 2, 3, NACK_STORAGE, 5, "disk full");
 	CHECK_ROUND_TRIP(nack, FRAME_NACK, 1, 0, 0, NACK_UNSPECIFIED, 0, "");
+	CHECK_ROUND_TRIP(host_command, FRAME_COMMAND, INT64_MAX, INT64_MAX, COMMAND_UNBLOCK,
+			 UINT32_MAX, true, "10.0.0.0/8",
+			 "r\xc3\xa9"
+			 "ason",
+			 "root");
+	CHECK_ROUND_TRIP(host_command, FRAME_COMMAND, 1, 0, 99, 0, false, "", "", "");
+	CHECK_ROUND_TRIP(command_result, FRAME_COMMAND_RESULT, 1, INT32_MAX, "text");
 	assert_int_equal(ping_pack(FRAME_PONG, UINT64_MAX, &p), 0);
 	f = open_frame(&p, FRAME_PONG);
 	assert_int_equal(ping_unpack(f.body, f.body_len, &nonce, NULL), 0);

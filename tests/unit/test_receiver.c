@@ -161,6 +161,20 @@ static int64_t refused(struct fixture *f, const char *peer, const char *reason)
 	return n;
 }
 
+/* As the job of an administrator, of the one connection that writes. */
+static void order_host(struct fixture *f, const char *host)
+{
+	char *sql = sqlite3_mprintf(
+		"INSERT INTO probe_order (host_id, kind, prefix, ttl_s, reason, actor, created_ms,"
+		" not_after_ms) SELECT id, 'echo', '', 60, 'why', 'root', 0,"
+		" unixepoch() * 1000 + 60000 FROM host WHERE name = %Q",
+		host);
+
+	(void)sqlite3_busy_timeout(f->outside, DEALER_WAIT_MS);
+	assert_int_equal(sqlite3_exec(f->outside, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_free(sql);
+}
+
 static void test_batches_are_acknowledged_and_stored(void **state)
 {
 	struct fixture *f = *state;
@@ -404,6 +418,43 @@ static void test_unknown_key_stays_outside(void **state)
 	dealer_greet(&f->dealer, 1, 1); /* others do */
 	assert_int_equal(refused(f, "%", "%"), 0);
 	assert_int_equal(count_flows(f), 0);
+}
+
+/* An order goes out, again until there is a result, and only its own host's counts. */
+static void test_orders_are_sent_until_answered(void **state)
+{
+	struct fixture *f = *state;
+	struct command_result result = {.status = 0, .text = "here"};
+	struct host_command c = {0};
+	struct frame frame = {0};
+	struct packed packed = {0};
+	uint8_t buf[4096];
+	int err;
+
+	dealer_greet(&f->dealer, 1, 1);
+	order_host(f, "host1");
+	for (int i = 0; i < 2; i++) {
+		do { /* it would be silent, else */
+			usleep(100000);
+			err = ping_pack(FRAME_PING, 1, &packed);
+			dealer_send_packed(&f->dealer, err, &packed);
+		} while (dealer_receive(&f->dealer, buf, &frame) == FRAME_PONG);
+		assert_int_equal(frame.type, FRAME_COMMAND);
+		assert_int_equal(host_command_unpack(frame.body, frame.body_len, &c, NULL), 0);
+		assert_int_equal(c.kind, COMMAND_ECHO);
+		assert_string_equal(c.reason, "why");
+		assert_true(c.not_after_ns > clock_real_ns());
+	}
+	result.command_id = c.command_id + 1; /* another one: changes nothing */
+	for (int i = 0; i < 2; i++) {
+		err = command_result_pack(&result, &packed);
+		dealer_send_packed(&f->dealer, err, &packed);
+		result.command_id = c.command_id;
+	}
+	for (int i = 0;
+	     i < 6000 && sample_int(f->outside, "SELECT count(status) FROM probe_order") == 0; i++)
+		usleep(10000);
+	sample_assert_text(f->outside, "SELECT status || ' ' || result FROM probe_order", "0 here");
 }
 
 /* A probe with a backlog of an earlier start sends it beside what is new. */
@@ -847,6 +898,7 @@ int main(void)
 		TEST(test_nobody_speaks_for_another_host),
 		TEST(test_revoked_key_is_dumb_at_once),
 		TEST(test_unknown_key_stays_outside),
+		TEST(test_orders_are_sent_until_answered),
 		TEST(test_epochs_of_one_probe_side_by_side),
 		TEST(test_another_major_version),
 		TEST(test_oversize_message_hurts_only_its_sender),

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe/keyring.h"
+#include "probe/orders.h"
 #include "probe/sender.h"
 #include "probe/spool.h"
 #include "proto/frame.h"
@@ -469,6 +471,67 @@ static void live_batches_overtake_a_backlog(void **state)
 	wait_delivered(f);
 }
 
+static void fake_order(struct fake *c, uint64_t id, uint32_t kind, uint64_t not_after_ns)
+{
+	const struct host_command order = {
+		.command_id = id,
+		.kind = kind,
+		.not_after_ns = not_after_ns,
+		.reason = "test",
+	};
+	struct packed frame;
+
+	fake_send(c, host_command_pack(&order, &frame), &frame);
+}
+
+static struct command_result fake_expect_result(struct fixture *f, struct fake *c, uint64_t id)
+{
+	struct frame frame = fake_receive(f, c);
+	struct command_result r = {0};
+
+	assert_int_equal(frame.type, FRAME_COMMAND_RESULT);
+	assert_int_equal(command_result_unpack(frame.body, frame.body_len, &r, NULL), 0);
+	assert_int_equal(r.command_id, id);
+	return r;
+}
+
+/* Also after a restart of the probe, and however often it is sent. */
+static void an_order_is_carried_out_once(void **state)
+{
+	struct fixture *f = *state;
+	struct fake *c = &f->fakes[0];
+	uint64_t later_ns = clock_real_ns() + 3600 * NS_PER_SEC;
+
+	for (int i = 0; i < 2; i++) {
+		start(f, 1);
+		(void)fake_expect_hello(f, c);
+		fake_welcome(c, EPOCH, 0, CREDIT);
+		fake_order(c, 5, COMMAND_ECHO, later_ns);
+		assert_int_equal(fake_expect_result(f, c, 5).status, 0);
+		fake_order(c, 6, COMMAND_BLOCK, later_ns);
+		assert_int_equal(fake_expect_result(f, c, 6).status, EOPNOTSUPP);
+		fake_order(c, 7, 99, later_ns);
+		assert_int_equal(fake_expect_result(f, c, 7).status, EINVAL);
+		fake_order(c, 8, COMMAND_ECHO, 1);
+		assert_int_equal(fake_expect_result(f, c, 8).status, ETIME);
+		fake_order(c, 6, COMMAND_ECHO, later_ns); /* the answer that was given */
+		assert_int_equal(fake_expect_result(f, c, 6).status, EOPNOTSUPP);
+		fake_order(c, 4, COMMAND_ECHO, later_ns); /* goes back */
+		assert_int_equal(fake_expect_result(f, c, 4).status, EALREADY);
+		sender_stop(f->sender, 0);
+		f->sender = NULL;
+	}
+	start(f, 1);
+	(void)fake_expect_hello(f, c);
+	fake_welcome(c, EPOCH, 0, CREDIT);
+	for (uint64_t id = 9; id < 9 + 2 * ORDERS_KEPT; id++) {
+		fake_order(c, id, COMMAND_ECHO, later_ns);
+		assert_int_equal(fake_expect_result(f, c, id).status, 0);
+	}
+	fake_order(c, 9, COMMAND_ECHO, later_ns);
+	assert_int_equal(fake_expect_result(f, c, 9).status, EALREADY);
+}
+
 /* Welcomes as often as it is greeted, until it has the batch. */
 static void deliver(struct fixture *f, struct fake *c, uint64_t seq)
 {
@@ -545,6 +608,7 @@ int main(void)
 		TEST(a_poison_batch_does_not_block_the_others),
 		TEST(a_gap_is_filled),
 		TEST(live_batches_overtake_a_backlog),
+		TEST(an_order_is_carried_out_once),
 		TEST(the_next_collector_takes_over_until_the_first_is_back),
 	};
 
