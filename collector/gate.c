@@ -38,6 +38,9 @@ struct gate {
 	bool running;
 	_Atomic bool stop;
 	_Atomic uint64_t beat_ns;
+	pthread_mutex_t lock; /* of the two below */
+	size_t n_away;
+	struct sent_away away[GATE_SENT_AWAY_MAX];
 };
 
 DEFINE_CLEANUP(struct gate *, gate_close)
@@ -87,6 +90,41 @@ static const char *decide(const struct gate *g, const struct request *r)
 	return allow_list_filled(g->allow) ? "400" : "300";
 }
 
+static void count_away(struct gate *g, const struct request *r)
+{
+	char address[ADDR_TEXT_MAX] = "";
+	uint8_t addr[16];
+	size_t i = 0;
+
+	if (r->n > ADDRESS && addr_parse(r->frames[ADDRESS], addr) == 0)
+		(void)addr_format(addr, address);
+	(void)pthread_mutex_lock(&g->lock); /* cannot fail: ours and not held */
+	while (i < g->n_away && strcmp(g->away[i].address, address) != 0)
+		i++;
+	if (i == GATE_SENT_AWAY_MAX) {
+		i--; /* the last one is all the others' */
+		g->away[i].address[0] = '\0';
+	} else if (i == g->n_away) {
+		g->n_away++;
+		memcpy(g->away[i].address, address, sizeof(address));
+		g->away[i].n = 0;
+	}
+	g->away[i].n++;
+	(void)pthread_mutex_unlock(&g->lock);
+}
+
+size_t gate_sent_away(struct gate *g, struct sent_away ret[GATE_SENT_AWAY_MAX])
+{
+	size_t n;
+
+	(void)pthread_mutex_lock(&g->lock); /* likewise */
+	n = g->n_away;
+	memcpy(ret, g->away, n * sizeof(*ret));
+	g->n_away = 0;
+	(void)pthread_mutex_unlock(&g->lock);
+	return n;
+}
+
 static void answer(struct gate *g, const struct request *r)
 {
 	const char *status = decide(g, r);
@@ -94,6 +132,8 @@ static void answer(struct gate *g, const struct request *r)
 	char user[KEY_TEXT_BYTES] = "";
 	const char *const frames[] = {"1.0", NULL, status, good ? "" : "not admitted", user, ""};
 
+	if (*status == '4')
+		count_away(g, r);
 	if (good)
 		key_format((const uint8_t *)r->frames[CREDENTIALS], user);
 	for (size_t i = 0; i < 6; i++) {
@@ -136,6 +176,7 @@ int gate_open(const struct key_pair *key, struct allow_list *allow, struct gate 
 
 	if (!g)
 		return -ENOMEM;
+	(void)pthread_mutex_init(&g->lock, NULL); /* cannot fail with default attributes */
 	g->key = *key;
 	g->allow = allow;
 	if (!zmq_has("curve"))
@@ -176,6 +217,7 @@ void gate_close(struct gate *g)
 	if (g->ctx)
 		(void)zmq_ctx_term(g->ctx); /* signals are blocked, so it is not interrupted */
 	key_forget(&g->key);
+	(void)pthread_mutex_destroy(&g->lock); /* nobody holds it */
 	free(g);
 }
 

@@ -18,7 +18,10 @@
 #define WEIR_COLLECTOR_GATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
+#include "common/addr.h"
 #include "common/key.h"
 
 struct allow_list;
@@ -45,6 +48,18 @@ int gate_guard(struct gate *g, void *socket, enum gate_domain domain);
 
 /* Whether the guard was alive a moment ago. */
 bool gate_answers(const struct gate *g);
+
+/*
+ * Who was sent away since the last call, by address; more addresses than there
+ * is room for are together in the last entry, without an address. Returns how
+ * many entries of ret are filled. From any thread.
+ */
+#define GATE_SENT_AWAY_MAX 32
+struct sent_away {
+	char address[ADDR_TEXT_MAX];
+	uint64_t n;
+};
+size_t gate_sent_away(struct gate *g, struct sent_away ret[GATE_SENT_AWAY_MAX]);
 
 /* Ends the guard alone: from then on nobody comes in. */
 void gate_dismiss(struct gate *g);

@@ -283,6 +283,24 @@ static void ask_for_orders(struct receiver *r)
 		r->orders_asked = push_list(r, JOB_ORDERS, room, 0);
 }
 
+/* Handshakes that failed for their key: of them no message ever came. */
+static void note_sent_away(struct receiver *r)
+{
+	static const char why[] = "its key is not admitted";
+	struct sent_away away[GATE_SENT_AWAY_MAX];
+	size_t n = gate_sent_away(r->gate, away);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *peer = away[i].address[0] ? away[i].address : REFUSALS_OTHERS;
+		uint64_t said = 0;
+
+		for (uint64_t k = 0; k < away[i].n; k++)
+			said += refusals_add(r->refusals, peer, why, real_ms());
+		if (said)
+			log_warn("sent away %s: %s", peer, why);
+	}
+}
+
 /* Returns false while there are refusals that the writer has not been given. */
 static bool hand_over_lists(struct receiver *r)
 {
@@ -291,6 +309,7 @@ static bool hand_over_lists(struct receiver *r)
 	int n;
 
 	note_shown_out(r, r->router, "records");
+	note_sent_away(r);
 	note_shown_out(r, desk_router(r->desk), "enrolment");
 	n = sessions_seen(r->sessions, real_ms(), &seen);
 	if (n > 0)

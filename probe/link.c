@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@
 
 struct link {
 	void *socket;
+	void *monitor; /* tells of handshakes that failed */
+	bool refused;
 	zmq_msg_t received;
 };
 
@@ -72,6 +75,31 @@ static int set_options(void *socket)
 	return 0;
 }
 
+/* Without it a host that is not admitted looks like a collector that is away. */
+static int watch(void *context, struct link *l)
+{
+	const int linger = 0;
+	char endpoint[64];
+
+	(void)snprintf(endpoint, sizeof(endpoint), "inproc://link-%p", l->socket);
+	if (zmq_socket_monitor(l->socket, endpoint, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) != 0)
+		return -errno;
+	l->monitor = zmq_socket(context, ZMQ_PAIR);
+	if (!l->monitor || zmq_setsockopt(l->monitor, ZMQ_LINGER, &linger, sizeof(linger)) != 0 ||
+	    zmq_connect(l->monitor, endpoint) != 0)
+		return -errno;
+	return 0;
+}
+
+bool link_refused(struct link *l)
+{
+	char frame[64];
+
+	while (zmq_recv(l->monitor, frame, sizeof(frame), ZMQ_DONTWAIT) >= 0)
+		l->refused = true; /* nothing else is told there */
+	return l->refused;
+}
+
 int link_open(void *context, const char *url, const struct link_keys *keys, struct link **ret)
 {
 	struct link *l = calloc(1, sizeof(*l));
@@ -84,6 +112,8 @@ int link_open(void *context, const char *url, const struct link_keys *keys, stru
 	err = l->socket ? set_options(l->socket) : -errno;
 	if (!err)
 		err = set_keys(l->socket, keys);
+	if (!err)
+		err = watch(context, l);
 	if (!err && zmq_connect(l->socket, url) != 0)
 		err = -errno;
 	if (err) {
@@ -99,6 +129,10 @@ void link_close(struct link *l)
 	if (!l)
 		return;
 	(void)zmq_msg_close(&l->received); /* fails only for a message that is not one */
+	if (l->socket)
+		(void)zmq_socket_monitor(l->socket, NULL, 0); /* fails where there is none */
+	if (l->monitor)
+		(void)zmq_close(l->monitor); /* fails only for what is no socket */
 	if (l->socket)
 		(void)zmq_close(l->socket); /* fails only for what is no socket */
 	free(l);

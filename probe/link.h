@@ -33,6 +33,9 @@ int link_open(void *context, const char *url, const struct link_keys *keys, stru
 /* NULL is a no-op. */
 void link_close(struct link *l);
 
+/* Whether the collector has refused the key of this host since link_open(). */
+bool link_refused(struct link *l);
+
 /* Whether link_send() would take a frame now. */
 bool link_writable(struct link *l);
 

@@ -605,6 +605,14 @@ static void wait_for_news(struct sender *s)
 		(void)!read(fds[i], &count, sizeof(count)); /* EAGAIN: it was not this one */
 }
 
+static const char *why_silent(struct sender *s)
+{
+	if (s->state == LINK_UP)
+		return "no longer answers";
+	return s->link && link_refused(s->link) ? "the key of this host is not admitted"
+						: "no answer";
+}
+
 static void *run(void *arg)
 {
 	struct sender *s = arg;
@@ -615,7 +623,7 @@ static void *run(void *arg)
 			connect_link(s);
 		receive(s);
 		if (s->asked_ns && s->now_ns - s->asked_ns >= s->silence_ns)
-			drop_link(s, s->state == LINK_UP ? "no longer answers" : "no answer");
+			drop_link(s, why_silent(s));
 		if (s->link) {
 			assign_lanes(s);
 			greet_lanes(s);

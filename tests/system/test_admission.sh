@@ -98,11 +98,22 @@ test_approval()
 	return 0
 }
 
+turned_away() # how often, a
+{
+	query "SELECT ifnull(sum(count), 0) FROM refusal WHERE peer = '$net4.1'
+		AND reason = 'its key is not admitted'"
+}
+
+turned_away_after() # COUNT
+{
+	[ "$(turned_away)" -gt "$1" ]
+}
+
 # Nothing of a revoked host comes in, over the connection that it has, until it
 # is admitted again; then nothing is missing. A new name or key is no new host.
 test_revoke_and_rotate()
 {
-	local first
+	local first before
 
 	fleet_new
 	start_collector
@@ -129,6 +140,13 @@ test_revoke_and_rotate()
 	wait_log probe-a connected 60
 	stop_pid "$pid" || fail "the probe ended with status $?"
 	expect "hosts" renamed "$(query "SELECT name FROM host")"
+	admin hosts revoke renamed
+	before=$(turned_away)
+	run_probe a renamed # turned away at the door: it says so, and so does the collector
+	wait_log probe-a "not admitted" 60
+	stop_pid "$pid" || fail "the probe ended with status $?"
+	wait_for 60 turned_away_after "$before" || fail "nobody counts who is turned away"
+	admin hosts admit renamed
 	expect "echo requests of the host's new name" 9 "$(pings_of renamed)"
 	expect "keys" "admitted/retired" "$(query "SELECT group_concat(state, '/') FROM
 		(SELECT state FROM host_key ORDER BY state)")"

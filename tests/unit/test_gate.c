@@ -82,8 +82,15 @@ static void test_a_listed_key_is_heard(void **state)
 
 static void test_an_unknown_key_is_not(void **state)
 {
-	open_all(*state, GATE_DATA);
-	assert_false(is_heard(*state, SAMPLE_UNKNOWN, OUTSIDE_MS));
+	struct sent_away away[GATE_SENT_AWAY_MAX];
+	struct fixture *f = *state;
+
+	open_all(f, GATE_DATA);
+	assert_false(is_heard(f, SAMPLE_UNKNOWN, OUTSIDE_MS));
+	for (int i = 0; i < INSIDE_MS / 10 && gate_sent_away(f->gate, away) == 0; i++)
+		usleep(10000);
+	assert_string_equal(away[0].address, "127.0.0.1");
+	assert_int_equal(away[0].n, 1); /* and it does not try again and again */
 }
 
 static void test_every_key_may_ask_to_be_admitted(void **state)
