@@ -2,137 +2,17 @@
 #include "collector/admission.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <sodium.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "collector/allow_list.h"
-#include "collector/binder.h"
-#include "collector/orders.h"
-#include "collector/db.h"
+#include "collector/host_key.h"
+#include "collector/once.h"
 #include "common/cleanup.h"
-#include "common/exit_code.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-
-#define HASH_BYTES	32
-#define FINGERPRINT_MIN 4 /* characters that name a host by its fingerprint */
-
-DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
-
-/* The values of a statement that is used once; begin() it, bind, run() or row(). */
-struct once {
-	sqlite3_stmt *st;
-	struct binder b;
-};
-
-static void once_end(struct once *o)
-{
-	(void)sqlite3_finalize(o->st); /* repeats an old error at most */
-}
-
-static struct once begin(sqlite3 *db, const char *sql)
-{
-	struct once o = {NULL, {0}};
-
-	if (sqlite3_prepare_v2(db, sql, -1, &o.st, NULL) == SQLITE_OK)
-		o.b = binder_start(o.st);
-	else
-		o.b.err = db_last_errno(db);
-	return o;
-}
-
-static int run(struct once *o)
-{
-	return o->st ? binder_run(&o->b) : o->b.err;
-}
-
-static int row(struct once *o)
-{
-	return o->st ? binder_row(&o->b) : o->b.err;
-}
-
-static int note(sqlite3 *db, int64_t now_ms, const char *what, const char *subject,
-		const char *detail)
-{
-	cleanup(once_end) struct once o = begin(
-		db, "INSERT INTO admission_log (at_ms, what, subject, detail) VALUES (?, ?, ?, ?)");
-
-	binder_int(&o.b, now_ms);
-	binder_text(&o.b, what);
-	binder_text(&o.b, subject);
-	binder_text(&o.b, detail);
-	return run(&o);
-}
-
-/* --- keys ------------------------------------------------------------------------ */
-
-struct host_key {
-	char state[16];
-	uint8_t probe_id[KEY_ID_BYTES];
-};
-
-/* Returns 1, or 0 if the key is not known. */
-static int find_key(sqlite3 *db, const uint8_t key[KEY_BYTES], struct host_key *ret)
-{
-	cleanup(once_end) struct once o =
-		begin(db, "SELECT state, probe_id FROM host_key WHERE public_key = ?");
-	int found;
-
-	binder_blob(&o.b, key, KEY_BYTES);
-	found = row(&o);
-	if (found > 0) {
-		(void)snprintf(ret->state, sizeof(ret->state), "%s",
-			       (const char *)sqlite3_column_text(o.st, 0));
-		memcpy(ret->probe_id, sqlite3_column_blob(o.st, 1), KEY_ID_BYTES);
-	}
-	return found;
-}
-
-struct new_key {
-	const uint8_t *public_key, *probe_id, *replaces; /* replaces: may be NULL */
-	const char *state, *name, *address;
-	int64_t token_id; /* 0: none */
-};
-
-static int put_key(sqlite3 *db, const struct new_key *k, int64_t now_ms)
-{
-	cleanup(once_end) struct once o = begin(
-		db, "INSERT INTO host_key (public_key, probe_id, state, replaces, name, address,"
-		    " fingerprint, token_id, asked_ms, decided_ms)"
-		    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, nullif(?8, 0), ?9,"
-		    "         iif(?3 = 'pending', NULL, ?9))");
-	char fingerprint[KEY_FINGERPRINT_BYTES];
-
-	key_fingerprint(k->public_key, fingerprint);
-	binder_blob(&o.b, k->public_key, KEY_BYTES);
-	binder_blob(&o.b, k->probe_id, KEY_ID_BYTES);
-	binder_text(&o.b, k->state);
-	if (k->replaces)
-		binder_blob(&o.b, k->replaces, KEY_BYTES);
-	else
-		binder_null(&o.b);
-	binder_text(&o.b, k->name);
-	binder_text(&o.b, k->address);
-	binder_text(&o.b, fingerprint);
-	binder_int(&o.b, k->token_id);
-	binder_int(&o.b, now_ms);
-	return run(&o);
-}
-
-static int set_state(sqlite3 *db, const uint8_t key[KEY_BYTES], const char *state, int64_t now_ms)
-{
-	cleanup(once_end) struct once o =
-		begin(db, "UPDATE host_key SET state = ?2, decided_ms = ?3 WHERE public_key = ?1");
-
-	binder_blob(&o.b, key, KEY_BYTES);
-	binder_text(&o.b, state);
-	binder_int(&o.b, now_ms);
-	return run(&o);
-}
 
 int admission_used(sqlite3 *db, const uint8_t key[KEY_BYTES], int64_t now_ms, bool *ret_changed)
 {
@@ -146,11 +26,11 @@ int admission_used(sqlite3 *db, const uint8_t key[KEY_BYTES], int64_t now_ms, bo
 
 	*ret_changed = false;
 	for (size_t i = 0; !err && i < ARRAY_SIZE(steps); i++) {
-		cleanup(once_end) struct once o = begin(db, steps[i]);
+		cleanup(once_end) struct once o = once_begin(db, steps[i]);
 
 		binder_blob(&o.b, key, KEY_BYTES);
 		binder_int(&o.b, now_ms);
-		err = run(&o);
+		err = once_run(&o);
 		if (!err && sqlite3_changes64(db) > 0)
 			*ret_changed = true;
 	}
@@ -160,21 +40,21 @@ int admission_used(sqlite3 *db, const uint8_t key[KEY_BYTES], int64_t now_ms, bo
 int admission_any(sqlite3 *db)
 {
 	cleanup(once_end) struct once o =
-		begin(db, "SELECT 1 FROM host_key WHERE state = 'admitted' LIMIT 1");
+		once_begin(db, "SELECT 1 FROM host_key WHERE state = 'admitted' LIMIT 1");
 
-	return row(&o);
+	return once_row(&o);
 }
 
 int admission_publish(sqlite3 *db, struct allow_list *l)
 {
 	cleanup(once_end) struct once o =
-		begin(db, "SELECT public_key, probe_id, count(*) OVER () FROM host_key"
-			  " WHERE state = 'admitted'");
+		once_begin(db, "SELECT public_key, probe_id, count(*) OVER () FROM host_key"
+			       " WHERE state = 'admitted'");
 	cleanup(free_p) struct allowed *entries = NULL;
 	size_t n = 0;
 	int found;
 
-	while ((found = row(&o)) > 0) {
+	while ((found = once_row(&o)) > 0) {
 		if (!entries)
 			entries = calloc((size_t)sqlite3_column_int64(o.st, 2), sizeof(*entries));
 		if (!entries)
@@ -199,10 +79,10 @@ static void decide(struct enrollment *e, enum enroll_status status, const uint8_
 	(void)snprintf(e->result.text, sizeof(e->result.text), "%s", text);
 }
 
-static void hash_secret(const uint8_t *secret, uint8_t ret[HASH_BYTES])
+void admission_hash(const uint8_t *secret, uint8_t ret[ADMISSION_HASH_BYTES])
 {
 	/* Fails for lengths that it does not know only. */
-	(void)crypto_generichash(ret, HASH_BYTES, secret, JOIN_SECRET_BYTES, NULL, 0);
+	(void)crypto_generichash(ret, ADMISSION_HASH_BYTES, secret, JOIN_SECRET_BYTES, NULL, 0);
 }
 
 struct token {
@@ -217,18 +97,18 @@ struct token {
 static int use_token(sqlite3 *db, const uint8_t *secret, int64_t now_ms, struct token *ret,
 		     const char **ret_why)
 {
-	cleanup(once_end) struct once o =
-		begin(db, "UPDATE token SET uses = uses + (revoked_ms IS NULL AND expires_ms > ?2"
-			  " AND uses < max_uses) WHERE secret_hash = ?1"
-			  " RETURNING id, manual, revoked_ms IS NOT NULL, expires_ms <= ?2,"
-			  " uses, max_uses");
-	uint8_t hash[HASH_BYTES];
+	cleanup(once_end) struct once o = once_begin(
+		db, "UPDATE token SET uses = uses + (revoked_ms IS NULL AND expires_ms > ?2"
+		    " AND uses < max_uses) WHERE secret_hash = ?1"
+		    " RETURNING id, manual, revoked_ms IS NOT NULL, expires_ms <= ?2,"
+		    " uses, max_uses");
+	uint8_t hash[ADMISSION_HASH_BYTES];
 	int found;
 
-	hash_secret(secret, hash);
+	admission_hash(secret, hash);
 	binder_blob(&o.b, hash, sizeof(hash));
 	binder_int(&o.b, now_ms);
-	found = row(&o);
+	found = once_row(&o);
 	*ret_why = NULL;
 	if (found < 0)
 		return found;
@@ -248,33 +128,55 @@ static int use_token(sqlite3 *db, const uint8_t *secret, int64_t now_ms, struct 
 static int used_up(sqlite3 *db, const uint8_t *secret)
 {
 	cleanup(once_end) struct once o =
-		begin(db, "SELECT 1 FROM token WHERE secret_hash = ? AND uses >= max_uses");
-	uint8_t hash[HASH_BYTES];
+		once_begin(db, "SELECT 1 FROM token WHERE secret_hash = ? AND uses >= max_uses");
+	uint8_t hash[ADMISSION_HASH_BYTES];
 
-	hash_secret(secret, hash);
+	admission_hash(secret, hash);
 	binder_blob(&o.b, hash, sizeof(hash));
-	return row(&o);
+	return once_row(&o);
 }
 
 static int name_is_taken(sqlite3 *db, const char *name, const uint8_t *probe_id)
 {
-	cleanup(once_end) struct once o =
-		begin(db, "SELECT 1 FROM host_key k LEFT JOIN host h ON h.probe_id = k.probe_id"
-			  " WHERE k.state = 'admitted' AND k.probe_id <> ?1"
-			  "   AND coalesce(h.name, k.name) = ?2");
+	cleanup(once_end) struct once o = once_begin(
+		db, "SELECT 1 FROM host_key k LEFT JOIN host h ON h.probe_id = k.probe_id"
+		    " WHERE k.state = 'admitted' AND k.probe_id <> ?1"
+		    "   AND coalesce(h.name, k.name) = ?2");
 
 	binder_blob(&o.b, probe_id, KEY_ID_BYTES);
 	binder_text(&o.b, name);
-	return row(&o);
+	return once_row(&o);
 }
 
 static int too_many_wait(sqlite3 *db)
 {
 	cleanup(once_end) struct once o =
-		begin(db, "SELECT 1 FROM host_key WHERE state = 'pending' LIMIT 1 OFFSET ?");
+		once_begin(db, "SELECT 1 FROM host_key WHERE state = 'pending' LIMIT 1 OFFSET ?");
 
 	binder_int(&o.b, ADMISSION_MAX_PENDING - 1);
-	return row(&o);
+	return once_row(&o);
+}
+
+/*
+ * Who the owner of a new key is: whom the key makes it or, after a rotation,
+ * who it is at other collectors, unless that is somebody here already.
+ */
+static int choose_id(sqlite3 *db, const struct enrollment *e, uint8_t ret[KEY_ID_BYTES])
+{
+	cleanup(once_end) struct once o =
+		once_begin(db, "SELECT 1 FROM host_key WHERE probe_id = ?1 AND public_key <> ?2"
+			       " UNION ALL SELECT 1 FROM host WHERE probe_id = ?1");
+	int found = 0;
+
+	key_id(e->key, ret);
+	if (!e->ask.has_id || memcmp(e->ask.probe_id, ret, KEY_ID_BYTES) == 0)
+		return 0;
+	binder_blob(&o.b, e->ask.probe_id, KEY_ID_BYTES);
+	binder_blob(&o.b, e->key, KEY_BYTES);
+	found = once_row(&o);
+	if (found == 0)
+		memcpy(ret, e->ask.probe_id, KEY_ID_BYTES);
+	return found < 0 ? found : 0;
 }
 
 /* A key that nobody has seen yet, or that waits, with a token. */
@@ -285,7 +187,9 @@ static int enroll_new(sqlite3 *db, struct enrollment *e, bool waits, int64_t now
 	const char *why = NULL;
 	int found, err;
 
-	key_id(e->key, probe_id);
+	err = choose_id(db, e, probe_id);
+	if (err)
+		return err;
 	found = used_up(db, e->ask.secret);
 	err = found < 0 ? found : 0;
 	if (found == 1)
@@ -309,7 +213,7 @@ static int enroll_new(sqlite3 *db, struct enrollment *e, bool waits, int64_t now
 	else
 		decide(e, ENROLL_ADMITTED, probe_id, "admitted");
 	if (waits)
-		return found ? 0 : set_state(db, e->key, "admitted", now_ms);
+		return found ? 0 : host_key_set_state(db, e->key, "admitted", now_ms);
 	if (found) {
 		err = too_many_wait(db);
 		if (err == 1)
@@ -317,28 +221,28 @@ static int enroll_new(sqlite3 *db, struct enrollment *e, bool waits, int64_t now
 		if (err)
 			return err < 0 ? err : 0;
 	}
-	return put_key(db,
-		       &(struct new_key){.public_key = e->key,
-					 .probe_id = probe_id,
-					 .state = found ? "pending" : "admitted",
-					 .name = e->ask.host_name,
-					 .address = e->address,
-					 .token_id = token.id},
-		       now_ms);
+	return host_key_put(db,
+			    &(struct new_key){.public_key = e->key,
+					      .probe_id = probe_id,
+					      .state = found ? "pending" : "admitted",
+					      .name = e->ask.host_name,
+					      .address = e->address,
+					      .token_id = token.id},
+			    now_ms);
 }
 
 /* The admitted key of the connection vouches for another one. */
 static int rotate(sqlite3 *db, struct enrollment *e, const struct host_key *old, int64_t now_ms)
 {
-	cleanup(once_end) struct once o = begin(db, "DELETE FROM host_key WHERE replaces = ?");
+	cleanup(once_end) struct once o = once_begin(db, "DELETE FROM host_key WHERE replaces = ?");
 	struct host_key known;
 	int err;
 
 	binder_blob(&o.b, e->key, KEY_BYTES); /* one that was never used */
-	err = run(&o);
+	err = once_run(&o);
 	if (err)
 		return err;
-	err = find_key(db, e->ask.new_key, &known);
+	err = host_key_find(db, e->ask.new_key, &known);
 	if (err < 0)
 		return err;
 	if (err > 0) {
@@ -346,20 +250,20 @@ static int rotate(sqlite3 *db, struct enrollment *e, const struct host_key *old,
 		return 0;
 	}
 	decide(e, ENROLL_ADMITTED, old->probe_id, "the new key is admitted");
-	return put_key(db,
-		       &(struct new_key){.public_key = e->ask.new_key,
-					 .probe_id = old->probe_id,
-					 .replaces = e->key,
-					 .state = "admitted",
-					 .name = e->ask.host_name,
-					 .address = e->address},
-		       now_ms);
+	return host_key_put(db,
+			    &(struct new_key){.public_key = e->ask.new_key,
+					      .probe_id = old->probe_id,
+					      .replaces = e->key,
+					      .state = "admitted",
+					      .name = e->ask.host_name,
+					      .address = e->address},
+			    now_ms);
 }
 
 static int decide_enrollment(sqlite3 *db, struct enrollment *e, int64_t now_ms)
 {
 	struct host_key known;
-	int found = find_key(db, e->key, &known);
+	int found = host_key_find(db, e->key, &known);
 
 	if (found < 0)
 		return found;
@@ -387,7 +291,7 @@ int admission_enroll(sqlite3 *db, struct enrollment *e, int64_t now_ms)
 		[ENROLL_PENDING] = "pending",
 		[ENROLL_RETRY] = "refused",
 	};
-	char fingerprint[KEY_FINGERPRINT_BYTES], detail[ADMIN_TEXT_MAX];
+	char fingerprint[KEY_FINGERPRINT_BYTES], detail[1024];
 	int64_t before = sqlite3_total_changes64(db);
 	int err = decide_enrollment(db, e, now_ms);
 
@@ -397,246 +301,5 @@ int admission_enroll(sqlite3 *db, struct enrollment *e, int64_t now_ms)
 	key_fingerprint(e->ask.rotate ? e->ask.new_key : e->key, fingerprint);
 	(void)snprintf(detail, sizeof(detail), "%s from %s%s: %s", e->ask.host_name, e->address,
 		       e->ask.rotate ? ", vouched for by its old key" : "", e->result.text);
-	return note(db, now_ms, what[e->result.status], fingerprint, detail);
-}
-
-/* --- what an administrator asks for -------------------------------------------------- */
-
-static int say(struct admin_reply *r, int exit_code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int say(struct admin_reply *r, int exit_code, const char *fmt, ...)
-{
-	va_list ap;
-
-	r->exit_code = exit_code;
-	va_start(ap, fmt);
-	(void)vsnprintf(r->text, sizeof(r->text), fmt, ap);
-	va_end(ap);
-	return 0;
-}
-
-static int init_key(sqlite3 *db, const char *const *words, int64_t now_ms, struct admin_reply *ret)
-{
-	cleanup(once_end) struct once o =
-		begin(db, "INSERT INTO collector (id, public_key) VALUES (1, ?)"
-			  " ON CONFLICT DO UPDATE SET public_key = excluded.public_key");
-	uint8_t key[KEY_BYTES];
-
-	(void)now_ms;
-	if (key_parse(words[0], key) != 0)
-		return say(ret, EXIT_USAGE, "\"%s\" is no key", words[0]);
-	binder_blob(&o.b, key, sizeof(key));
-	return run(&o);
-}
-
-static int set_listen(sqlite3 *db, const char *const *words, int64_t now_ms,
-		      struct admin_reply *ret)
-{
-	cleanup(once_end) struct once o =
-		begin(db, "UPDATE collector SET listen = ?, enroll_listen = ?");
-
-	(void)now_ms;
-	(void)ret;
-	binder_text(&o.b, words[0]);
-	binder_text(&o.b, words[1]);
-	return run(&o);
-}
-
-static int create_token(sqlite3 *db, const char *const *words, int64_t now_ms,
-			struct admin_reply *ret)
-{
-	cleanup(once_end) struct once o = begin(
-		db, "INSERT INTO token (secret_hash, manual, max_uses, created_ms, expires_ms)"
-		    " VALUES (?1, ?2, ?3, ?4, ?4 + ?5)");
-	uint8_t secret[JOIN_SECRET_BYTES], hash[HASH_BYTES];
-	char subject[40];
-	int err;
-
-	randombytes_buf(secret, sizeof(secret));
-	hash_secret(secret, hash);
-	binder_blob(&o.b, hash, sizeof(hash));
-	binder_int(&o.b, strcmp(words[2], "0") != 0);
-	binder_int(&o.b, strtoll(words[1], NULL, 10));
-	binder_int(&o.b, now_ms);
-	binder_int(&o.b, strtoll(words[0], NULL, 10));
-	err = run(&o);
-	if (err)
-		return err;
-	(void)sodium_bin2hex(ret->text, sizeof(ret->text), secret, sizeof(secret));
-	(void)snprintf(subject, sizeof(subject), "token %" PRId64,
-		       (int64_t)sqlite3_last_insert_rowid(db));
-	return note(db, now_ms, "token created", subject, "");
-}
-
-static int revoke_token(sqlite3 *db, const char *const *words, int64_t now_ms,
-			struct admin_reply *ret)
-{
-	cleanup(once_end) struct once o =
-		begin(db, "UPDATE token SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms IS NULL");
-	char *end, subject[40];
-	int64_t id = strtoll(words[0], &end, 10);
-	int err;
-
-	binder_int(&o.b, id);
-	binder_int(&o.b, now_ms);
-	err = run(&o);
-	if (err)
-		return err;
-	if (*end || sqlite3_changes64(db) == 0)
-		return say(ret, EXIT_USAGE, "there is no token %s that is valid", words[0]);
-	(void)snprintf(subject, sizeof(subject), "token %" PRId64, id);
-	(void)say(ret, EXIT_OK, "token %" PRId64 " is revoked", id);
-	return note(db, now_ms, "token revoked", subject, "");
-}
-
-/* Whom a word names, among the keys of these states. */
-#define MATCH                                                                                      \
-	" FROM host_key k LEFT JOIN host h ON h.probe_id = k.probe_id WHERE instr(?2, k.state) > " \
-	"0"                                                                                        \
-	" AND (coalesce(h.name, k.name) = ?1"                                                      \
-	"      OR (length(?1) >= ?3 AND substr(k.fingerprint, 1, length(?1)) = ?1))"
-
-/* *ret_id: the only probe that word names; 1 or 0 (and it is said). */
-static int find_host(sqlite3 *db, const char *word, const char *states, struct admin_reply *reply,
-		     uint8_t ret_id[KEY_ID_BYTES])
-{
-	cleanup(once_end) struct once o =
-		begin(db, "SELECT k.probe_id, group_concat(k.fingerprint, ', ') OVER ()" MATCH);
-	int found;
-
-	binder_text(&o.b, word);
-	binder_text(&o.b, states);
-	binder_int(&o.b, FINGERPRINT_MIN);
-	found = row(&o);
-	if (found < 0)
-		return found;
-	if (found == 0)
-		return say(reply, EXIT_USAGE,
-			   "no host is called \"%s\", or has a key that begins so, and is %s", word,
-			   states);
-	memcpy(ret_id, sqlite3_column_blob(o.st, 0), KEY_ID_BYTES);
-	while ((found = row(&o)) > 0)
-		if (memcmp(ret_id, sqlite3_column_blob(o.st, 0), KEY_ID_BYTES) != 0)
-			return say(reply, EXIT_USAGE, "\"%s\" is several hosts, name the key: %s",
-				   word, (const char *)sqlite3_column_text(o.st, 1));
-	return found < 0 ? found : 1;
-}
-
-struct change {
-	const char *from, *to, *done; /* from: states, by comma */
-};
-
-/* Brings the keys of one host from one state into another. */
-static int change_host(sqlite3 *db, const char *word, const struct change *c, int64_t now_ms,
-		       struct admin_reply *ret)
-{
-	cleanup(once_end) struct once o =
-		begin(db, "UPDATE host_key SET state = ?3, decided_ms = ?4 WHERE probe_id = ?1"
-			  " AND instr(?2, state) > 0 RETURNING fingerprint, name");
-	char fingerprint[KEY_FINGERPRINT_BYTES] = "";
-	uint8_t id[KEY_ID_BYTES];
-	int found = find_host(db, word, c->from, ret, id);
-
-	if (found <= 0)
-		return found;
-	binder_blob(&o.b, id, sizeof(id));
-	binder_text(&o.b, c->from);
-	binder_text(&o.b, c->to);
-	binder_int(&o.b, now_ms);
-	while ((found = row(&o)) > 0) {
-		(void)snprintf(fingerprint, sizeof(fingerprint), "%s",
-			       (const char *)sqlite3_column_text(o.st, 0));
-		(void)say(ret, EXIT_OK, "%s (%s) is %s", (const char *)sqlite3_column_text(o.st, 1),
-			  fingerprint, c->done);
-	}
-	return found < 0 ? found : note(db, now_ms, c->to, fingerprint, word);
-}
-
-static int approve(sqlite3 *db, const char *const *words, int64_t now_ms, struct admin_reply *ret)
-{
-	static const struct change c = {"pending", "admitted", "admitted"};
-
-	return change_host(db, words[0], &c, now_ms, ret);
-}
-
-static int reject(sqlite3 *db, const char *const *words, int64_t now_ms, struct admin_reply *ret)
-{
-	static const struct change c = {"pending", "rejected", "rejected"};
-
-	return change_host(db, words[0], &c, now_ms, ret);
-}
-
-static int revoke_host(sqlite3 *db, const char *const *words, int64_t now_ms,
-		       struct admin_reply *ret)
-{
-	static const struct change c = {"admitted, pending", "revoked", "revoked"};
-
-	return change_host(db, words[0], &c, now_ms, ret);
-}
-
-static int admit(sqlite3 *db, const char *const *words, int64_t now_ms, struct admin_reply *ret)
-{
-	static const struct change c = {"revoked, rejected, pending", "admitted", "admitted"};
-
-	return change_host(db, words[0], &c, now_ms, ret);
-}
-
-static int add(sqlite3 *db, const char *const *words, int64_t now_ms, struct admin_reply *ret)
-{
-	uint8_t key[KEY_BYTES], id[KEY_ID_BYTES];
-	char fingerprint[KEY_FINGERPRINT_BYTES];
-	struct host_key known;
-	int err;
-
-	if (!words[0][0] || strlen(words[0]) > HOST_NAME_MAX_BYTES)
-		return say(ret, EXIT_USAGE, "that is no name for a host");
-	if (key_parse(words[1], key) != 0)
-		return say(ret, EXIT_USAGE, "\"%s\" is no key; 'weir-probe key show' prints it",
-			   words[1]);
-	key_id(key, id);
-	key_fingerprint(key, fingerprint);
-	err = find_key(db, key, &known);
-	if (err == 0)
-		err = put_key(db,
-			      &(struct new_key){.public_key = key,
-						.probe_id = id,
-						.state = "admitted",
-						.name = words[0],
-						.address = ""},
-			      now_ms);
-	else if (err > 0)
-		err = set_state(db, key, "admitted", now_ms);
-	if (err)
-		return err;
-	(void)say(ret, EXIT_OK, "%s (%s) is admitted", words[0], fingerprint);
-	return note(db, now_ms, "admitted", fingerprint, words[0]);
-}
-
-int admission_command(sqlite3 *db, size_t n, const char *const *words, int64_t now_ms,
-		      struct admin_reply *ret)
-{
-	static const struct {
-		const char *name;
-		size_t n_args;
-		int (*run)(sqlite3 *db, const char *const *words, int64_t now_ms,
-			   struct admin_reply *ret);
-	} commands[] = {
-		{"init-key", 1, init_key},
-		{"listen", 2, set_listen},
-		{"token-create", 3, create_token},
-		{"token-revoke", 1, revoke_token},
-		{"approve", 1, approve},
-		{"reject", 1, reject},
-		{"add", 2, add},
-		{"revoke", 1, revoke_host},
-		{"admit", 1, admit},
-		{"order", 6, orders_create},
-	};
-
-	*ret = (struct admin_reply){.exit_code = EXIT_OK};
-	for (size_t i = 0; n > 0 && i < ARRAY_SIZE(commands); i++)
-		if (strcmp(words[0], commands[i].name) == 0 && n == commands[i].n_args + 1)
-			return commands[i].run(db, words + 1, now_ms, ret);
-	return say(ret, EXIT_USAGE, "this collector does not know what that asks for");
+	return host_key_note(db, now_ms, what[e->result.status], fingerprint, detail);
 }

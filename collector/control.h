@@ -7,7 +7,7 @@
  * DB-control; where none serves it writes by itself. Only the collector's user
  * and root are heard.
  *
- * A request is words, each ending in NUL (admission.h), then the end of the
+ * A request is words, each ending in NUL (admin.h), then the end of the
  * stream; the answer one byte with the exit status, then text.
  *
  * Threads: control_run() is one of its own.
@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "collector/admission.h"
+#include "collector/admin.h"
 
 struct control;
 struct queue;

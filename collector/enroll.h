@@ -10,7 +10,7 @@
 
 extern const struct cli_command init_command, enroll_command;
 
-/* Sends a request of admission.h and prints what comes of it. Returns the exit status. */
+/* Sends a request of admin.h and prints what comes of it. Returns the exit status. */
 int enroll_ask(const struct cli_settings *s, size_t n, const char *const *words);
 
 #endif /* WEIR_COLLECTOR_ENROLL_H */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/admission.h"
+#include "collector/admin.h"
 #include "collector/binder.h"
 #include "collector/db.h"
 #include "common/clock.h"

@@ -34,7 +34,7 @@ struct order_result {
 	struct command_result result;
 };
 
-/* words: HOST KIND PREFIX TTL_S REASON ACTOR. A request of admission.h; answer: the number. */
+/* words: HOST KIND PREFIX TTL_S REASON ACTOR. A request of admin.h; answer: the number. */
 int orders_create(sqlite3 *db, const char *const *words, int64_t now_ms, struct admin_reply *ret);
 
 /* The orders that are due now, into ret with room for ORDERS_MAX. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <zmq.h>
 
-#include "collector/admission.h"
+#include "collector/admin.h"
 #include "collector/db.h"
 #include "collector/store.h"
 #include "common/clock.h"

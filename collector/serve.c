@@ -15,7 +15,7 @@
 #include <zmq.h>
 
 #include "collector/credit.h"
-#include "collector/admission.h"
+#include "collector/admin.h"
 #include "collector/allow_list.h"
 #include "collector/control.h"
 #include "collector/db.h"

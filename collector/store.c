@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "collector/account.h"
+#include "collector/admin.h"
 #include "collector/admission.h"
 #include "collector/binder.h"
 #include "collector/control.h"
@@ -188,7 +189,7 @@ int store_command(struct store *s, size_t n, const char *const *words, int64_t n
 	int err = store_begin(s);
 
 	if (!err)
-		err = admission_command(s->db, n, words, now_ms, ret);
+		err = admin_command(s->db, n, words, now_ms, ret);
 	s->admissions_changed = true;
 	if (!err)
 		err = store_commit(s);
@@ -492,7 +493,7 @@ static int apply_admin(struct store *s, struct admin_request *r, int64_t now_ms)
 {
 	s->admissions_changed = true;
 	r->applied = true;
-	return admission_command(s->db, r->n, r->words, now_ms, &r->reply);
+	return admin_command(s->db, r->n, r->words, now_ms, &r->reply);
 }
 
 static int apply(struct store *s, struct job *job, int64_t now_ms)

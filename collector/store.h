@@ -45,7 +45,7 @@ int store_share(struct store *s, struct allow_list *l);
 /* Whether any key is admitted; -errno. */
 int store_has_admitted(struct store *s);
 
-/* A request of admission.h, in a transaction of its own. */
+/* A request of admin.h, in a transaction of its own. */
 int store_command(struct store *s, size_t n, const char *const *words, int64_t now_ms,
 		  struct admin_reply *ret);
 

@@ -219,6 +219,8 @@ static int prepare(struct request *r, const char *join_text)
 	memcpy(r->ask.host_name, r->id.host_name, sizeof(r->ask.host_name));
 	memcpy(r->ask.kernel, r->id.kernel, sizeof(r->ask.kernel));
 	memcpy(r->ask.build, WEIR_VERSION, sizeof(WEIR_VERSION));
+	r->ask.has_id = true;
+	memcpy(r->ask.probe_id, r->keys.own.id, sizeof(r->ask.probe_id));
 	return EXIT_OK;
 }
 
@@ -283,7 +285,7 @@ static int enroll_online(struct request *r, int stop_fd)
 		return EXIT_PERMISSION;
 	}
 	if (memcmp(result.probe_id, r->keys.own.id, KEY_ID_BYTES) != 0) {
-		log_error("%s knows the key of this host as that of another one",
+		log_error("%s knows the key, or the identity, of this host as that of another one",
 			  r->collector.enroll_url);
 		return EXIT_RUNTIME;
 	}

@@ -16,6 +16,7 @@ int enroll_pack(const struct enroll *e, struct packed *ret)
 	m.build = (char *)e->build;
 	m.kernel = (char *)e->kernel;
 	m.new_key = (ProtobufCBinaryData){e->rotate ? JOIN_KEY_BYTES : 0, (uint8_t *)e->new_key};
+	m.probe_id = (ProtobufCBinaryData){e->has_id ? PROBE_ID_BYTES : 0, (uint8_t *)e->probe_id};
 	return codec_seal(&m.base, FRAME_ENROLL, ret);
 }
 
@@ -33,6 +34,9 @@ static const char *read_enroll(const Weir__Enroll *m, struct enroll *ret)
 	ret->rotate = m->new_key.len > 0;
 	if (ret->rotate && !codec_bytes(&m->new_key, ret->new_key, JOIN_KEY_BYTES))
 		return "new_key is not 32 bytes";
+	ret->has_id = m->probe_id.len > 0;
+	if (ret->has_id && !codec_bytes(&m->probe_id, ret->probe_id, PROBE_ID_BYTES))
+		return "probe_id is not 16 bytes";
 	return NULL;
 }
 

@@ -22,6 +22,8 @@ struct enroll {
 	char build[64], kernel[96];
 	bool rotate; /* new_key shall take the place of the connection's key */
 	uint8_t new_key[JOIN_KEY_BYTES];
+	bool has_id; /* of an older key, by which other collectors know it */
+	uint8_t probe_id[PROBE_ID_BYTES];
 };
 
 /* Same numbers as EnrollStatus in weir.proto. */

@@ -9,6 +9,7 @@
 #include <sodium.h>
 #include <stdbool.h>
 
+#include "collector/admin.h"
 #include "collector/admission.h"
 #include "common/exit_code.h"
 #include "tests/unit/sample_jobs.h"
@@ -22,6 +23,7 @@ struct fixture {
 	struct allow_list *allow;
 	sqlite3 *outside;
 	int64_t now_ms;
+	const struct key_pair *claim; /* whose identity the next one claims; NULL: none */
 };
 
 static int setup(void **state)
@@ -92,6 +94,9 @@ static enum enroll_status ask(struct fixture *f, uint8_t n, const char *name, co
 	if (secret)
 		memcpy(e->ask.secret, secret, JOIN_SECRET_BYTES);
 	e->ask.rotate = new_key != NULL;
+	e->ask.has_id = f->claim != NULL;
+	if (f->claim)
+		memcpy(e->ask.probe_id, f->claim->id, KEY_ID_BYTES);
 	if (new_key)
 		memcpy(e->ask.new_key, new_key->public_key, KEY_BYTES);
 	assert_int_equal(job_new(JOB_ENROLL, e, 0, 0, &job), 0);
@@ -260,6 +265,21 @@ static void test_rotation_keeps_the_identity(void **state)
 	assert_false(may_speak(f, &third, first.id));
 }
 
+/* After a rotation a second collector learns who the host is, unless it is somebody else there. */
+static void test_an_identity_is_brought_along_once(void **state)
+{
+	struct fixture *f = *state;
+	const struct key_pair old = sample_key(101), one = sample_key(1), two = sample_key(2);
+	uint8_t secret[JOIN_SECRET_BYTES];
+
+	make_token(f, "9", "0", secret);
+	f->claim = &old;
+	assert_int_equal(ask(f, 1, "a", secret, NULL), ENROLL_ADMITTED);
+	assert_true(may_speak(f, &one, old.id));
+	assert_int_equal(ask(f, 2, "b", secret, NULL), ENROLL_ADMITTED);
+	assert_true(may_speak(f, &two, two.id)); /* not who it said */
+}
+
 static void test_a_key_of_another_cannot_be_taken(void **state)
 {
 	struct fixture *f = *state;
@@ -309,6 +329,7 @@ int main(void)
 		TEST(test_a_name_that_is_taken_waits),
 		TEST(test_revoked_is_out_until_admitted),
 		TEST(test_rotation_keeps_the_identity),
+		TEST(test_an_identity_is_brought_along_once),
 		TEST(test_a_key_of_another_cannot_be_taken),
 		TEST(test_bad_requests_of_an_administrator),
 		TEST(test_added_by_hand),

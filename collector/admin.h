@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * admin.h - what an administrator may change: tokens, and who is let in.
+ *
+ * Runs on the one connection that writes, within a transaction of the caller:
+ * that of `serve`, or of a command when nothing is served (control.h).
+ *
+ * A request of an administrator is a list of words:
+ *
+ *	init-key KEY			this collector's public key
+ *	listen URL ENROLL_URL		as bound
+ *	token-create TTL_MS USES MANUAL	answer: the secret, 32 hexadecimal digits
+ *	token-revoke ID
+ *	approve|reject HOST		HOST: a name, or the beginning of a fingerprint
+ *	add NAME KEY			admits a key without a request of its own
+ *	revoke|admit HOST
+ *	order HOST KIND PREFIX TTL_S REASON ACTOR	answer: the number (orders.h)
+ *
+ * Errors: those of db.h.
+ */
+#ifndef WEIR_COLLECTOR_ADMIN_H
+#define WEIR_COLLECTOR_ADMIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sqlite3.h>
+
+#define ADMIN_MAX_WORDS 8
+#define ADMIN_TEXT_MAX	1024
+
+struct admin_reply {
+	int exit_code; /* enum exit_code */
+	char text[ADMIN_TEXT_MAX];
+};
+
+/* Does what the n words ask for; what is wrong with them is told in *ret. */
+int admin_command(sqlite3 *db, size_t n, const char *const *words, int64_t now_ms,
+		  struct admin_reply *ret);
+
+#endif /* WEIR_COLLECTOR_ADMIN_H */
