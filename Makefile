@@ -52,7 +52,7 @@ FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all test test-unit test-bpf test-system test-san bench torture truth fuzz lint format deps check install uninstall clean help
 PROGRAMS := $(patsubst %/main.c,$(B)/weir-%,$(wildcard probe/main.c collector/main.c))
-all: $(PROGRAMS) ## build both programs (default)
+all: $(PROGRAMS) $(if $(SAN),,$(B)/weir_flows.so) ## build both programs, and flows for sqlite3 (default)
 
 # --- generated -------------------------------------------------------------
 $(B)/gen/weir.pb-c.c $(B)/gen/weir.pb-c.h &: proto/weir.proto
@@ -93,7 +93,8 @@ $(B)/%.o: %.c | $(GEN)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 # Loops over columns: the compiler makes vectors of them only with this.
-$(B)/proto/column.o $(B)/proto/flow_related.o $(B)/proto/flow_encode.o $(B)/proto/flow_decode.o: override CFLAGS += -O3
+$(B)/proto/column.o $(B)/proto/flow_related.o $(B)/proto/flow_encode.o $(B)/proto/flow_decode.o \
+  $(patsubst %.c,$(B)/%.o,$(wildcard collector/flowstore/*.c)): override CFLAGS += -O3
 $(B)/gen/weir.pb-c.o: $(B)/gen/weir.pb-c.c
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
@@ -112,6 +113,22 @@ $(B)/weir-probe: $(B)/probe/main.o $(PROBE) $(PROTO) $(COMMON)
 $(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+
+# The table flows for the sqlite3 shell: .load build/weir_flows
+EXTENSION_SRC := $(wildcard collector/flowstore/*.c common/*.c proto/*.c) \
+                 $(addprefix collector/,binder.c db.c sql_functions.c)
+EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c,$(EXTENSION_SRC))
+$(B)/weir_flows.so: $(patsubst %.c,$(B)/pic/%.o,$(EXTENSION_SRC)) $(B)/pic/gen/weir.pb-c.o
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) -shared $^ -lsqlite3 $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(B)/pic/%.o: %.c | $(GEN)
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -O3 -fPIC -fvisibility=hidden -c $< -o $@
+$(B)/pic/gen/weir.pb-c.o: $(B)/gen/weir.pb-c.c
+	$(call say,CC)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
 
 # --- tests -------------------------------------------------------------------
 # Allocation wrappers: tests/unit/fail_alloc.c makes the n-th allocation fail.
@@ -133,7 +150,8 @@ $(BENCH): $(B)/%: $(B)/%.o $(addprefix $(B)/tests/bench/,mill.o peer.o results.o
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH:%=%.o) $(B)/tests/bench/mill.o: $(B)/gen/bench.skel.h
 # The filter is fuzzed together with SQLite, which must take what it compiles to.
-$(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,db.c filter.c filter_columns.c filter_help.c filter_lexer.c filter_tree.c query.c sql_functions.c)
+$(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,binder.c db.c filter.c filter_columns.c filter_help.c filter_lexer.c filter_tree.c query.c sql_functions.c) \
+  $(filter-out %/compactor.c %/merge.c %/extension.c,$(wildcard collector/flowstore/*.c))
 $(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
 # Headers in a packet lie where they lie.
 $(B)/tests/fuzz/fuzz_parse: FUZZ_CFLAGS := -fno-sanitize=alignment
@@ -217,6 +235,7 @@ PREFIX ?= /usr/local
 install: all ## programs, units and sample settings, PREFIX and DESTDIR honoured
 	install -D -m 755 $(B)/weir-probe $(DESTDIR)$(PREFIX)/sbin/weir-probe
 	install -D -m 755 $(B)/weir-collector $(DESTDIR)$(PREFIX)/bin/weir-collector
+	install -D -m 644 $(B)/weir_flows.so $(DESTDIR)$(PREFIX)/lib/weir/weir_flows.so
 	for u in probe collector; do \
 	  install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/weir; \
 	  sed 's|/usr/local/|$(PREFIX)/|' deploy/weir-$$u.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/weir-$$u.service; \
@@ -224,6 +243,7 @@ install: all ## programs, units and sample settings, PREFIX and DESTDIR honoured
 	install -D -m 644 deploy/weir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/weir-probe $(DESTDIR)$(PREFIX)/bin/weir-collector \
+	  $(DESTDIR)$(PREFIX)/lib/weir/weir_flows.so \
 	  $(DESTDIR)$(PREFIX)/lib/systemd/system/weir-*.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 
 clean: ## remove every build folder

@@ -200,14 +200,33 @@ static void add_loss(struct tally *t, const struct batch *batch, uint64_t now_ns
 	}
 }
 
-static void add_rows(struct tally *t, const struct batch *batch)
+/* Records of more minutes than a summary has: a batch that waited long. */
+static int add_each_row(struct tally *t, const struct batch *batch)
 {
-	for (size_t i = 0; i < batch->n_rows; i++) {
-		const struct flow_record *r = &batch->rows[i];
+	struct flow_record *rows;
+	int err = batch_rows(batch, &rows);
 
-		add(t, r->end_ns, RECORDS, 1);
-		add(t, r->end_ns, PACKETS, r->packets + r->rev_packets);
+	if (err)
+		return err == -EBADMSG ? -EINVAL : err;
+	for (size_t i = 0; i < batch->n_rows; i++) {
+		add(t, rows[i].end_ns, RECORDS, 1);
+		add(t, rows[i].end_ns, PACKETS, rows[i].packets + rows[i].rev_packets);
 	}
+	free(rows);
+	return 0;
+}
+
+static int add_rows(struct tally *t, const struct batch *batch)
+{
+	const struct flow_summary *s = &batch->summary;
+
+	if (s->n_minutes > FLOW_SUMMARY_MINUTES)
+		return add_each_row(t, batch);
+	for (size_t i = 0; i < s->n_minutes; i++) {
+		add(t, s->minutes[i].at_ms * NS_PER_MS, RECORDS, s->minutes[i].records);
+		add(t, s->minutes[i].at_ms * NS_PER_MS, PACKETS, s->minutes[i].packets);
+	}
+	return 0;
 }
 
 /* --- counters ---------------------------------------------------------------------- */
@@ -350,7 +369,7 @@ int account_batch(struct account *a, int64_t host_id, const struct batch *batch,
 		add_loss(&t, batch, now_ns);
 	} else {
 		add(&t, at_ns, BATCHES, 1);
-		add_rows(&t, batch);
+		err = add_rows(&t, batch);
 	}
 	if (!err && batch->n_counters > 0)
 		newer = are_newer(a, host_id, batch, at_ns, now_ms);

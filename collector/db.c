@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/file.h>
 
+#include "collector/flowstore/flows_table.h"
+#include "collector/flowstore/upgrade.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "migrations.h" /* generated: one string per file of sql/, in order */
@@ -258,6 +260,8 @@ static int open_file(const char *path, int flags, sqlite3 **ret)
 	    SQLITE_OK)
 		return db ? db_last_errno(db) : -ENOMEM;
 	(void)sqlite3_busy_timeout(db, DB_BUSY_MS); /* fails only on a bad handle */
+	if (flows_table_register(db) != SQLITE_OK)
+		return -ENOMEM;
 	*ret = take_ptr(db);
 	return 0;
 }
@@ -284,6 +288,8 @@ static int open_writer(const char *path, sqlite3 **ret)
 		err = exec(db, WRITER_PRAGMAS);
 	if (!err)
 		err = migrate(db, version);
+	if (!err)
+		err = upgrade_rows(db);
 	if (err)
 		return err;
 	*ret = take_ptr(db);

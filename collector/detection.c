@@ -21,7 +21,7 @@
 
 /*
  * What a flow record says about its attempt, as conditions on the columns that
- * the table flow and the view flows share; evidence uses the same.
+ * the table flows has; evidence uses the same.
  *
  * An attempt: TCP that begins with a SYN, or never gets to an ACK (FIN, NULL
  * and XMAS scans), but not one of which only the middle was seen; UDP, but not
@@ -65,19 +65,21 @@ static const char target_sql[] =
 	"                        sum(iif(end_ms >= ?2, packets, 0)) AS packets,"
 	"                        max(" OPENED ") AS opened,"
 	"                        min(" HALF_OPEN(
-		"direction = 1") ") AS half_open,"
-				 "                        max(" TRIED ") AS tried, min(" FAILED
-				 ") AS failed,"
-				 "                        max(end_ms >= ?2) AS fresh, min(end_ms) "
-				 "AS first_ms"
-				 "                   FROM flow INDEXED BY flow_by_end"
-				 "                  WHERE end_ms >= ?1 AND end_ms < ?3 AND "
-				 "end_reason <> 5"
-				 "                  GROUP BY host_id, src_addr, dst_addr, "
-				 "src_port, proto, icmp_id, port)"
-				 "          GROUP BY src_addr, dst_addr, src_port, proto, icmp_id, "
-				 "port)"
-				 "  GROUP BY src_addr, dst_addr, proto, port";
+		"direction = 'ingress'") ") AS half_open,"
+					 "                        max(" TRIED
+					 ") AS tried, min(" FAILED ") AS failed,"
+					 "                        max(end_ms >= ?2) AS fresh, "
+					 "min(end_ms) "
+					 "AS first_ms"
+					 "                   FROM flows"
+					 "                  WHERE end_ms >= ?1 AND end_ms < ?3 AND "
+					 "end_reason IS NOT 'no_resources'"
+					 "                  GROUP BY host_id, src_addr, dst_addr, "
+					 "src_port, proto, icmp_id, port)"
+					 "          GROUP BY src_addr, dst_addr, src_port, proto, "
+					 "icmp_id, "
+					 "port)"
+					 "  GROUP BY src_addr, dst_addr, proto, port";
 
 static const char target_schema[] =
 	"CREATE TEMP TABLE IF NOT EXISTS target (src_addr TEXT, dst_addr TEXT, proto INTEGER,"

@@ -81,6 +81,16 @@ static int64_t bucket_end(const struct detector *d, int64_t at_ms)
 	return (at_ms / length + 1) * length;
 }
 
+static bool is_closed(const struct detector *d, int64_t until_ms)
+{
+	return real_ms() >= until_ms + (int64_t)d->settings->delay_ms;
+}
+
+/* No record that ended at ?1 or later ended before this; NULL: there is none. */
+static const char earliest_sql[] =
+	"SELECT min(max(min_end_ms, ?1)) FROM (SELECT min_end_ms, max_end_ms FROM flow_segment"
+	" UNION ALL SELECT min_end_ms, max_end_ms FROM flow_fresh) WHERE max_end_ms >= ?1";
+
 /* [from, until), after what is done until done. */
 struct range {
 	int64_t done_ms, from_ms, until_ms;
@@ -100,11 +110,15 @@ static int next_bucket(struct detector *d, struct range *ret)
 	if (err)
 		return err;
 	from = done ? done : d->origin_ms;
-	err = read_int(d, "SELECT min(end_ms) FROM flow WHERE end_ms >= ?", NULL, from, &first);
+	/* What is known of segments and batches as a whole tells mostly that it is too early. */
+	err = read_int(d, earliest_sql, NULL, from, &first);
+	if (err || first < from || !is_closed(d, bucket_end(d, first)))
+		return err;
+	err = read_int(d, "SELECT min(end_ms) FROM flows WHERE end_ms >= ?", NULL, from, &first);
 	if (err || first < from)
 		return err; /* none */
 	until = bucket_end(d, first);
-	if (real_ms() < until + (int64_t)d->settings->delay_ms)
+	if (!is_closed(d, until))
 		return 0;
 	*ret = (struct range){done, from > until - length ? from : until - length, until};
 	return 1;

@@ -15,7 +15,7 @@ struct flows_settings {
 	bool explain, check;
 };
 
-/* What fits a terminal. The other formats have every column of the view. */
+/* What fits a terminal. The other formats have every column of the table. */
 static const struct {
 	const char *sql;
 	enum output_unit unit;

@@ -169,10 +169,7 @@ static bool is_from_the_future(const struct session *s, const struct batch *batc
 {
 	uint64_t until_ns = clock_real_ns() + s->ahead_ns + FUTURE_MAX_NS;
 
-	for (size_t i = 0; i < batch->n_rows; i++)
-		if (batch->rows[i].end_ns > until_ns)
-			return true;
-	return false;
+	return batch->summary.max_end_ms > until_ns / NS_PER_MS;
 }
 
 /* Whether the batch is one of this session, and within its credit. */

@@ -7,6 +7,7 @@
 #include "collector/admission.h"
 #include "collector/control.h"
 #include "collector/detection.h"
+#include "collector/flowstore/segment.h"
 
 int job_new(enum job_kind kind, void *what, size_t n, size_t weight, struct job **ret)
 {
@@ -44,6 +45,9 @@ int job_new(enum job_kind kind, void *what, size_t n, size_t weight, struct job 
 		break;
 	case JOB_ADMIN:
 		job->admin = what;
+		break;
+	case JOB_SEGMENT:
+		job->segment = what;
 		break;
 	}
 	*ret = job;
@@ -83,6 +87,9 @@ void job_free(void *arg)
 		break;
 	case JOB_ADMIN:
 		control_finish(job->admin, job->outcome == JOB_DONE);
+		break;
+	case JOB_SEGMENT:
+		segment_free(job->segment);
 		break;
 	}
 	free(job);

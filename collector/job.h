@@ -20,6 +20,7 @@
 struct admin_request;
 struct detection;
 struct enrollment;
+struct segment;
 
 #define PEER_ID_MAX	   255 /* ZMQ_ROUTING_ID */
 #define PEER_NAME_MAX	   (HOST_NAME_MAX_BYTES + 1)
@@ -41,6 +42,7 @@ enum job_kind {
 	JOB_ORDERS,    /* which orders are due (orders.h); comes back with them */
 	JOB_RESULT,    /* what came of one */
 	JOB_ADMIN,     /* an administrator asks (control.h); tells him when it is freed */
+	JOB_SEGMENT,   /* a segment that takes the place of what it was made from */
 };
 
 struct seen_host {
@@ -80,6 +82,7 @@ struct job {
 		struct order *orders; /* room for ORDERS_MAX; n of them when it is back */
 		struct order_result *result;
 		struct admin_request *admin; /* not owned */
+		struct segment *segment;
 	};
 	enum job_outcome outcome;
 	uint64_t last_seq; /* with DONE and GAP only: last committed of the epoch */

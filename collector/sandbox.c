@@ -105,7 +105,7 @@ static int restrict_connection(sqlite3 *db)
 		{SQLITE_LIMIT_FUNCTION_ARG, 16},
 		{SQLITE_LIMIT_ATTACHED, 0},
 		{SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 200},
-		{SQLITE_LIMIT_VARIABLE_NUMBER, 0},
+		{SQLITE_LIMIT_VARIABLE_NUMBER, 1}, /* the table flows has statements of its own */
 		{SQLITE_LIMIT_TRIGGER_DEPTH, 1},
 		{SQLITE_LIMIT_WORKER_THREADS, 0},
 	};
@@ -188,6 +188,10 @@ static int prepare_one(sqlite3 *db, const char *sql, sqlite3_stmt **ret)
 			log_error("sql: one statement at a time");
 			return EXIT_USAGE;
 		}
+	}
+	if (sqlite3_bind_parameter_count(*ret) > 0) {
+		log_error("sql: there are no values for parameters");
+		return EXIT_USAGE;
 	}
 	if (!sqlite3_stmt_readonly(*ret)) {
 		log_error("sql: only statements that read");

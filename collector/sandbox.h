@@ -31,7 +31,7 @@ struct sandbox {
 	const char *db;	     /* path of the database */
 	uint64_t timeout_ms; /* at least 1 */
 	uint64_t max_rows;   /* the answer is cut there, and stderr says so; 0: no bound */
-	bool windowed;	     /* the view flows holds only records with end_ms in: */
+	bool windowed;	     /* the table flows holds only records with end_ms in: */
 	int64_t since_ms, until_ms;
 	struct answer_style style;
 };

@@ -20,6 +20,7 @@
 #include "collector/control.h"
 #include "collector/db.h"
 #include "collector/detector.h"
+#include "collector/flowstore/compactor.h"
 #include "collector/job.h"
 #include "collector/own_key.h"
 #include "collector/receiver.h"
@@ -96,6 +97,14 @@ static void *control_thread(void *arg)
 	struct serve *s = arg;
 
 	control_run(s->control, s->stop_fd);
+	return NULL;
+}
+
+static void *compactor_thread(void *arg)
+{
+	struct serve *s = arg;
+
+	compactor_run(s->db_path, s->jobs, s->stop_fd);
 	return NULL;
 }
 
@@ -295,7 +304,7 @@ static void wait_for_end(const struct serve *s, int signal_fd)
 static int run_threads(struct serve *s, int signal_fd)
 {
 	void *(*const mains[])(void *) = {receiver_thread, writer_thread, detector_thread,
-					  control_thread};
+					  control_thread, compactor_thread};
 	pthread_t threads[ARRAY_SIZE(mains)];
 	size_t n = 0;
 	int err = 0;
@@ -350,7 +359,8 @@ int serve_run(const struct serve_settings *settings)
 		.settings = settings,
 		.db_path = cli_db_path(&paths),
 		.writer = {.commit_interval_ms = settings->commit_interval_ms,
-			   .retention_ms = settings->retention_ms},
+			   .retention_ms = settings->retention_ms,
+			   .retention_bytes = settings->retention_bytes},
 		.detector = {.interval_ms = settings->detect_interval_ms,
 			     .delay_ms = settings->detect_delay_ms,
 			     .limits = {.rate_floor = settings->rate_floor,
@@ -462,6 +472,12 @@ static const struct option_row rows[] = {
 	 .arg = "AGE",
 	 .fallback = "0",
 	 .help = "delete flow records of this age; 0: never"},
+	{.name = "retention-bytes",
+	 .type = OPTION_BYTES,
+	 AT(retention_bytes),
+	 .arg = "BYTES",
+	 .fallback = "0",
+	 .help = "delete the oldest when the database is larger; 0: never"},
 };
 
 static const struct option_row detector_rows[] = {

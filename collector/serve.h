@@ -4,7 +4,8 @@
  * database, runs the detectors, until SIGINT or SIGTERM.
  *
  *	receiver --jobs--> writer          detector --jobs--> writer
- *	receiver <-replies-- writer        (reads the database by itself)
+ *	receiver <-replies-- writer       compactor --jobs--> writer
+ *	                                   (both read the database by themselves)
  */
 #ifndef WEIR_COLLECTOR_SERVE_H
 #define WEIR_COLLECTOR_SERVE_H
@@ -24,7 +25,8 @@ struct serve_settings {
 	uint64_t silent_ms;
 	uint64_t peer_rate; /* bytes a second; 0: no limit */
 	uint64_t commit_interval_ms;
-	uint64_t retention_ms; /* 0: for ever */
+	uint64_t retention_ms;	  /* 0: for ever */
+	uint64_t retention_bytes; /* 0: no limit */
 	uint64_t detect_interval_ms, detect_delay_ms;
 	uint64_t rate_floor, half_open, scan_ports, sweep_hosts;
 };

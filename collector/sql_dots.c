@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "collector/db.h"
+#include "collector/flowstore/flows_columns.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
@@ -29,7 +30,8 @@ static int show_tables(struct sandbox *sandbox, const char *argument, bool *ret_
 	(void)argument;
 	(void)ret_quit;
 	return sandbox_run(sandbox, "SELECT name, type FROM sqlite_schema"
-				    " WHERE type IN ('table', 'view') ORDER BY name");
+				    " WHERE type IN ('table', 'view')"
+				    " UNION ALL SELECT 'flows', 'virtual table' ORDER BY name");
 }
 
 /* A text of several lines, each escaped. */
@@ -64,11 +66,14 @@ static int show_schema(struct sandbox *sandbox, const char *argument, bool *ret_
 		return db_exit_code(err);
 	}
 	err = db_errno(sqlite3_prepare_v2(db,
-					  "SELECT sql || ';' FROM sqlite_schema"
+					  "SELECT sql || ';' FROM (SELECT name, sql FROM"
+					  " sqlite_schema UNION ALL SELECT 'flows', ?2)"
 					  " WHERE sql IS NOT NULL AND (?1 = '' OR name = ?1)",
 					  -1, &st, NULL));
 	if (!err)
 		err = db_errno(sqlite3_bind_text(st, 1, argument, -1, SQLITE_STATIC));
+	if (!err) /* NULL: out of memory, and then it is not shown */
+		err = db_errno(sqlite3_bind_text(st, 2, flows_schema(), -1, sqlite3_free));
 	if (err)
 		return failed(db, err);
 	while ((err = sqlite3_step(st)) == SQLITE_ROW)

@@ -46,7 +46,7 @@ static const struct addr_prefix *prefix_of(sqlite3_context *ctx, sqlite3_value *
 	return sqlite3_get_auxdata(ctx, 1); /* NULL if out of memory: it was freed */
 }
 
-static void in_prefix(sqlite3_context *ctx, int n, sqlite3_value **values)
+void sql_in_prefix(sqlite3_context *ctx, int n, sqlite3_value **values)
 {
 	const struct addr_prefix *prefix;
 	const char *text;
@@ -229,7 +229,7 @@ int sql_functions_register(sqlite3 *db)
 		void (*step)(sqlite3_context *, int, sqlite3_value **);
 		void (*final)(sqlite3_context *);
 	} functions[] = {
-		{"in_prefix", 2, in_prefix, NULL, NULL},
+		{"in_prefix", 2, sql_in_prefix, NULL, NULL},
 		{"proto_name", 1, proto_name_of, NULL, NULL},
 		{"tcp_flags", 1, tcp_flags, NULL, NULL},
 		{"endpoint", 2, endpoint, NULL, NULL},

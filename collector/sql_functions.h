@@ -23,4 +23,7 @@
 /* Adds them to a connection. Returns -ENOMEM. */
 int sql_functions_register(sqlite3 *db);
 
+/* in_prefix() itself, for the virtual table that can use it as a condition. */
+void sql_in_prefix(sqlite3_context *ctx, int n, sqlite3_value **values);
+
 #endif /* WEIR_COLLECTOR_SQL_FUNCTIONS_H */

@@ -190,7 +190,7 @@ const struct cli_command sql_command = {
 			.examples = "sql 'SELECT host, sum(bytes) FROM flows GROUP BY host'\n"
 				    "sql < queries.sql\n"
 				    "\n"
-				    "Read the view flows, which --since and --until narrow; "
+				    "Read the table flows, which --since and --until narrow; "
 				    ".tables and .schema\n"
 				    "show the rest, .help the other lines of the shell. "
 				    "Besides SQLite's own\n"

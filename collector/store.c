@@ -14,7 +14,7 @@
 #include "collector/control.h"
 #include "collector/db.h"
 #include "collector/detection.h"
-#include "collector/flow_row.h"
+#include "collector/flowstore/flow_writer.h"
 #include "collector/job.h"
 #include "collector/orders.h"
 #include "collector/wal.h"
@@ -35,7 +35,6 @@ enum statement {
 	PUT_EPOCH,
 	GET_EPOCH,
 	RAISE_EPOCH,
-	PUT_FLOW,
 	PUT_SEEN,
 	PUT_REFUSAL,
 	GET_DONE_UNTIL,
@@ -43,7 +42,6 @@ enum statement {
 	PUT_INCIDENT,
 	EXTEND_INCIDENT,
 	PUT_BASELINE,
-	EXPIRE_FLOWS,
 	TRIM_BASELINES,
 	N_STATEMENTS,
 };
@@ -67,7 +65,6 @@ static const char *const statement_sql[N_STATEMENTS] = {
 		      " WHERE h.probe_id = ? AND e.epoch = ?",
 	[RAISE_EPOCH] = "UPDATE epoch SET last_seq = ?3, batches = batches + ?4"
 			" WHERE host_id = ?1 AND epoch = ?2",
-	[PUT_FLOW] = flow_row_insert_sql,
 	[PUT_SEEN] = "UPDATE host SET last_seen_ms = ?2 WHERE probe_id = ?1",
 	[PUT_REFUSAL] = "INSERT INTO refusal (peer, reason, count, first_ms, last_ms)"
 			" VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
@@ -83,8 +80,6 @@ static const char *const statement_sql[N_STATEMENTS] = {
 			    " value = ?5, detail = ?6, evidence_sql = ?7 WHERE id = ?1",
 	[PUT_BASELINE] = "INSERT OR REPLACE INTO baseline (subject, mean, variance, minutes,"
 			 " updated_ms) VALUES (?, ?, ?, ?, ?)",
-	[EXPIRE_FLOWS] = "DELETE FROM flow WHERE id IN (SELECT id FROM flow INDEXED BY flow_by_end"
-			 " WHERE end_ms < ? ORDER BY end_ms LIMIT ?)",
 	[TRIM_BASELINES] = "DELETE FROM baseline WHERE subject IN (SELECT subject FROM baseline"
 			   " ORDER BY updated_ms DESC LIMIT -1 OFFSET ?)",
 };
@@ -94,6 +89,7 @@ struct store {
 	char wal[WAL_PATH_MAX];
 	struct allow_list *allow; /* NULL: nobody asks */
 	bool admissions_changed;  /* since allow was filled */
+	struct flow_writer *flows;
 	sqlite3_stmt *st[N_STATEMENTS];
 	struct account *account;
 };
@@ -120,6 +116,8 @@ int store_open(const char *path, struct store **ret, const char **ret_why)
 	if (!err) {
 		*ret_why = "its tables are not those of its version";
 		err = account_open(s->db, &s->account);
+		if (!err)
+			err = flow_writer_open(s->db, &s->flows);
 	}
 	if (err)
 		return err == -EINVAL ? -EUCLEAN : err;
@@ -135,6 +133,7 @@ void store_close(struct store *s)
 	for (int i = 0; i < N_STATEMENTS; i++)
 		(void)sqlite3_finalize(s->st[i]); /* repeats an old error at most */
 	account_close(s->account);
+	flow_writer_close(s->flows);
 	db_close(s->db);
 	free(s);
 }
@@ -322,8 +321,9 @@ static int put_batch(struct store *s, int64_t host_id, const struct batch *batch
 {
 	int err = 0;
 
-	for (size_t i = 0; !err && i < batch->n_rows; i++)
-		err = flow_row_insert(s->st[PUT_FLOW], host_id, &batch->rows[i]);
+	if (batch->n_rows)
+		err = flow_writer_fresh(s->flows, host_id, batch->block, batch->block_len,
+					&batch->summary);
 	if (!err)
 		err = account_batch(s->account, host_id, batch, now_ms);
 	if (!err)
@@ -517,6 +517,8 @@ static int apply(struct store *s, struct job *job, int64_t now_ms)
 		return orders_finish(s->db, job->result, now_ms);
 	case JOB_ADMIN:
 		return apply_admin(s, job->admin, now_ms);
+	case JOB_SEGMENT:
+		return flow_writer_segment(s->flows, job->segment);
 	}
 	return -EINVAL;
 }
@@ -554,18 +556,26 @@ size_t store_readers(const struct store *s, char *ret, size_t size)
 	return wal_readers(sqlite3_db_filename(s->db, "main"), ret, size);
 }
 
-int store_expire(struct store *s, int64_t before_ms, size_t max_rows, size_t *ret_rows)
+int store_expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t max_rows,
+		 size_t *ret_rows)
 {
-	struct binder b = start(s, EXPIRE_FLOWS);
-	int err;
+	size_t aged = 0, excess = 0;
+	int err = store_begin(s);
 
-	binder_int(&b, before_ms);
-	binder_count(&b, max_rows);
-	err = binder_run(&b);
 	if (err)
 		return err;
-	*ret_rows = (size_t)sqlite3_changes64(s->db);
-	return account_expire(s->account, before_ms, max_rows);
+	err = flow_writer_expire(s->flows, before_ms, max_rows, &aged);
+	if (!err && max_bytes && aged < max_rows)
+		err = flow_writer_shrink(s->flows, max_bytes, max_rows - aged, &excess);
+	if (!err)
+		err = account_expire(s->account, before_ms, max_rows);
+	if (!err)
+		err = store_commit(s);
+	if (err)
+		store_rollback(s);
+	else
+		*ret_rows = aged + excess;
+	return err;
 }
 
 int store_trim_baselines(struct store *s, size_t max_rows, size_t *ret_rows)

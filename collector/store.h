@@ -68,10 +68,13 @@ uint64_t store_wal_bytes(const struct store *s);
 size_t store_readers(const struct store *s, char *ret, size_t size);
 
 /*
- * Retention, in a transaction of its own: deletes up to max_rows flow records
- * that ended before before_ms. *ret_rows: how many.
+ * Retention, in a transaction of its own: deletes the oldest segments and fresh
+ * batches, whole, that ended before before_ms, and, unless max_bytes is 0, as
+ * long as the database is larger than that; up to max_rows records and what the
+ * last of them has more. *ret_rows: how many; 0: there is nothing to delete.
  */
-int store_expire(struct store *s, int64_t before_ms, size_t max_rows, size_t *ret_rows);
+int store_expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t max_rows,
+		 size_t *ret_rows);
 
 /* Forgets the baselines beyond the max_rows latest. *ret_rows: how many. */
 int store_trim_baselines(struct store *s, size_t max_rows, size_t *ret_rows);

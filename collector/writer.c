@@ -24,7 +24,7 @@
 #define WAL_RETRY_MS	 500
 #define READERS_TEXT_MAX 256
 #define EXPIRE_PERIOD_MS 60000
-#define EXPIRE_MAX_ROWS	 5000 /* in one transaction: batches are waiting */
+#define EXPIRE_MAX_ROWS	 50000 /* in one transaction: batches are waiting */
 #define TIDY_PERIOD_MS	 600000
 #define BASELINES_MAX	 100000
 
@@ -94,7 +94,8 @@ static int apply_group(struct writer *w, struct job *first)
 static void give_back(struct writer *w, struct job *job, bool written)
 {
 	bool awaited = job->kind != JOB_SEEN && job->kind != JOB_DETECTION &&
-		       job->kind != JOB_ADMIN && job->kind != JOB_RESULT;
+		       job->kind != JOB_ADMIN && job->kind != JOB_RESULT &&
+		       job->kind != JOB_SEGMENT;
 
 	if (!written)
 		job->outcome = JOB_STORAGE;
@@ -156,15 +157,15 @@ static void write_group(struct writer *w, struct job *first)
 /* Returns whether there is more to delete at once. */
 static bool expire(struct writer *w)
 {
-	uint64_t now_ms = mono_ms();
+	uint64_t now_ms = mono_ms(), keep_ms = w->settings->retention_ms;
 	size_t rows = 0;
 	int err;
 
-	if (!w->settings->retention_ms || now_ms < w->expire_at_ms)
+	if ((!keep_ms && !w->settings->retention_bytes) || now_ms < w->expire_at_ms)
 		return false;
-	err = store_expire(w->store, real_ms() - (int64_t)w->settings->retention_ms,
-			   EXPIRE_MAX_ROWS, &rows);
-	if (!err && rows == EXPIRE_MAX_ROWS)
+	err = store_expire(w->store, keep_ms ? real_ms() - (int64_t)keep_ms : INT64_MIN,
+			   w->settings->retention_bytes, EXPIRE_MAX_ROWS, &rows);
+	if (!err && rows > 0)
 		return true;
 	w->expire_at_ms = now_ms + EXPIRE_PERIOD_MS; /* of trouble, ingest tells */
 	return false;

@@ -16,7 +16,6 @@ struct export
 {
 	struct spool *spool;
 	struct batch batch;	/* being filled; its counters are the current ones */
-	struct spool_load load; /* of its rows */
 	struct spool_load lost; /* not even noted in the spool yet: no memory */
 	uint64_t next_seq;
 	uint64_t records;
@@ -119,44 +118,70 @@ static uint64_t counters_time(const struct export *x)
 	return now_ns > x->batch.counters_ns ? now_ns : x->batch.counters_ns + 1;
 }
 
+static struct spool_load load_of(const struct flow_record *rows, size_t n)
+{
+	struct spool_load sum = {0};
+
+	for (size_t i = 0; i < n; i++) {
+		const struct spool_load one = {
+			.rows = 1,
+			.packets = rows[i].packets + rows[i].rev_packets,
+			.bytes = rows[i].bytes + rows[i].rev_bytes,
+			.from_ns = rows[i].end_ns, /* the packets up to then: a start may be days
+						      ago */
+			.until_ns = rows[i].end_ns,
+		};
+
+		spool_load_add(&sum, &one);
+	}
+	return sum;
+}
+
+/* Rows with long texts may not all fit one frame: then the half of them each. */
+static void send_rows(struct export *x, struct flow_record *rows, size_t n)
+{
+	struct spool_load load = load_of(rows, n);
+	struct batch b = x->batch;
+	struct packed frame = {0};
+	int err;
+
+	b.first_seq = b.seq = x->next_seq;
+	b.rows = rows;
+	b.n_rows = n;
+	err = batch_pack(&b, &frame);
+	if (err == -E2BIG && n > 1) {
+		send_rows(x, rows, n / 2);
+		send_rows(x, rows + n / 2, n - n / 2);
+		return;
+	}
+	if (err) {
+		warn(x, "cannot pack a batch", err);
+		frame = (struct packed){0};
+	}
+	push(x, &frame, &load);
+}
+
 static void send_batch(struct export *x)
 {
-	struct packed frame = {0};
+	struct packed loss = {0};
 	struct spool_load load;
-	int err;
+	size_t n = x->batch.n_rows;
 
 	if (spool_epoch_asked(x->spool))
 		begin_epoch(x);
 	if (x->lost.rows) {
 		load = x->lost;
 		x->lost = (struct spool_load){0};
-		push(x, &frame, &load);
+		push(x, &loss, &load);
 	}
-	x->batch.first_seq = x->batch.seq = x->next_seq;
 	x->batch.counters_ns = counters_time(x);
-	err = batch_pack(&x->batch, &frame);
-	if (err) {
-		warn(x, "cannot pack a batch", err);
-		frame = (struct packed){0};
-	}
-	load = x->load;
-	x->load = (struct spool_load){0};
 	x->batch.n_rows = 0;
-	push(x, &frame, &load);
+	send_rows(x, x->batch.rows, n);
 }
 
 void export_record(struct export *x, const struct flow_record *r)
 {
-	const struct spool_load load = {
-		.rows = 1,
-		.packets = r->packets + r->rev_packets,
-		.bytes = r->bytes + r->rev_bytes,
-		.from_ns = r->end_ns, /* it is the packets up to then: a start may be days ago */
-		.until_ns = r->end_ns,
-	};
-
 	x->batch.rows[x->batch.n_rows++] = *r;
-	spool_load_add(&x->load, &load);
 	x->records++;
 	if (x->batch.n_rows == BATCH_MAX_ROWS)
 		send_batch(x);

@@ -11,9 +11,7 @@
 
 #include "bpf/flow_abi.h"
 #include "probe/iface.h"
-#include "probe/siphash.h"
-
-#define FLOW_ID_MASK ((1ull << 53) - 1)
+#include "proto/flow_id.h"
 
 _Static_assert(RTT_BUCKETS == FLOW_RTT_BUCKETS, "histograms differ");
 _Static_assert((int)FLOW_ENCAP_MAX == (int)FLOW_TUNNEL_MAX, "tunnels differ");
@@ -177,12 +175,16 @@ enum flow_end_reason flow_table_due(const struct flow_table *t, const struct flo
 
 /* --- the record -------------------------------------------------------------- */
 
-static uint64_t flow_id(const struct flow_table *t, const struct flow_key *key, uint64_t first_ns)
+/*
+ * By the kernel's clock and the table's epoch: the same in each record, whatever
+ * the wall clock does, and after a restart of the probe. A block of records finds
+ * it to be what proto/flow_id.h makes of them, plus one number for all.
+ */
+static uint64_t flow_id(const struct flow_table *t, const struct flow_record *r, uint64_t first_ns)
 {
-	struct siphash_key seed = {t->config.epoch, first_ns};
-	uint64_t id = siphash(&seed, key, sizeof(*key)) & FLOW_ID_MASK;
-
-	return id ? id : 1;
+	return flow_id_of(flow_id_end(flow_id_addr(r->src_addr), r->src_port),
+			  flow_id_end(flow_id_addr(r->dst_addr), r->dst_port), r->proto, r->icmp_id,
+			  r->vlan, r->tunnel_id, first_ns / 1000000 + t->config.epoch);
 }
 
 /* Both ports of an ICMP key are the id of a query or the code of the rest: flow_abi.h. */
@@ -448,7 +450,6 @@ void flow_table_report(struct flow_table *t, const struct flow_view *v, const st
 	struct counts fwd = since_then(&counts[src], &before->half[src]);
 	struct counts rev = since_then(&counts[!src], &before->half[!src]);
 	struct flow_record r = {
-		.flow_id = flow_id(t, &s->key, s->first_ns),
 		.start_ns = s->first_ns + now->real_offset_ns,
 		.end_ns = last_ns(s) + now->real_offset_ns,
 		.end_reason = (uint8_t)reason,
@@ -464,6 +465,7 @@ void flow_table_report(struct flow_table *t, const struct flow_view *v, const st
 	set_responses(&r, s, before);
 	set_icmp_errors(&r, s, before);
 	set_tunnel(&r, v);
+	r.flow_id = flow_id(t, &r, s->first_ns);
 	memcpy(before->half, counts, sizeof(counts));
 	t->reported_ns[v->index] = now->mono_ns;
 	if (reason != FLOW_END_ACTIVE) {

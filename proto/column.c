@@ -16,32 +16,34 @@ enum bytes_method { BYTES_RAW, BYTES_ZSTD };
 #define PADDING	   8  /* so that 8 bytes can be read at any packed number */
 
 struct column_codec {
-	ZSTD_CCtx *compress;
-	ZSTD_DCtx *decompress;
+	ZSTD_CCtx *compress;   /* made when there is something to compress */
+	ZSTD_DCtx *decompress; /* likewise */
 	size_t max_rows;
-	uint8_t *planes;   /* of one column being encoded or decoded */
+	bool out_of_memory;
+	void *scratch;	   /* of what follows */
 	uint64_t *inner;   /* numbers of a SPARSE column that are not the base */
-	uint8_t *bits;	   /* which they are */
 	uint64_t *checked; /* numbers that are only looked at */
+	uint8_t *planes;   /* of one column being encoded or decoded */
+	uint8_t *bits;	   /* which numbers of a SPARSE column are not the base */
 };
 
 int column_codec_new(size_t max_rows, struct column_codec **ret)
 {
+	size_t numbers = (max_rows + 1) * sizeof(uint64_t); /* one may be written too far */
 	struct column_codec *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return -ENOMEM;
 	c->max_rows = max_rows;
-	c->compress = ZSTD_createCCtx();
-	c->decompress = ZSTD_createDCtx();
-	c->planes = malloc(MAX_PLANES * max_rows + PADDING);
-	c->inner = malloc((max_rows + 1) * sizeof(*c->inner)); /* one is written too far */
-	c->bits = malloc(max_rows / 8 + 2 * PADDING);
-	c->checked = malloc(max_rows * sizeof(*c->checked));
-	if (!c->checked || !c->compress || !c->decompress || !c->planes || !c->inner || !c->bits) {
+	c->scratch = malloc(3 * numbers + max_rows / 8 + 2 * PADDING);
+	if (!c->scratch) {
 		column_codec_free(c);
 		return -ENOMEM;
 	}
+	c->inner = (uint64_t *)c->scratch;
+	c->checked = c->inner + max_rows + 1;
+	c->planes = (uint8_t *)(c->checked + max_rows + 1);
+	c->bits = c->planes + numbers;
 	*ret = c;
 	return 0;
 }
@@ -52,11 +54,13 @@ void column_codec_free(struct column_codec *c)
 		return;
 	(void)ZSTD_freeCCtx(c->compress); /* NULL is fine; cannot fail */
 	(void)ZSTD_freeDCtx(c->decompress);
-	free(c->planes);
-	free(c->inner);
-	free(c->bits);
-	free(c->checked);
+	free(c->scratch);
 	free(c);
+}
+
+bool column_codec_out_of_memory(const struct column_codec *c)
+{
+	return c->out_of_memory;
 }
 
 size_t column_codec_max_rows(const struct column_codec *c)
@@ -113,12 +117,22 @@ static size_t squeeze(struct column_codec *c, const uint8_t *in, size_t n, uint8
 
 	if (n < 32) /* a frame's head alone is a third of it */
 		return 0;
+	if (!c->compress)
+		c->compress = ZSTD_createCCtx();
+	if (!c->compress) /* it is not needed */
+		return 0;
 	len = ZSTD_compressCCtx(c->compress, out, n - 1, in, n, ZSTD_LEVEL);
 	return ZSTD_isError(len) ? 0 : len; /* no room: not smaller */
 }
 
 static bool unsqueeze(struct column_codec *c, const uint8_t *in, size_t len, uint8_t *out, size_t n)
 {
+	if (!c->decompress)
+		c->decompress = ZSTD_createDCtx();
+	if (!c->decompress) {
+		c->out_of_memory = true;
+		return false;
+	}
 	return ZSTD_decompressDCtx(c->decompress, out, n, in, len) == n;
 }
 

@@ -44,6 +44,8 @@ struct column_codec; /* zstd's contexts and scratch */
 int column_codec_new(size_t max_rows, struct column_codec **ret);
 /* NULL is a no-op. */
 void column_codec_free(struct column_codec *c);
+/* Whether decoding said no because there was no memory for zstd. */
+bool column_codec_out_of_memory(const struct column_codec *c);
 size_t column_codec_max_rows(const struct column_codec *c);
 
 /* Room that an encoded column of n numbers needs at most. */

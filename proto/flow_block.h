@@ -165,8 +165,8 @@ int flow_block_encode(struct column_codec *c, const struct flow_block *b, enum c
 		      struct flow_parts *ret);
 void flow_parts_done(struct flow_parts *p);
 
-/* Whether decoding these columns reads that part. */
-bool flow_part_needed(unsigned part, const struct flow_columns *columns);
+/* Which parts decoding these columns reads. */
+void flow_parts_needed(const struct flow_columns *columns, bool ret[FLOW_N_PARTS]);
 
 /*
  * Decodes columns; every part that they need must be fetched. All their values
@@ -175,6 +175,10 @@ bool flow_part_needed(unsigned part, const struct flow_columns *columns);
 int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 		      const struct flow_columns *columns, struct flow_block *ret,
 		      const char **ret_why);
+
+/* The dictionaries alone: a block without columns. Release with flow_block_done(). */
+int flow_parts_dictionaries(struct column_codec *c, const struct flow_parts *p, bool addrs,
+			    bool texts, struct flow_block *ret, const char **ret_why);
 
 /*
  * Checks all of that for every column, but decodes only those whose bits alone
@@ -187,12 +191,6 @@ int flow_parts_check(struct column_codec *c, const struct flow_parts *p, struct 
 int flow_parts_seal(const struct flow_parts *p, uint8_t **ret, size_t *ret_len);
 /* Opens a sealed block: checks all but the parts. data is borrowed. */
 int flow_parts_open(const uint8_t *data, size_t len, struct flow_parts *ret, const char **ret_why);
-
-/* What a whole block tells of itself without being decoded again. */
-struct flow_summary {
-	size_t n_rows;
-	uint64_t min_start_ms, min_end_ms, max_end_ms;
-};
 
 /* Checks a sealed block from a peer, which has no host_id. */
 int flow_block_check(struct column_codec *c, const uint8_t *data, size_t len,

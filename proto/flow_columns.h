@@ -2,15 +2,15 @@
 /*
  * flow_columns.h - the columns of a flow record that are one number or text each.
  *
- * X(name, max, has): name is the same in struct flow_record, in Batch of
- * weir.proto, in the table flow of sql/ and in the filter language. max is the
+ * X(name, max, has): name is the same in struct flow_record, in the table
+ * flows of SQL and in the filter language. max is the
  * largest value that is taken from a peer. has is a condition on r, a const
  * struct flow_record *: where it does not hold, the value is NULL in SQL.
  *
- * A column more is a line here, one in struct flow_record, one in weir.proto
- * (repeated uint64 or uint32; texts too are numbers there, of a dictionary) and,
- * in sql/, an ALTER TABLE and a line of the view flows. Packing, checking,
- * storing and filtering follow from these lists.
+ * A column more is a line here and one in struct flow_record: the blocks of
+ * proto/flow_block.h, checking, storing, the table flows and filtering follow
+ * from these lists. On the wire and on disk a column is known by its name, so
+ * lines may be put anywhere, but a name is never used for something else.
  */
 #ifndef WEIR_PROTO_FLOW_COLUMNS_H
 #define WEIR_PROTO_FLOW_COLUMNS_H
@@ -109,7 +109,7 @@ static inline bool flow_is_catch_all(const struct flow_record *r)
 	X(kernel_drops, UINT32_MAX, r->kernel_drops)                                               \
 	X(kernel_retrans_pkts, UINT32_MAX, flow_is_tcp(r) && (r->pid || r->kernel_retrans_pkts))
 
-/* uint32: an enum of flow_record.h, which the view flows shows as words. */
+/* uint32: an enum of flow_record.h, which the table flows shows as words. */
 #define FLOW_CODES(X)                                                                              \
 	X(direction, FLOW_DIRECTION_MAX - 1, true)                                                 \
 	X(role, FLOW_ROLE_MAX - 1, true)                                                           \
@@ -117,7 +117,7 @@ static inline bool flow_is_catch_all(const struct flow_record *r)
 	X(tunnel, FLOW_ENCAP_MAX - 1, r->tunnel)                                                   \
 	X(verdict, FLOW_VERDICT_MAX - 1, r->verdict)
 
-/* uint32: numbers of IANA's DNS registries, which the view flows shows as words. */
+/* uint32: numbers of IANA's DNS registries, which the table flows shows as words. */
 #define FLOW_DNS_CODES(X)                                                                          \
 	X(dns_qtype, UINT16_MAX, flow_has_dns(r))                                                  \
 	X(dns_rcode, UINT8_MAX, flow_has_dns(r) && r->dns_rcode != DNS_RCODE_NONE)

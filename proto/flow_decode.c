@@ -278,7 +278,8 @@ static bool check_numbers(struct decoder *d, enum flow_column c)
 
 /* --- ... its histograms ------------------------------------------------------------------ */
 
-static bool read_hist_values(struct decoder *d, const struct flow_part *p, uint32_t *ret, size_t n)
+bool flow_get_hist_values(struct column_codec *c, const struct flow_part *p, size_t n_rows,
+			  uint32_t *ret, size_t n)
 {
 	const uint8_t *at = p->data, *end = p->data + p->len;
 	uint64_t there, len;
@@ -287,9 +288,9 @@ static bool read_hist_values(struct decoder *d, const struct flow_part *p, uint3
 	if (!varint_get(&at, end, &there) || there != n)
 		return false;
 	for (size_t from = 0; from < n; from += step) {
-		step = n - from < d->b->n_rows ? n - from : d->b->n_rows;
+		step = n - from < n_rows ? n - from : n_rows;
 		if (!varint_get(&at, end, &len) || len > (size_t)(end - at) ||
-		    !column_decode_u32(d->codec, at, (size_t)len, step, ret + from))
+		    !column_decode_u32(c, at, (size_t)len, step, ret + from))
 			return false;
 		at += len;
 	}
@@ -312,7 +313,7 @@ static int read_hist(struct decoder *d, enum flow_column which, unsigned values_
 		values = malloc((n + 1) * sizeof(*values));
 		err = values ? 0 : -ENOMEM;
 	}
-	if (!err && n && !read_hist_values(d, p, values, n))
+	if (!err && n && !flow_get_hist_values(d->codec, p, d->b->n_rows, values, n))
 		err = -EBADMSG;
 	if (!err) {
 		*ret_modes = modes;
@@ -390,17 +391,18 @@ static int get_columns(struct decoder *d)
 }
 
 /* Memory for the columns, and the dictionaries in it. */
-static int get_dictionaries(struct decoder *d, const struct flow_columns *wanted)
+static int get_dictionaries(struct decoder *d, const struct flow_columns *wanted, bool with_addrs,
+			    bool with_texts)
 {
 	size_t n = d->b->n_rows, addr_len = 0, text_len = 0;
 	uint8_t *addrs = NULL, *texts = NULL;
 	char *text_at;
 	int err = 0;
 
-	if (flow_any_of_kind(wanted, FLOW_ADDR))
+	if (with_addrs)
 		err = get_bytes(d, FLOW_PART_ADDRS, 10 + n * FLOW_ROW_ADDRS * 17, &addrs,
 				&addr_len);
-	if (!err && flow_any_of_kind(wanted, FLOW_TEXT))
+	if (!err && with_texts)
 		err = get_bytes(d, FLOW_PART_TEXTS, n * FLOW_ROW_TEXTS * TEXT_MAX_BYTES, &texts,
 				&text_len);
 	if (!err) {
@@ -422,6 +424,25 @@ static int get_dictionaries(struct decoder *d, const struct flow_columns *wanted
 	return err;
 }
 
+int flow_parts_dictionaries(struct column_codec *c, const struct flow_parts *p, bool addrs,
+			    bool texts, struct flow_block *ret, const char **ret_why)
+{
+	struct flow_block b = {.n_rows = p->n_rows};
+	struct decoder d = {.codec = c, .parts = p, .b = &b, .why = "not a block of flows"};
+	struct flow_columns none = {{0}};
+	int err = get_dictionaries(&d, &none, addrs, texts);
+
+	if (!err) {
+		*ret = b;
+		return 0;
+	}
+	if (column_codec_out_of_memory(c))
+		return -ENOMEM;
+	if (err == -EBADMSG && ret_why)
+		*ret_why = d.why;
+	return err;
+}
+
 int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 		      const struct flow_columns *columns, struct flow_block *ret,
 		      const char **ret_why)
@@ -434,7 +455,8 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 	if (p->n_rows > column_codec_max_rows(c))
 		err = (bad(&d, "too many rows"), -EBADMSG);
 	else
-		err = get_dictionaries(&d, &wanted);
+		err = get_dictionaries(&d, &wanted, flow_any_of_kind(&wanted, FLOW_ADDR),
+				       flow_any_of_kind(&wanted, FLOW_TEXT));
 	if (!err && p->n_rows)
 		err = get_columns(&d);
 	if (!err) {
@@ -442,6 +464,8 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 		return 0;
 	}
 	flow_block_done(&b);
+	if (column_codec_out_of_memory(c))
+		return -ENOMEM;
 	if (err == -EBADMSG && ret_why)
 		*ret_why = d.why;
 	return err;
@@ -532,12 +556,16 @@ int flow_parts_check(struct column_codec *c, const struct flow_parts *p, struct 
 		err = -EBADMSG;
 	if (!err)
 		err = check_hists(&d);
+	if (err && column_codec_out_of_memory(c))
+		return -ENOMEM;
 	if (err) {
 		if (err == -EBADMSG && ret_why)
 			*ret_why = d.why;
 		return err;
 	}
-	flow_columns_add(&doubtful, FLOW_COLUMN_start_ms);
+	flow_columns_add(&doubtful, FLOW_COLUMN_start_ms); /* for the summary, like the next two */
+	flow_columns_add(&doubtful, FLOW_COLUMN_packets);
+	flow_columns_add(&doubtful, FLOW_COLUMN_rev_packets);
 	for (unsigned i = 0; i < FLOW_N_COLUMNS; i++)
 		if (must_be_decoded((enum flow_column)i, most[i]))
 			flow_columns_add(&doubtful, (enum flow_column)i);

@@ -30,16 +30,13 @@ static void shorten_durations(uint64_t *ret, const uint64_t *us, size_t n)
 /* --- encoding ------------------------------------------------------------------------ */
 
 struct encoder {
-	struct column_codec *codec;
+	struct flow_encoder out;
 	const struct flow_block *b;
-	enum column_effort effort;
-	struct flow_parts *parts;
-	uint8_t *at;
 	void *work; /* a column, while its differences are made */
 };
 
 /* A part of len bytes at e->at is done. One that says 0 for all rows is left out. */
-static void take_part(struct encoder *e, unsigned part, size_t len)
+static void take_part(struct flow_encoder *e, unsigned part, size_t len)
 {
 	static const uint8_t zeros[] = {0, 0}; /* CONST, base 0 */
 
@@ -50,14 +47,14 @@ static void take_part(struct encoder *e, unsigned part, size_t len)
 	e->at += len;
 }
 
-static void put_u32(struct encoder *e, unsigned part, const uint32_t *values)
+void flow_put_u32(struct flow_encoder *e, unsigned part, const uint32_t *values)
 {
-	take_part(e, part, column_encode_u32(e->codec, values, e->b->n_rows, e->effort, e->at));
+	take_part(e, part, column_encode_u32(e->codec, values, e->parts->n_rows, e->effort, e->at));
 }
 
-static void put_u64(struct encoder *e, unsigned part, const uint64_t *values)
+void flow_put_u64(struct flow_encoder *e, unsigned part, const uint64_t *values)
 {
-	take_part(e, part, column_encode_u64(e->codec, values, e->b->n_rows, e->effort, e->at));
+	take_part(e, part, column_encode_u64(e->codec, values, e->parts->n_rows, e->effort, e->at));
 }
 
 /* The difference to what the column is related to. */
@@ -68,13 +65,13 @@ static void put_related(struct encoder *e, const struct flow_relation *r)
 
 	if (flow_column_info[r->column].kind == FLOW_U64) {
 		subtract_u64(e->work, columns[r->column].u64, columns[r->minus].u64, n);
-		put_u64(e, r->column, e->work);
+		flow_put_u64(&e->out, r->column, e->work);
 		return;
 	}
 	subtract_u32(e->work, columns[r->column].u32, columns[r->minus].u32, n);
 	if (r->minus_too != FLOW_NONE)
 		subtract_u32(e->work, e->work, columns[r->minus_too].u32, n);
-	put_u32(e, r->column, e->work);
+	flow_put_u32(&e->out, r->column, e->work);
 }
 
 static int put_ids(struct encoder *e)
@@ -87,7 +84,7 @@ static int put_ids(struct encoder *e)
 		return err;
 	for (size_t i = 0; i < e->b->n_rows; i++)
 		work[i] = (ids[i] - work[i] + FLOW_ID_OFFSET) & FLOW_ID_MAX;
-	put_u64(e, FLOW_COLUMN_flow_id, work);
+	flow_put_u64(&e->out, FLOW_COLUMN_flow_id, work);
 	return 0;
 }
 
@@ -102,9 +99,9 @@ static bool is_v4(const uint8_t addr[16])
  * Addresses but number 0: how many, a bit for each that is IPv4, then 4 or 16
  * bytes each, all as bytes of column.h.
  */
-static int put_addrs(struct encoder *e)
+int flow_put_addrs(struct flow_encoder *e, uint8_t (*addrs)[16], size_t n_addrs)
 {
-	size_t n = e->b->n_addrs - 1, bits = (n + 7) / 8;
+	size_t n = n_addrs - 1, bits = (n + 7) / 8;
 	uint8_t *raw, *at;
 
 	if (n == 0)
@@ -114,13 +111,12 @@ static int put_addrs(struct encoder *e)
 		return -ENOMEM;
 	at = varint_put(raw, n);
 	for (size_t i = 0; i < n; i++)
-		at[i / 8] |= (uint8_t)(is_v4(e->b->addrs[i + 1]) << i % 8);
+		at[i / 8] |= (uint8_t)(is_v4(addrs[i + 1]) << i % 8);
 	at += bits;
 	for (size_t i = 0; i < n; i++) {
-		const uint8_t *addr = e->b->addrs[i + 1];
-		size_t from = is_v4(addr) ? 12 : 0;
+		size_t from = is_v4(addrs[i + 1]) ? 12 : 0;
 
-		memcpy(at, addr + from, 16 - from);
+		memcpy(at, addrs[i + 1] + from, 16 - from);
 		at += 16 - from;
 	}
 	take_part(e, FLOW_PART_ADDRS,
@@ -130,18 +126,19 @@ static int put_addrs(struct encoder *e)
 }
 
 /* Texts but number 0, one after another with their NULs. */
-static int put_texts(struct encoder *e, size_t bytes)
+int flow_put_texts(struct flow_encoder *e, const char *const *texts, size_t n)
 {
+	size_t bytes = flow_text_bytes(texts, n);
 	char *raw, *at;
 
-	if (e->b->n_texts < 2)
+	if (n < 2)
 		return 0;
 	raw = malloc(bytes);
 	if (!raw)
 		return -ENOMEM;
 	at = raw;
-	for (size_t i = 1; i < e->b->n_texts; i++)
-		at = stpcpy(at, e->b->texts[i]) + 1;
+	for (size_t i = 1; i < n; i++)
+		at = stpcpy(at, texts[i]) + 1;
 	take_part(e, FLOW_PART_TEXTS,
 		  column_encode_bytes(e->codec, (uint8_t *)raw, bytes, e->effort, e->at));
 	free(raw);
@@ -149,7 +146,7 @@ static int put_texts(struct encoder *e, size_t bytes)
 }
 
 /* Values of histograms may be more than rows: columns of up to n_rows, each with its length. */
-static void put_hist_values(struct encoder *e, unsigned part, const uint32_t *values, size_t n)
+void flow_put_hist_values(struct flow_encoder *e, unsigned part, const uint32_t *values, size_t n)
 {
 	uint8_t *start = e->at, *at = varint_put(start, n);
 	size_t step;
@@ -157,7 +154,7 @@ static void put_hist_values(struct encoder *e, unsigned part, const uint32_t *va
 	for (size_t from = 0; from < n; from += step) {
 		size_t len;
 
-		step = n - from < e->b->n_rows ? n - from : e->b->n_rows;
+		step = n - from < e->parts->n_rows ? n - from : e->parts->n_rows;
 		len = column_encode_u32(e->codec, values + from, step, e->effort, at + 4);
 		at[0] = (uint8_t)(len | 0x80);
 		at[1] = (uint8_t)(len >> 7 | 0x80);
@@ -175,14 +172,14 @@ static int put_hists(struct encoder *e, enum flow_column which, unsigned values_
 	size_t n;
 
 	n = flow_hist_modes(&h, e->work);
-	put_u32(e, which, e->work);
+	flow_put_u32(&e->out, which, e->work);
 	if (n == 0)
 		return 0;
 	values = malloc(n * sizeof(*values));
 	if (!values)
 		return -ENOMEM;
 	flow_hist_values(&h, e->work, values);
-	put_hist_values(e, values_part, values, n);
+	flow_put_hist_values(&e->out, values_part, values, n);
 	free(values);
 	return 0;
 }
@@ -203,51 +200,55 @@ static int put_column(struct encoder *e, enum flow_column c)
 		put_related(e, r);
 	} else if (c == FLOW_COLUMN_duration_us) {
 		shorten_durations(e->work, FLOW_COL_U64(e->b, duration_us), e->b->n_rows);
-		put_u64(e, c, e->work);
+		flow_put_u64(&e->out, c, e->work);
 	} else if (flow_column_info[c].kind == FLOW_U64) {
-		put_u64(e, c, e->b->column[c].u64);
+		flow_put_u64(&e->out, c, e->b->column[c].u64);
 	} else {
-		put_u32(e, c, e->b->column[c].u32);
+		flow_put_u32(&e->out, c, e->b->column[c].u32);
 	}
 	return 0;
 }
 
-static size_t text_bytes(const struct flow_block *b)
+size_t flow_text_bytes(const char *const *texts, size_t n)
 {
 	size_t bytes = 0;
 
-	for (size_t i = 1; i < b->n_texts; i++)
-		bytes += strlen(b->texts[i]) + 1;
+	for (size_t i = 1; i < n; i++)
+		bytes += strlen(texts[i]) + 1;
 	return bytes;
 }
 
-/* More than all parts can need; what is not written takes no memory. */
-static size_t encoded_bound(const struct flow_block *b, size_t texts)
+/* As much as all parts can need; what is not written takes no memory. */
+int flow_encoder_begin(struct flow_encoder *e, struct column_codec *codec,
+		       enum column_effort effort, size_t dictionary_bytes, struct flow_parts *parts)
 {
-	size_t bytes = b->n_addrs * 17 + texts + 64;
+	size_t column = column_bound(parts->n_rows) + 16;
+	size_t columns = FLOW_N_COLUMNS + 2 + 2 * RTT_BUCKETS;
 
-	bytes += (FLOW_N_COLUMNS + 2) * column_bound(b->n_rows);
-	return bytes + 2 * RTT_BUCKETS * (column_bound(b->n_rows) + 16);
+	parts->memory = malloc(columns * column + dictionary_bytes + 64);
+	*e = (struct flow_encoder){codec, effort, parts, parts->memory};
+	return parts->memory ? 0 : -ENOMEM;
 }
 
 int flow_block_encode(struct column_codec *c, const struct flow_block *b, enum column_effort effort,
 		      struct flow_parts *ret)
 {
+	const char *const *texts = (const char *const *)b->texts;
+	size_t dictionaries = b->n_addrs * 17 + flow_text_bytes(texts, b->n_texts);
 	struct flow_parts parts = {.n_rows = b->n_rows};
-	struct encoder e = {.codec = c, .b = b, .effort = effort, .parts = &parts};
-	size_t texts = text_bytes(b);
-	int err = 0;
+	struct encoder e = {.b = b};
+	int err;
 
+	err = flow_encoder_begin(&e.out, c, effort, dictionaries, &parts);
 	e.work = malloc(b->n_rows * sizeof(uint64_t) + 1);
-	parts.memory = e.at = malloc(encoded_bound(b, texts));
-	if (!e.work || !parts.memory)
+	if (!e.work)
 		err = -ENOMEM;
 	for (unsigned i = 0; !err && i < FLOW_N_COLUMNS && b->n_rows; i++)
 		err = put_column(&e, (enum flow_column)i);
 	if (!err)
-		err = put_addrs(&e);
+		err = flow_put_addrs(&e.out, b->addrs, b->n_addrs);
 	if (!err)
-		err = put_texts(&e, texts);
+		err = flow_put_texts(&e.out, texts, b->n_texts);
 	free(e.work);
 	if (err)
 		flow_parts_done(&parts);

@@ -63,22 +63,16 @@ static int part_of(uint16_t code, unsigned guess)
 	return -1;
 }
 
-bool flow_part_needed(unsigned part, const struct flow_columns *columns)
+void flow_parts_needed(const struct flow_columns *columns, bool ret[FLOW_N_PARTS])
 {
 	struct flow_columns s = flow_closure(columns);
 
-	switch (part) {
-	case FLOW_PART_ADDRS:
-		return flow_any_of_kind(&s, FLOW_ADDR);
-	case FLOW_PART_TEXTS:
-		return flow_any_of_kind(&s, FLOW_TEXT);
-	case FLOW_PART_HIST_VALUES:
-		return flow_columns_has(&s, FLOW_COLUMN_data_rtt_hist);
-	case FLOW_PART_REV_HIST_VALUES:
-		return flow_columns_has(&s, FLOW_COLUMN_rev_data_rtt_hist);
-	default:
-		return part < FLOW_N_COLUMNS && flow_columns_has(&s, (enum flow_column)part);
-	}
+	for (unsigned p = 0; p < FLOW_N_COLUMNS; p++)
+		ret[p] = flow_columns_has(&s, (enum flow_column)p);
+	ret[FLOW_PART_ADDRS] = flow_any_of_kind(&s, FLOW_ADDR);
+	ret[FLOW_PART_TEXTS] = flow_any_of_kind(&s, FLOW_TEXT);
+	ret[FLOW_PART_HIST_VALUES] = ret[FLOW_COLUMN_data_rtt_hist];
+	ret[FLOW_PART_REV_HIST_VALUES] = ret[FLOW_COLUMN_rev_data_rtt_hist];
 }
 
 /* --- sealed blocks -----------------------------------------------------------------------------
@@ -191,6 +185,25 @@ int flow_parts_open(const uint8_t *data, size_t len, struct flow_parts *ret, con
 	return err;
 }
 
+static void add_minute(struct flow_summary *s, uint64_t end_ms, uint64_t packets)
+{
+	uint64_t at_ms = end_ms - end_ms % FLOW_MINUTE_MS;
+	size_t i = 0;
+
+	if (s->n_minutes > FLOW_SUMMARY_MINUTES)
+		return;
+	while (i < s->n_minutes && s->minutes[i].at_ms != at_ms)
+		i++;
+	if (i == FLOW_SUMMARY_MINUTES) {
+		s->n_minutes++;
+		return;
+	}
+	if (i == s->n_minutes)
+		s->minutes[s->n_minutes++] = (struct flow_minute){.at_ms = at_ms};
+	s->minutes[i].records++;
+	s->minutes[i].packets += packets;
+}
+
 static struct flow_summary summary_of(const struct flow_block *b)
 {
 	struct flow_summary s = {.n_rows = b->n_rows};
@@ -204,6 +217,7 @@ static struct flow_summary summary_of(const struct flow_block *b)
 		s.min_start_ms = start < s.min_start_ms ? start : s.min_start_ms;
 		s.min_end_ms = end < s.min_end_ms ? end : s.min_end_ms;
 		s.max_end_ms = end > s.max_end_ms ? end : s.max_end_ms;
+		add_minute(&s, end, FLOW_COL_U64(b, packets)[i] + FLOW_COL_U64(b, rev_packets)[i]);
 	}
 	return s;
 }

@@ -18,6 +18,7 @@
 #ifndef WEIR_PROTO_FLOW_RECORD_H
 #define WEIR_PROTO_FLOW_RECORD_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define IFACE_NAME_MAX 16 /* IFNAMSIZ */
@@ -186,6 +187,19 @@ struct flow_record {
 	uint32_t kernel_drops;			  /* thrown away */
 	char kernel_drop_reason[DROP_REASON_MAX]; /* most frequent, the kernel's own name of it */
 	uint32_t kernel_retrans_pkts;		  /* TCP: segments that this host sent again */
+};
+
+/* What many records tell of themselves without being looked at again. */
+#define FLOW_MINUTE_MS	     60000
+#define FLOW_SUMMARY_MINUTES 8
+struct flow_summary {
+	size_t n_rows;
+	uint64_t min_start_ms, min_end_ms, max_end_ms;
+	/* By the minute that they ended in; more of them than here: not known. */
+	size_t n_minutes;
+	struct flow_minute {
+		uint64_t at_ms, records, packets; /* its beginning; both directions */
+	} minutes[FLOW_SUMMARY_MINUTES];
 };
 
 #endif /* WEIR_PROTO_FLOW_RECORD_H */

@@ -38,4 +38,28 @@ int flow_derive_ids(const struct flow_block *b, uint64_t *ret);
 
 struct flow_hists flow_hists_of(const struct flow_block *b, enum flow_column which);
 
+/* --- parts one by one: also for what puts encoded blocks together ------------ */
+
+struct flow_encoder {
+	struct column_codec *codec;
+	enum column_effort effort;
+	struct flow_parts *parts; /* n_rows is set */
+	uint8_t *at;
+};
+
+/* Memory for all parts, and dictionaries of so many bytes as they are. Returns -ENOMEM. */
+int flow_encoder_begin(struct flow_encoder *e, struct column_codec *codec,
+		       enum column_effort effort, size_t dictionary_bytes,
+		       struct flow_parts *parts);
+/* The numbers as they are kept: already related. Zeros leave no part. */
+void flow_put_u32(struct flow_encoder *e, unsigned part, const uint32_t *values);
+void flow_put_u64(struct flow_encoder *e, unsigned part, const uint64_t *values);
+int flow_put_addrs(struct flow_encoder *e, uint8_t (*addrs)[16], size_t n_addrs);
+int flow_put_texts(struct flow_encoder *e, const char *const *texts, size_t n);
+size_t flow_text_bytes(const char *const *texts, size_t n);
+void flow_put_hist_values(struct flow_encoder *e, unsigned part, const uint32_t *values, size_t n);
+/* n values of a block of n_rows; false if they are not there. */
+bool flow_get_hist_values(struct column_codec *c, const struct flow_part *p, size_t n_rows,
+			  uint32_t *ret, size_t n);
+
 #endif /* WEIR_PROTO_FLOW_RELATED_H */

@@ -4,9 +4,9 @@
  *
  * Packing gives one whole frame (proto/frame.h) in a malloc()ed buffer that
  * the caller owns. Unpacking takes a frame's body from an untrusted peer: it
- * bounds the memory (MESSAGE_MAX_ALLOC for one call), checks that all columns
- * have n_rows entries, that every value is within its range and every text is
- * valid UTF-8 without NUL, and refuses the whole message otherwise.
+ * bounds the memory (MESSAGE_MAX_ALLOC for one call, and what checking a block
+ * of BATCH_MAX_ROWS takes), checks that every value is within its range and every
+ * text is valid UTF-8 without NUL, and refuses the whole message otherwise.
  *
  * Errors: -ENOMEM; -EBADMSG for a body that is not a valid message, with the
  * reason as a constant text in *ret_why (which may be NULL); -E2BIG when a
@@ -25,7 +25,7 @@
 #define PROBE_ID_BYTES	    16
 #define BOOT_ID_BYTES	    16
 #define HOST_NAME_MAX_BYTES 255
-#define BATCH_MAX_ROWS	    640 /* a batch of this many rows always fits a frame */
+#define BATCH_MAX_ROWS	    4096 /* of usual ones; batch_pack() says when they do not fit a frame */
 #define BATCH_MAX_COUNTERS  128
 #define COUNTER_NAME_MAX    48 /* with its NUL; [a-z0-9_] only */
 #define HELLO_MAX_IFACES    256
@@ -86,7 +86,11 @@ struct batch {
 	enum loss_reason reason;
 	uint64_t lost_from_ns, lost_until_ns;
 	size_t n_rows;
-	struct flow_record *rows; /* n_rows of them */
+	struct flow_record *rows; /* n_rows of them: only to be packed */
+	/* Only when unpacked: the rows as a sealed block of proto/flow_block.h, checked. */
+	uint8_t *block;
+	size_t block_len;
+	struct flow_summary summary;
 };
 
 struct ack {
@@ -148,7 +152,10 @@ int hello_unpack(const uint8_t *body, size_t len, struct hello *ret, const char 
 int welcome_pack(const struct welcome *w, struct packed *ret);
 int welcome_unpack(const uint8_t *body, size_t len, struct welcome *ret, const char **ret_why);
 
-/* Reads b only; rows need not outlive the call. */
+/*
+ * Reads b only; rows need not outlive the call. -E2BIG for more rows than
+ * BATCH_MAX_ROWS, or so long ones that they do not fit: try half of them.
+ */
 int batch_pack(const struct batch *b, struct packed *ret);
 /* On success the caller owns *ret: release with batch_free(). */
 int batch_unpack(const uint8_t *body, size_t len, struct batch **ret, const char **ret_why);
@@ -157,6 +164,10 @@ int batch_unpack(const uint8_t *body, size_t len, struct batch **ret, const char
  * becomes 0. Never fails on bad input; the claim is checked by nothing.
  */
 void batch_peek(const uint8_t *body, size_t len, uint64_t *ret_epoch, uint64_t *ret_seq);
+/* The block of rows as batch_pack() makes it; *ret is for free(). */
+int batch_seal_rows(const struct flow_record *rows, size_t n, uint8_t **ret, size_t *ret_len);
+/* The rows of an unpacked batch, for free(). */
+int batch_rows(const struct batch *b, struct flow_record **ret);
 /* Releases a batch of batch_unpack(). NULL is a no-op. */
 void batch_free(struct batch *b);
 

@@ -76,6 +76,15 @@ void scan_close(struct scan *s);
 int scan_next(struct scan *s, struct scan_rows **rows);
 void scan_rows_free(struct scan_rows *rows);
 
+/*
+ * Decodes one more column, and what flow_block_has() of it needs, of the block
+ * that rows holds, before the same thread goes on. Returns 1, 0 if its blob is
+ * damaged (named and counted: the rows cannot be had), or an error.
+ */
+int scan_fetch(struct scan *s, struct scan_rows *rows, enum flow_column column);
+/* A number for the block; with the number of the row added, one for the row, within the scan. */
+int64_t scan_rows_key(const struct scan_rows *rows);
+
 /* So far. */
 struct scan_totals scan_totals(struct scan *s);
 

@@ -44,25 +44,18 @@ static inline void fuzz_batch(const uint8_t *body, size_t len)
 	assert(err == 0 || (err == -EBADMSG && why));
 	if (err)
 		return;
-	assert(batch_pack(first, &packed) == 0);
-	assert(batch_unpack(packed.data + FRAME_HEADER_BYTES, packed.len - FRAME_HEADER_BYTES,
-			    &second, &why) == 0);
-	assert(first->n_rows == second->n_rows && first->n_counters == second->n_counters);
-	assert(memcmp(first->counters, second->counters, sizeof(first->counters)) == 0);
-	assert(first->seq == second->seq && first->kind == second->kind);
-	for (size_t i = 0; i < first->n_rows; i++) {
-		const struct flow_record *a = &first->rows[i], *b = &second->rows[i];
-
-#define SAME(name, max, has) assert(a->name == b->name);
-		FLOW_COLUMNS(SAME)
-#undef SAME
-		assert(memcmp(a->data_rtt_hist, b->data_rtt_hist, sizeof(a->data_rtt_hist)) == 0);
-		assert(memcmp(a->outer_dst_addr, b->outer_dst_addr, 16) == 0);
-		assert(strcmp(a->iface, b->iface) == 0 && a->end_ns >= a->start_ns);
+	assert(batch_rows(first, &first->rows) == 0); /* what was taken can be read */
+	if (batch_pack(first, &packed) == 0) {
+		assert(batch_unpack(packed.data + FRAME_HEADER_BYTES,
+				    packed.len - FRAME_HEADER_BYTES, &second, &why) == 0);
+		assert(first->n_rows == second->n_rows && first->n_counters == second->n_counters);
+		assert(memcmp(first->counters, second->counters, sizeof(first->counters)) == 0);
+		assert(first->seq == second->seq && first->kind == second->kind);
+		free(packed.data);
+		batch_free(second);
 	}
-	free(packed.data);
+	free(first->rows);
 	batch_free(first);
-	batch_free(second);
 }
 
 static inline void fuzz_body(enum frame_type type, const uint8_t *body, size_t len)

@@ -205,7 +205,7 @@ test_bad_usage()
 	expect_exit 2 "$collector" flows --db "$work/weir.db" "bogus = 1"
 	expect_exit 2 "$collector" flows --db "$work/weir.db" --since "last tuesday"
 	expect_exit 2 "$collector" sql --db "$work/weir.db" "SELEC 1"
-	expect_exit 2 "$collector" sql --db "$work/weir.db" "DELETE FROM flow"
+	expect_exit 2 "$collector" sql --db "$work/weir.db" "DELETE FROM flow_segment"
 	expect_exit 2 "$collector" sql --db "$work/weir.db" "ATTACH '$work/other.db' AS other"
 	[ ! -e "$work/other.db" ] || fail "SQL of a user has made a file"
 	expect_exit 2 "$probe" run --iface lo

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/clock.h"
+#include "proto/flow_block.h"
 #include "proto/frame.h"
 
 /* Numbers of fields in weir.proto. */
@@ -17,20 +18,24 @@ enum field {
 	FIELD_EPOCH = 2,
 	FIELD_FIRST_SEQ = 3,
 	FIELD_SEQ = 4,
-	FIELD_BASE_NS = 16,
-	FIELD_FLOW_ID = 33,
-	FIELD_STAMPED_MAX = FIELD_FLOW_ID,
+	FIELD_BLOCK = 91,
+	FIELD_STAMPED_MAX = FIELD_BLOCK,
 };
 
 #define SEQ_BYTES      5	    /* of a varint of 35 bits */
 #define SEQ_SAMPLE     (1ull << 28) /* needs as many */
 #define SAMPLE_REAL_NS (1700000000ull * NS_PER_SEC)
+#define SAMPLE_ID      (1ull << 42) /* of the first row */
+#define BASE_BYTES     10	    /* of the base of a column, as a varint of 64 bits */
+#define CRC_BYTES      4
 
 struct sim_batch {
 	struct packed frame;
 	unsigned n_rows;
 	uint8_t *at[FIELD_STAMPED_MAX + 1]; /* where the value begins */
-	uint64_t base_ns;
+	size_t block_len;
+	uint8_t *end_ms, *flow_id; /* bases of these columns */
+	uint64_t base_ms, base_id; /* as they were */
 };
 
 static uint32_t next_random(uint32_t *state)
@@ -59,7 +64,6 @@ static void make_row(struct flow_record *r, uint32_t *random)
 	bool tcp = x % 3 != 0;
 
 	memset(r, 0, sizeof(*r));
-	r->flow_id = 1;
 	r->end_ns = SAMPLE_REAL_NS - x % 5000 * NS_PER_MS;
 	r->start_ns = r->end_ns - y % 3000 * NS_PER_MS;
 	set_ipv4(r->src_addr, x % 300);
@@ -141,8 +145,90 @@ static int pack_sample(struct sim_batch *t, uint32_t seed)
 		return -ENOMEM;
 	for (unsigned i = 0; i < t->n_rows; i++)
 		make_row(&b.rows[i], &seed);
+	for (unsigned i = 0; i < t->n_rows; i++)
+		b.rows[i].flow_id = SAMPLE_ID + i;
 	err = batch_pack(&b, &t->frame);
 	free(b.rows);
+	return err;
+}
+
+/* A column whose base takes BASE_BYTES, so that any other fits in its place. */
+static uint8_t *widen(const struct flow_part *p, struct flow_part *ret, uint64_t *ret_base)
+{
+	const uint8_t *at = p->data + 1;
+	uint8_t *wide = malloc(p->len + BASE_BYTES);
+	size_t rest;
+
+	if (!wide)
+		return NULL;
+	*ret_base = read_varint(&at);
+	rest = p->len - (size_t)(at - p->data);
+	wide[0] = p->data[0];
+	memcpy(wide + 1 + BASE_BYTES, at, rest);
+	*ret = (struct flow_part){
+		.data = wide, .len = (uint32_t)(1 + BASE_BYTES + rest), .present = true};
+	return wide;
+}
+
+static void put_base(uint8_t *at, uint64_t value)
+{
+	for (int i = 0; i < BASE_BYTES; i++, value >>= 7)
+		at[i] = (uint8_t)((value & 0x7f) | (i < BASE_BYTES - 1 ? 0x80 : 0));
+}
+
+/* The frame again, with another block: its last field. */
+static int replace_block(struct sim_batch *t, const uint8_t *block, size_t len)
+{
+	size_t head = (size_t)(t->at[FIELD_BLOCK] - t->frame.data);
+	uint8_t *frame, *at;
+
+	while (t->frame.data[head - 1] != 0x05 || t->frame.data[head - 2] != 0xda)
+		head--; /* back over the length, to behind the tag */
+	frame = malloc(head + BASE_BYTES + len);
+	if (!frame)
+		return -ENOMEM;
+	memcpy(frame, t->frame.data, head);
+	at = varint_put(frame + head, len);
+	memcpy(at, block, len);
+	free(t->frame.data);
+	t->frame = (struct packed){frame, (size_t)(at - frame) + len};
+	t->block_len = len;
+	find_fields(t);
+	return 0;
+}
+
+/* Makes the two columns that differ from stamp to stamp ready for it. */
+static int widen_columns(struct sim_batch *t, size_t block_len)
+{
+	struct flow_parts parts;
+	uint8_t *end_ms = NULL, *flow_id = NULL, *block = NULL;
+	size_t len = 0;
+	int err = flow_parts_open(t->at[FIELD_BLOCK], block_len, &parts, NULL);
+
+	if (err)
+		return err;
+	end_ms = widen(&parts.part[FLOW_COLUMN_end_ms], &parts.part[FLOW_COLUMN_end_ms],
+		       &t->base_ms);
+	flow_id = widen(&parts.part[FLOW_COLUMN_flow_id], &parts.part[FLOW_COLUMN_flow_id],
+			&t->base_id);
+	if (end_ms && flow_id) {
+		put_base(end_ms + 1, t->base_ms);
+		put_base(flow_id + 1, t->base_id);
+		err = flow_parts_seal(&parts, &block, &len);
+	} else {
+		err = -ENOMEM;
+	}
+	if (!err)
+		err = replace_block(t, block, len);
+	free(end_ms);
+	free(flow_id);
+	free(block);
+	if (!err)
+		err = flow_parts_open(t->at[FIELD_BLOCK], t->block_len, &parts, NULL);
+	if (!err) {
+		t->end_ms = (uint8_t *)parts.part[FLOW_COLUMN_end_ms].data + 1;
+		t->flow_id = (uint8_t *)parts.part[FLOW_COLUMN_flow_id].data + 1;
+	}
 	return err;
 }
 
@@ -158,10 +244,11 @@ int sim_batch_new(unsigned n_rows, uint32_t seed, struct sim_batch **ret)
 	if (!err) {
 		find_fields(t);
 		if (!t->at[FIELD_PROBE_ID] || !t->at[FIELD_EPOCH] || !t->at[FIELD_FIRST_SEQ] ||
-		    !t->at[FIELD_SEQ] || !t->at[FIELD_BASE_NS] || !t->at[FIELD_FLOW_ID])
+		    !t->at[FIELD_SEQ] || !t->at[FIELD_BLOCK])
 			err = -EPROTO;
 		else
-			memcpy(&t->base_ns, t->at[FIELD_BASE_NS], sizeof(t->base_ns));
+			err = widen_columns(
+				t, (size_t)(t->frame.data + t->frame.len - t->at[FIELD_BLOCK]));
 	}
 	if (err) {
 		sim_batch_free(t);
@@ -189,16 +276,20 @@ static void put_seq(uint8_t *at, uint64_t seq)
 /* Little-endian machines only, as all that weir runs on. */
 struct packed sim_batch_stamp(struct sim_batch *t, const struct sim_stamp *stamp)
 {
-	uint64_t base_ns = t->base_ns - SAMPLE_REAL_NS + stamp->real_ns;
-	uint64_t id = (uint64_t)(stamp->number + 1) << 42 | (stamp->seq & 0xffffffff) << 10;
+	uint64_t later_ms = stamp->real_ns / NS_PER_MS - SAMPLE_REAL_NS / NS_PER_MS;
+	uint64_t id = (uint64_t)(stamp->number + 1) << 42 | (stamp->seq & 0x3fffffff) << 12;
+	uint8_t *block = t->at[FIELD_BLOCK];
+	uint32_t crc;
 
 	memcpy(t->at[FIELD_PROBE_ID], stamp->probe_id, PROBE_ID_BYTES);
 	memcpy(t->at[FIELD_EPOCH], &stamp->epoch, sizeof(stamp->epoch));
 	put_seq(t->at[FIELD_FIRST_SEQ], stamp->seq);
 	put_seq(t->at[FIELD_SEQ], stamp->seq);
-	memcpy(t->at[FIELD_BASE_NS], &base_ns, sizeof(base_ns));
-	for (unsigned i = 0; i < t->n_rows; i++, id++)
-		memcpy(t->at[FIELD_FLOW_ID] + i * sizeof(id), &id, sizeof(id));
+	put_base(t->end_ms, t->base_ms + later_ms);
+	/* An id is kept as its difference to one that the start of the flow is added to. */
+	put_base(t->flow_id, (t->base_id + id - SAMPLE_ID - later_ms) & FLOW_ID_MAX);
+	crc = crc32c(block, t->block_len - CRC_BYTES);
+	memcpy(block + t->block_len - CRC_BYTES, &crc, CRC_BYTES);
 	frame_seal(t->frame.data, FRAME_BATCH, t->frame.len - FRAME_HEADER_BYTES);
 	return t->frame;
 }

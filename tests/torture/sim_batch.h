@@ -14,7 +14,7 @@
 #include "proto/message.h"
 
 #define SIM_PROBES_MAX                                                                             \
-	2047 /* a flow_id has 53 bits: 11 of the probe, 32 of the batch, 10 of the row */
+	2047 /* a flow_id has 53 bits: 11 of the probe, 30 of the batch, 12 of the row */
 
 struct sim_batch;
 

@@ -8,7 +8,13 @@
 #include <stdlib.h>
 
 #include "collector/db.h"
+#include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/flows_table.h"
+#include "common/addr.h"
+#include "common/clock.h"
 #include "migrations.h" /* generated */
+#include "proto/flow_block.h"
+#include "proto/message.h"
 
 /* What the tests vary of a record; the rest has fixed values. */
 struct sample_flow {
@@ -34,6 +40,7 @@ static inline sqlite3 *sample_open(const char *path)
 	sqlite3 *db;
 
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(flows_table_register(db), SQLITE_OK);
 	for (size_t i = 0; i < sizeof(migrations) / sizeof(migrations[0]); i++)
 		sample_exec(db, migrations[i]);
 	(void)snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %zu",
@@ -59,39 +66,70 @@ static inline void sample_add_host(sqlite3 *db, int id, const char *name, int64_
 	sqlite3_free(sql);
 }
 
-static inline void sample_bind(sqlite3_stmt *st, int n, int64_t value)
+static inline uint32_t sample_known(int value)
 {
-	if (value >= 0)
-		sqlite3_bind_int64(st, n, value);
+	return value < 0 ? 0 : (uint32_t)value;
+}
+
+static inline struct flow_record sample_record(const struct sample_flow *f)
+{
+	struct flow_record r = {
+		.flow_id = (uint64_t)f->flow_id,
+		.start_ns = (uint64_t)f->start_ms * NS_PER_MS,
+		.end_ns = (uint64_t)f->end_ms * NS_PER_MS,
+		.src_port = (uint16_t)f->src_port,
+		.dst_port = (uint16_t)f->dst_port,
+		.proto = (uint8_t)f->proto,
+		.iface = "eth0",
+		.direction = (uint8_t)f->direction,
+		.role = (uint8_t)f->role,
+		.end_reason = (uint8_t)f->end_reason,
+		.packets = (uint64_t)f->packets,
+		.bytes = (uint64_t)f->bytes,
+		.rev_packets = (uint64_t)f->rev_packets,
+		.rev_bytes = (uint64_t)f->rev_bytes,
+		.total_packets = (uint64_t)f->packets,
+		.total_bytes = (uint64_t)f->bytes,
+		.rev_total_packets = (uint64_t)f->rev_packets,
+		.rev_total_bytes = (uint64_t)f->rev_bytes,
+		.rtt_us = sample_known(f->rtt_us),
+		.retrans_pkts = sample_known(f->retrans_pkts),
+		.rev_retrans_pkts = sample_known(f->retrans_pkts),
+		.vlan = (uint16_t)sample_known(f->vlan),
+		.tcp_flags = (uint16_t)sample_known(f->tcp_flags),
+		.rev_tcp_flags = (uint16_t)sample_known(f->tcp_flags),
+	};
+
+	assert_int_equal(addr_parse(f->src_addr, r.src_addr), 0);
+	assert_int_equal(addr_parse(f->dst_addr, r.dst_addr), 0);
+	return r;
+}
+
+/* As a batch of that host that has come in. */
+static inline void sample_add_records(sqlite3 *db, int host_id, const struct flow_record *rows,
+				      size_t n)
+{
+	struct flow_writer *writer = NULL;
+	struct column_codec *codec = NULL;
+	struct flow_summary summary;
+	uint8_t *block;
+	size_t len;
+
+	assert_int_equal(batch_seal_rows(rows, n, &block, &len), 0);
+	assert_int_equal(column_codec_new(n, &codec), 0);
+	assert_int_equal(flow_block_check(codec, block, len, &summary, NULL), 0);
+	assert_int_equal(flow_writer_open(db, &writer), 0);
+	assert_int_equal(flow_writer_fresh(writer, host_id, block, len, &summary), 0);
+	flow_writer_close(writer);
+	column_codec_free(codec);
+	free(block);
 }
 
 static inline void sample_add(sqlite3 *db, const struct sample_flow *f)
 {
-	static const char sql[] =
-		"INSERT INTO flow (host_id, flow_id, start_ms, end_ms, duration_us, src_addr,"
-		" dst_addr, src_port, dst_port, proto, direction, role, end_reason, packets, bytes,"
-		" rev_packets, rev_bytes, total_packets, total_bytes, rev_total_packets,"
-		" rev_total_bytes, rtt_us, retrans_pkts, rev_retrans_pkts, vlan, tcp_flags,"
-		" rev_tcp_flags, iface) VALUES (?1, ?2, ?3, ?4, (?4 - ?3) * 1000, ?5, ?6, ?7, ?8, "
-		"?9,"
-		" ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?13, ?14, ?15, ?16, ?17, ?18, ?18, ?19, ?20,"
-		" ?20, 'eth0')";
-	const int64_t before[] = {f->host_id, f->flow_id, f->start_ms, f->end_ms};
-	const int64_t after[] = {f->src_port,	 f->dst_port,	f->proto,   f->direction,
-				 f->role,	 f->end_reason, f->packets, f->bytes,
-				 f->rev_packets, f->rev_bytes,	f->rtt_us,  f->retrans_pkts,
-				 f->vlan,	 f->tcp_flags};
-	sqlite3_stmt *st;
+	const struct flow_record r = sample_record(f);
 
-	assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
-	for (int i = 0; i < 4; i++)
-		sqlite3_bind_int64(st, i + 1, before[i]);
-	sqlite3_bind_text(st, 5, f->src_addr, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 6, f->dst_addr, -1, SQLITE_STATIC);
-	for (int i = 0; i < 14; i++)
-		sample_bind(st, i + 7, after[i]);
-	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
-	sqlite3_finalize(st);
+	sample_add_records(db, f->host_id, &r, 1);
 }
 
 /* The one number that sql gives. */
@@ -106,6 +144,19 @@ static inline int64_t sample_number(sqlite3 *db, const char *sql)
 	n = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
 	return n;
+}
+
+/* Columns that are there in some records only. */
+static inline void sample_vary(struct flow_record *r, int i)
+{
+	r->verdict = (uint8_t)(i % 8);
+	r->tunnel = (uint8_t)(i % 7);
+	r->data_rtt_samples = (uint32_t)i % 3;
+	r->data_rtt_avg_us = (uint32_t)i % 3 * 10000;
+	r->mss = (uint16_t)(i % 2 * i);
+	r->rev_ooo_pkts = (uint32_t)i % 3;
+	r->icmp_errors = i % 5 != 4;
+	r->icmp_error_type = (uint8_t)(i % 5);
 }
 
 /* n records of 3 hosts, drawn from small sets so that filters find some. */
@@ -145,7 +196,10 @@ static inline void sample_fill(sqlite3 *db, int n, unsigned seed)
 			.tcp_flags = tcp ? rand() % 512 : -1,
 		};
 
-		sample_add(db, &f);
+		struct flow_record r = sample_record(&f);
+
+		sample_vary(&r, i + 1);
+		sample_add_records(db, f.host_id, &r, 1);
 	}
 }
 

@@ -11,10 +11,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "collector/flowstore/flows_table.h"
 #include "collector/job.h"
 #include "collector/store.h"
 #include "common/addr.h"
 #include "common/clock.h"
+#include "proto/flow_block.h"
 #include "proto/message.h"
 
 #define SAMPLE_EPOCH 0xfedcba9876543210ull /* does not fit a signed number as it is */
@@ -41,6 +43,16 @@ static inline void sample_dir_remove(const struct sample_dir *d)
 		(void)unlink(path);
 	}
 	assert_int_equal(rmdir(d->dir), 0); /* nothing else is left */
+}
+
+/* Reads the database beside the collector, as sqlite3 with the virtual table does. */
+static inline sqlite3 *sample_reader(const char *path)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(flows_table_register(db), SQLITE_OK);
+	return db;
 }
 
 /* The number, or the text, in the only row of an SQL statement. */
@@ -123,20 +135,49 @@ static inline struct flow_record sample_flow(const char *src, const char *dst, u
 	return r;
 }
 
-/* n copies of row, if there is one; free with batch_free(). */
-static inline struct batch *sample_batch(uint8_t host, uint64_t seq, const struct flow_record *row,
-					 size_t n)
+/* A batch as it is once it has been unpacked, of n rows. free with batch_free(). */
+static inline struct batch *sample_batch_of(uint8_t host, uint64_t seq,
+					    const struct flow_record *rows, size_t n)
 {
-	struct batch *b = calloc(1, sizeof(*b) + n * sizeof(*row));
+	struct column_codec *codec = NULL;
+	uint8_t *block = NULL;
+	size_t len = 0;
+	struct batch *b;
 
+	if (n)
+		assert_int_equal(batch_seal_rows(rows, n, &block, &len), 0);
+	b = calloc(1, sizeof(*b) + n * sizeof(*rows) + len);
 	assert_non_null(b);
 	b->probe_id[0] = host;
 	b->epoch = b->run = SAMPLE_EPOCH;
 	b->first_seq = b->seq = seq;
 	b->rows = (struct flow_record *)(b + 1);
 	b->n_rows = n;
+	if (n) {
+		memcpy(b->rows, rows, n * sizeof(*rows));
+		b->block = (uint8_t *)(b->rows + n);
+		b->block_len = len;
+		memcpy(b->block, block, len);
+		assert_int_equal(column_codec_new(n, &codec), 0);
+		assert_int_equal(flow_block_check(codec, block, len, &b->summary, NULL), 0);
+		column_codec_free(codec);
+	}
+	free(block);
+	return b;
+}
+
+/* n copies of row, if there is one; free with batch_free(). */
+static inline struct batch *sample_batch(uint8_t host, uint64_t seq, const struct flow_record *row,
+					 size_t n)
+{
+	struct flow_record *rows = calloc(n + 1, sizeof(*rows));
+	struct batch *b;
+
+	assert_non_null(rows);
 	for (size_t i = 0; i < n; i++)
-		b->rows[i] = *row;
+		rows[i] = *row;
+	b = sample_batch_of(host, seq, rows, n);
+	free(rows);
 	return b;
 }
 

@@ -33,8 +33,9 @@ struct fixture {
 	struct sample_dir dir;
 	struct store *store;
 	sqlite3 *reader;
-	uint64_t seq[256];   /* by host */
-	struct batch *batch; /* what add() collects for host */
+	uint64_t seq[256];	  /* by host */
+	struct flow_record *rows; /* what add() collects for host */
+	size_t n_rows;
 	uint8_t host;
 	int64_t done_until_ms;
 };
@@ -46,6 +47,8 @@ static int setup(void **state)
 
 	assert_non_null(f);
 	*state = f;
+	f->rows = calloc(ROWS, sizeof(*f->rows));
+	assert_non_null(f->rows);
 	sample_dir_make(&f->dir);
 	assert_int_equal(store_open(f->dir.path, &f->store, &why), 0);
 	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
@@ -59,6 +62,7 @@ static int teardown(void **state)
 	db_close(f->reader);
 	store_close(f->store);
 	sample_dir_remove(&f->dir);
+	free(f->rows);
 	free(f);
 	return 0;
 }
@@ -67,27 +71,24 @@ static void flush(struct fixture *f)
 {
 	struct job *job;
 
-	if (!f->batch)
+	if (f->n_rows == 0)
 		return;
-	job = sample_apply(f->store, JOB_BATCH, f->batch, 0);
+	if (f->seq[f->host] == 0)
+		job_free(sample_apply_hello(f->store, f->host, 1));
+	job = sample_apply(f->store, JOB_BATCH,
+			   sample_batch_of(f->host, ++f->seq[f->host], f->rows, f->n_rows), 0);
 	assert_int_equal(job->outcome, JOB_DONE);
 	job_free(job);
-	f->batch = NULL;
+	f->n_rows = 0;
 }
 
 /* Records go to the database through host, as its probe would report them. */
 static void add(struct fixture *f, uint8_t host, const struct flow_record *r)
 {
-	if (f->batch && (f->host != host || f->batch->n_rows == ROWS))
+	if (f->host != host || f->n_rows == ROWS)
 		flush(f);
-	if (!f->batch) {
-		if (f->seq[host] == 0)
-			job_free(sample_apply_hello(f->store, host, 1));
-		f->batch = sample_batch(host, ++f->seq[host], r, ROWS);
-		f->batch->n_rows = 0;
-		f->host = host;
-	}
-	f->batch->rows[f->batch->n_rows++] = *r;
+	f->host = host;
+	f->rows[f->n_rows++] = *r;
 }
 
 /* Judges [from, from + length), stores what it finds, returns how many incidents there are now. */

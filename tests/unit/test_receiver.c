@@ -91,7 +91,7 @@ static int setup_idle(void **state)
 	assert_int_equal(store_open(f->dir.path, &f->store, &why), 0);
 	assert_int_equal(receiver_new(&settings, f->jobs, f->replies, &f->receiver), 0);
 	assert_int_equal(pthread_create(&f->receiver_thread, NULL, run_receiver, f), 0);
-	assert_int_equal(sqlite3_open(f->dir.path, &f->outside), SQLITE_OK);
+	f->outside = sample_reader(f->dir.path);
 	dealer_open(&f->dealer, receiver_endpoint(f->receiver));
 	return 0;
 }
@@ -144,7 +144,7 @@ static struct batch *batch_of(uint8_t host, uint64_t seq)
 
 static int64_t count_flows(struct fixture *f)
 {
-	return sample_int(f->outside, "SELECT count(*) FROM flow");
+	return sample_int(f->outside, "SELECT count(*) FROM flows");
 }
 
 /* How many messages of peer were refused for reason, once the receiver has stopped. */
@@ -346,7 +346,7 @@ static void test_refusal_names_the_broken_batch(void **state)
 	struct packed frame = {0};
 	struct nack n;
 
-	b->rows[1].flow_id = 0;
+	b->rows[1].verdict = FLOW_VERDICT_MAX;
 	dealer_greet(&f->dealer, 1, 1);
 	dealer_send_batch(&f->dealer, b);
 	n = dealer_expect_nack(&f->dealer, NACK_MALFORMED);
@@ -614,12 +614,12 @@ static void test_hostile_batches(void **state)
 		uint8_t tail[12];
 		size_t len, n;
 	} cases[] = {
-		{"more rows than there are columns for", {6 << 3, 5}, 2, 1},
-		{"a column that is longer than the others", {0xaa, 1, 1, 7}, 4, 1},
+		{"more rows than there are in its block", {6 << 3, 5}, 2, 1},
+		{"a block that is none", {0xda, 5, 1, 7}, 4, 1},
 		{"an end in the middle of a field", {0xaa, 1, 100, 7}, 4, 1},
 		{"a row count that no memory has room for", {6 << 3, 255, 255, 255, 255, 7}, 6, 1},
 		{"an identity that is too short", {1 << 3 | 2, 2, 1, 1}, 4, 1},
-		{"300,000 texts of nothing: 28 = \"\"", {0xe2, 1, 0}, 3, 300000},
+		{"300,000 fields that nobody knows: 28 = \"\"", {0xe2, 1, 0}, 3, 300000},
 		{"a kind that there is not", {5 << 3, 77}, 2, 1},
 		{"a number with more bytes than it can have",
 		 {3 << 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1},

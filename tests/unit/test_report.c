@@ -301,14 +301,19 @@ static int open_lab(void **state)
 	db = sample_open(lab.path);
 	sample_add_host(db, 1, "web1", soon_ms, 0);
 	sample_add_host(db, 2, "we\x1b[31mb2", 4000, 0);
-	for (size_t i = 0; i < ARRAY_SIZE(flows); i++)
-		sample_add(db, &flows[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(flows); i++) {
+		struct flow_record r = sample_record(&flows[i]);
+
+		if (r.flow_id == 3) {
+			r.retrans_pkts = 2;
+			r.rtt_us = 9000;
+		}
+		sample_add_records(db, flows[i].host_id, &r, 1);
+	}
 	udp.proto = 17;
 	udp.rtt_us = udp.retrans_pkts = udp.tcp_flags = -1;
 	sample_add(db, &udp);
 	sample_exec(db,
-		    "UPDATE flow SET retrans_pkts = 2 WHERE flow_id = 3;"
-		    "UPDATE flow SET rtt_us = 9000 WHERE flow_id = 3;"
 		    "INSERT INTO loss VALUES (1, 1, 101, 2, 3, 12, 340, 5600, 3000, 'spool_drop', "
 		    "2000, 2500);"
 		    "INSERT INTO probe_counter VALUES (1, 101, 'packets_truncated', 7, 1),"
@@ -323,7 +328,7 @@ static int open_lab(void **state)
 		    " NULL, NULL, 6, 'web1', 120, NULL, 100, 'ports', 1, 'many ports',"
 		    " 'SELECT flow_id FROM flows WHERE dst_port = 22'),"
 		    " (2, 'syn_flood', 'crit', 1000, 3000, NULL, '10.0.0.2', 80, 6, 'web1', 5,"
-		    " 1.5, 4, 'packets', 1, 'half-open', 'DROP TABLE flow')");
+		    " 1.5, 4, 'packets', 1, 'half-open', 'DROP TABLE flow_segment')");
 	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 	*state = &lab;
 	return 0;

@@ -193,13 +193,13 @@ static void test_kill_loses_nothing_that_was_acknowledged(void **state)
 	assert_in_range(last, acked, acked + WINDOW);
 	assert_int_equal(end(f, SIGTERM), EXIT_OK);
 	dealer_close(&d);
-	assert_int_equal(sqlite3_open(f->dir.path, &db), SQLITE_OK);
+	db = sample_reader(f->dir.path);
 	sample_assert_text(db, "PRAGMA integrity_check", "ok");
-	assert_int_equal(sample_int(db, "SELECT count(DISTINCT flow_id) FROM flow"), last);
-	assert_int_equal(sample_int(db, "SELECT max(flow_id) FROM flow"), last);
-	assert_int_equal(sample_int(db, "SELECT count(*) FROM flow"), ROWS * last);
+	assert_int_equal(sample_int(db, "SELECT count(DISTINCT flow_id) FROM flows"), last);
+	assert_int_equal(sample_int(db, "SELECT max(flow_id) FROM flows"), last);
+	assert_int_equal(sample_int(db, "SELECT count(*) FROM flows"), ROWS * last);
 	assert_int_equal(sample_int(db, "SELECT max(n) - min(n) FROM (SELECT count(*) AS n"
-					" FROM flow GROUP BY flow_id)"),
+					" FROM flows GROUP BY flow_id)"),
 			 0);
 	sqlite3_close(db);
 }
@@ -240,7 +240,7 @@ static void test_exit_codes(void **state)
 	second.settings.listen = (char[]){"udp://nonsense"};
 	assert_int_equal(exit_code(&second), EXIT_USAGE);
 	second.settings.listen = (char[]){"tcp://127.0.0.1:*"};
-	assert_int_equal(sqlite3_open(f->dir.path, &db), SQLITE_OK);
+	db = sample_reader(f->dir.path);
 	assert_int_equal(sqlite3_exec(db, "PRAGMA application_id = 1", NULL, NULL, NULL),
 			 SQLITE_OK);
 	sqlite3_close(db);

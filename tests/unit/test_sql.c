@@ -288,10 +288,10 @@ static void test_sandbox_refuses(void **state)
 		{"SELECT writefile('/tmp/weir-attack', 'x')", EXIT_USAGE},
 		{"SELECT readfile('/etc/passwd')", EXIT_USAGE},
 		{"SELECT fts3_tokenizer('simple')", EXIT_USAGE},
-		{"DELETE FROM flow", EXIT_USAGE},
-		{"UPDATE flow SET bytes = 0", EXIT_USAGE},
+		{"DELETE FROM flow_segment", EXIT_USAGE},
+		{"UPDATE flow_fresh SET n_rows = 0", EXIT_USAGE},
 		{"INSERT INTO refusal VALUES ('x', 'x', 1, 1, 1)", EXIT_USAGE},
-		{"DROP TABLE flow", EXIT_USAGE},
+		{"DROP TABLE flow_segment", EXIT_USAGE},
 		{"CREATE TEMP TABLE t (x)", EXIT_USAGE},
 		{"CREATE VIRTUAL TABLE t USING fts5(x)", EXIT_USAGE},
 		{"BEGIN", EXIT_USAGE},
@@ -299,7 +299,7 @@ static void test_sandbox_refuses(void **state)
 		{"ANALYZE", EXIT_USAGE},
 		{"REINDEX", EXIT_USAGE},
 		{"SELECT 1; SELECT 2", EXIT_USAGE},
-		{"SELECT 1; DROP TABLE flow", EXIT_USAGE},
+		{"SELECT 1; DROP TABLE flow_segment", EXIT_USAGE},
 		{"SELECT 1; nonsense", EXIT_USAGE},
 		{"SELECT ?1", EXIT_USAGE},
 		{"SELECT", EXIT_USAGE},
@@ -315,7 +315,7 @@ static void test_sandbox_refuses(void **state)
 		{FOREVER "SELECT group_concat(x) FROM c", EXIT_RUNTIME},
 		{FOREVER "SELECT quantile(x, 0.5) FROM c", EXIT_RUNTIME},
 		{FOREVER "SELECT x FROM c ORDER BY -x", EXIT_RUNTIME},
-		{"SELECT count(*) FROM flow a, flow b, flow c WHERE a.bytes + b.bytes = c.bytes",
+		{"SELECT count(*) FROM flows a, flows b, flows c WHERE a.bytes + b.bytes = c.bytes",
 		 EXIT_RUNTIME},
 		{"SELECT 'a' LIKE "
 		 "'%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a%a"
@@ -337,7 +337,7 @@ static void test_sandbox_refuses(void **state)
 		if (clock_mono_ns() - start_ns > 2 * NS_PER_SEC)
 			fail_msg("%s: took too long", attacks[i].sql);
 	}
-	assert_int_equal(run(lab, "SELECT count(*) AS n FROM flow", 1000, 0), 0);
+	assert_int_equal(run(lab, "SELECT count(*) AS n FROM flows", 1000, 0), 0);
 	assert_string_equal(lab->capture.out, "n\r\n3000\r\n");
 	assert_int_equal(access("/tmp/weir-attack.db", F_OK), -1);
 	assert_int_equal(access("/tmp/weir-attack", F_OK), -1);

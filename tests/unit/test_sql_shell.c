@@ -161,6 +161,8 @@ static void test_dots(void **state)
 	expect(t, "flows");
 	type(t, ".schema host\n");
 	expect(t, "CREATE TABLE host");
+	type(t, ".schema flows\n");
+	expect(t, "CREATE TABLE flows (host TEXT");
 	type(t, ".mode json\n");
 	expect(t, "weir> ");
 	type(t, "SELECT 42 AS answer;\n");

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/flowstore/compactor.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/db.h"
+#include "collector/flowstore/merge.h"
+#include "collector/flowstore/segment.h"
+#include "collector/job.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+#include "common/queue.h"
+#include "proto/message.h"
+
+#define POLL_MS	       200
+#define STORED_POLL_MS 10
+#define STORED_WAIT_MS 60000 /* for the writer; then it is made again */
+#define MAX_DAMAGED    1024
+
+/* Fresh batches that are not in a segment yet, in the order of their ids. */
+struct fresh {
+	int64_t id;
+	uint32_t host_id;
+	size_t n_rows;
+};
+
+/* A blob that is merged, and where it came from. */
+struct source {
+	bool fresh;
+	int64_t id;
+	uint8_t **blobs; /* of all its parts */
+	size_t n_blobs;
+};
+
+struct compactor {
+	sqlite3 *db;
+	size_t wanted_rows, max_fresh;
+	struct column_codec *codec;
+	sqlite3_stmt *list, *get_fresh, *last_segment, *get_head, *get_column;
+	struct fresh *fresh;
+	size_t n_fresh, max_list;
+	size_t n_rows; /* of all in fresh */
+	int64_t damaged[MAX_DAMAGED];
+	size_t n_damaged;
+	/* Of the segment that is being made. */
+	struct source *sources;
+	struct merge_input *inputs;
+	size_t n_sources, max_sources;
+};
+
+DEFINE_CLEANUP(struct compactor *, compactor_free)
+DEFINE_CLEANUP(struct segment *, segment_free)
+DEFINE_CLEANUP(sqlite3 *, db_close)
+
+static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret)
+{
+	return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL) == SQLITE_OK
+		       ? 0
+		       : db_last_errno(db);
+}
+
+int compactor_new(sqlite3 *db, size_t rows, size_t batches, struct compactor **ret)
+{
+	cleanup(compactor_free_p) struct compactor *c = calloc(1, sizeof(*c));
+	int err;
+
+	if (!c)
+		return -ENOMEM;
+	c->db = db;
+	c->wanted_rows = rows ? rows : SEGMENT_ROWS;
+	c->max_fresh = batches ? batches : COMPACT_MAX_FRESH;
+	err = column_codec_new(FLOW_BLOCK_MAX_ROWS, &c->codec);
+	if (!err)
+		err = prepare(db, "SELECT id, host_id, n_rows FROM flow_fresh ORDER BY id",
+			      &c->list);
+	if (!err)
+		err = prepare(db, "SELECT data FROM flow_fresh WHERE id = ?", &c->get_fresh);
+	if (!err)
+		err = prepare(db, "SELECT id, n_rows FROM flow_segment ORDER BY id DESC LIMIT 1",
+			      &c->last_segment);
+	if (!err)
+		err = prepare(db, "SELECT head FROM flow_segment WHERE id = ?", &c->get_head);
+	if (!err)
+		err = prepare(db, "SELECT data FROM flow_column WHERE id = ?", &c->get_column);
+	if (err)
+		return err;
+	*ret = take_ptr(c);
+	return 0;
+}
+
+static void drop_sources(struct compactor *c)
+{
+	while (c->n_sources > 0) {
+		struct source *s = &c->sources[--c->n_sources];
+
+		for (size_t i = 0; i < s->n_blobs; i++)
+			free(s->blobs[i]);
+		free(s->blobs);
+	}
+}
+
+void compactor_free(struct compactor *c)
+{
+	if (!c)
+		return;
+	drop_sources(c);
+	(void)sqlite3_finalize(c->list); /* all repeat an old error at most */
+	(void)sqlite3_finalize(c->get_fresh);
+	(void)sqlite3_finalize(c->last_segment);
+	(void)sqlite3_finalize(c->get_head);
+	(void)sqlite3_finalize(c->get_column);
+	column_codec_free(c->codec);
+	free(c->fresh);
+	free(c->sources);
+	free(c->inputs);
+	free(c);
+}
+
+/* --- what there is ----------------------------------------------------------------- */
+
+static bool is_damaged(const struct compactor *c, int64_t id)
+{
+	for (size_t i = 0; i < c->n_damaged; i++)
+		if (c->damaged[i] == id)
+			return true;
+	return false;
+}
+
+static int add_fresh(struct compactor *c, const struct fresh *f)
+{
+	if (c->n_fresh == c->max_list) {
+		size_t max = c->max_list ? 2 * c->max_list : 256;
+		struct fresh *list = realloc(c->fresh, max * sizeof(*list));
+
+		if (!list)
+			return -ENOMEM;
+		c->fresh = list;
+		c->max_list = max;
+	}
+	c->fresh[c->n_fresh++] = *f;
+	c->n_rows += f->n_rows;
+	return 0;
+}
+
+/* The oldest fresh batches, as many as one segment takes. */
+static int read_list(struct compactor *c)
+{
+	int rc = SQLITE_DONE, err = 0;
+
+	c->n_fresh = c->n_rows = 0;
+	while (!err && c->n_rows < c->wanted_rows && (rc = sqlite3_step(c->list)) == SQLITE_ROW) {
+		struct fresh f = {sqlite3_column_int64(c->list, 0),
+				  (uint32_t)sqlite3_column_int64(c->list, 1),
+				  (size_t)sqlite3_column_int64(c->list, 2)};
+
+		if (!is_damaged(c, f.id))
+			err = add_fresh(c, &f);
+	}
+	if (!err && rc != SQLITE_DONE && rc != SQLITE_ROW)
+		err = db_last_errno(c->db);
+	(void)sqlite3_reset(c->list); /* repeats the code of the step */
+	return err;
+}
+
+/* --- reading it ------------------------------------------------------------------------ */
+
+static struct source *add_source(struct compactor *c, bool fresh, int64_t id)
+{
+	if (c->n_sources == c->max_sources) {
+		size_t max = c->max_sources ? 2 * c->max_sources : 64;
+		struct source *sources = realloc(c->sources, max * sizeof(*sources));
+		struct merge_input *inputs;
+
+		if (!sources)
+			return NULL;
+		c->sources = sources;
+		inputs = realloc(c->inputs, max * sizeof(*inputs));
+		if (!inputs)
+			return NULL;
+		c->inputs = inputs;
+		c->max_sources = max;
+	}
+	c->sources[c->n_sources] = (struct source){.fresh = fresh, .id = id};
+	c->sources[c->n_sources].blobs = calloc(FLOW_N_PARTS + 1, sizeof(uint8_t *));
+	return c->sources[c->n_sources].blobs ? &c->sources[c->n_sources++] : NULL;
+}
+
+/* A copy of the blob with that id. Returns 1, 0 if there is none, or an error. */
+static int read_blob(struct compactor *c, sqlite3_stmt *st, int64_t id, struct source *s,
+		     size_t *ret_len)
+{
+	int rc, err = 0;
+
+	(void)sqlite3_bind_int64(st, 1, id); /* a parameter that is there */
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW) {
+		size_t len = (size_t)sqlite3_column_bytes(st, 0);
+		const void *data = sqlite3_column_blob(st, 0);
+		uint8_t *copy = malloc(len + 1);
+
+		if (copy && data) {
+			memcpy(copy, data, len);
+			s->blobs[s->n_blobs++] = copy;
+			*ret_len = len;
+			err = 1;
+		} else {
+			free(copy);
+			err = data || !len ? -ENOMEM : db_last_errno(c->db);
+		}
+	} else if (rc != SQLITE_DONE) {
+		err = db_last_errno(c->db);
+	}
+	(void)sqlite3_reset(st); /* repeats the code of the step */
+	return err;
+}
+
+/* Returns 1, 0 for one that cannot be used (and is named), or an error. */
+static int note_damaged(struct compactor *c, const struct source *s, const char *why)
+{
+	log_warn("damaged: %s %" PRIi64 ": %s; it is left as it is",
+		 s->fresh ? "fresh batch" : "segment", s->id, why ? why : "cannot be read");
+	if (c->n_damaged < MAX_DAMAGED)
+		c->damaged[c->n_damaged++] = s->fresh ? s->id : -s->id;
+	return 0;
+}
+
+static int open_fresh(struct compactor *c, const struct fresh *f)
+{
+	struct source *s = add_source(c, true, f->id);
+	struct merge_input *in;
+	const char *why = NULL;
+	size_t len = 0;
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	err = read_blob(c, c->get_fresh, f->id, s, &len);
+	if (err <= 0)
+		return err < 0 ? err : -EAGAIN; /* gone meanwhile: begin again */
+	in = &c->inputs[c->n_sources - 1];
+	in->host_id = f->host_id;
+	err = flow_parts_open(s->blobs[0], len, &in->parts, &why);
+	return err ? note_damaged(c, s, why) : 1;
+}
+
+static int open_segment_parts(struct compactor *c, struct source *s, struct flow_parts *parts)
+{
+	for (unsigned p = 0; p < FLOW_N_PARTS; p++) {
+		int64_t id = s->id << SEGMENT_CODE_BITS | flow_part_code(p);
+		size_t len = 0;
+		int err;
+
+		if (!parts->part[p].elsewhere)
+			continue;
+		err = read_blob(c, c->get_column, id, s, &len);
+		if (err < 0)
+			return err;
+		if (err == 0 || !segment_column_open(s->blobs[s->n_blobs - 1], len, &len) ||
+		    len != parts->part[p].len)
+			return note_damaged(c, s, "a column is missing or damaged");
+		parts->part[p].data = s->blobs[s->n_blobs - 1];
+		parts->part[p].elsewhere = false;
+	}
+	return 1;
+}
+
+static int open_segment(struct compactor *c, int64_t id)
+{
+	struct source *s = add_source(c, false, id);
+	struct merge_input *in;
+	const char *why = NULL;
+	size_t len = 0;
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	err = read_blob(c, c->get_head, id, s, &len);
+	if (err <= 0)
+		return err < 0 ? err : -EAGAIN;
+	in = &c->inputs[c->n_sources - 1];
+	in->host_id = 0;
+	err = flow_parts_open(s->blobs[0], len, &in->parts, &why);
+	return err ? note_damaged(c, s, why) : open_segment_parts(c, s, &in->parts);
+}
+
+/* --- making a segment ------------------------------------------------------------------------ */
+
+static int take_ids(struct compactor *c, struct segment *s)
+{
+	s->fresh = calloc(c->n_sources + 1, sizeof(*s->fresh));
+	s->segments = calloc(c->n_sources + 1, sizeof(*s->segments));
+	if (!s->fresh || !s->segments)
+		return -ENOMEM;
+	for (size_t i = 0; i < c->n_sources; i++) {
+		if (c->sources[i].fresh)
+			s->fresh[s->n_fresh++] = c->sources[i].id;
+		else
+			s->segments[s->n_segments++] = c->sources[i].id;
+	}
+	return 0;
+}
+
+static int make_segment(struct compactor *c, struct segment **ret)
+{
+	cleanup(segment_free_p) struct segment *s = NULL;
+	struct flow_parts parts;
+	const char *why = NULL;
+	size_t bad = 0;
+	int err;
+
+	err = merge_blocks(c->codec, c->inputs, c->n_sources, &parts, &bad, &why);
+	if (err == -EBADMSG) {
+		(void)note_damaged(c, &c->sources[bad], why);
+		return -EAGAIN;
+	}
+	if (err)
+		return err;
+	err = segment_new(c->codec, &parts, &s);
+	flow_parts_done(&parts);
+	if (!err)
+		err = take_ids(c, s);
+	if (err)
+		return err;
+	*ret = take_ptr(s);
+	return 1;
+}
+
+/* The last segment, if it is so small that it shall be made new. Returns 1, 0 or an error. */
+static int find_small_segment(struct compactor *c, int64_t *ret)
+{
+	int rc = sqlite3_step(c->last_segment), found = 0;
+
+	if (rc == SQLITE_ROW) {
+		size_t rows = (size_t)sqlite3_column_int64(c->last_segment, 1);
+
+		*ret = sqlite3_column_int64(c->last_segment, 0);
+		found = rows < c->wanted_rows / 2 && rows + c->n_rows <= FLOW_BLOCK_MAX_ROWS &&
+			!is_damaged(c, -*ret);
+	}
+	(void)sqlite3_reset(c->last_segment); /* repeats the code of the step */
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? found : db_last_errno(c->db);
+}
+
+static int open_sources(struct compactor *c)
+{
+	int64_t small = 0;
+	int err = find_small_segment(c, &small);
+
+	if (err > 0)
+		err = open_segment(c, small);
+	if (err == 0 && c->n_sources > 0) /* damaged */
+		return -EAGAIN;
+	for (size_t i = 0; err >= 0 && i < c->n_fresh; i++) {
+		err = open_fresh(c, &c->fresh[i]);
+		if (err == 0)
+			return -EAGAIN;
+	}
+	return err < 0 ? err : 0;
+}
+
+int compactor_make(struct compactor *c, struct segment **ret)
+{
+	int err = -EAGAIN;
+
+	/* Each time it begins again, one that is damaged is out. */
+	while (err == -EAGAIN && c->n_damaged < MAX_DAMAGED) {
+		err = read_list(c);
+		if (err || (c->n_rows < c->wanted_rows && c->n_fresh < c->max_fresh))
+			return err;
+		err = open_sources(c);
+		if (!err)
+			err = make_segment(c, ret);
+		drop_sources(c);
+	}
+	return err == -EAGAIN ? 0 : err;
+}
+
+/* --- the thread
+ * ------------------------------------------------------------------------------------ */
+
+/* Returns true when it is time to stop. */
+static bool wait_ms(int stop_fd, int ms)
+{
+	struct pollfd p = {.fd = stop_fd, .events = POLLIN};
+
+	return poll(&p, 1, ms) > 0;
+}
+
+/* Whether what the segment was made from is still there. */
+static bool is_stored(struct compactor *c, int64_t fresh_id)
+{
+	int rc;
+
+	(void)sqlite3_bind_int64(c->get_fresh, 1, fresh_id); /* a parameter that is there */
+	rc = sqlite3_step(c->get_fresh);
+	(void)sqlite3_reset(c->get_fresh); /* repeats the code of the step */
+	return rc == SQLITE_DONE;
+}
+
+/* Hands s over and waits until it is in the database. Takes s. */
+static void hand_over(struct compactor *c, struct segment *s, struct queue *jobs, int stop_fd)
+{
+	int64_t fresh_id = s->fresh[0];
+	size_t weight = s->n_bytes;
+	struct job *job;
+
+	if (job_new(JOB_SEGMENT, s, 0, weight, &job) != 0) {
+		segment_free(s);
+		return;
+	}
+	while (queue_push(jobs, job, weight) != 0) { /* full: batches first */
+		if (wait_ms(stop_fd, STORED_POLL_MS)) {
+			job_free(job);
+			return;
+		}
+	}
+	for (int i = 0; i < STORED_WAIT_MS / STORED_POLL_MS && !is_stored(c, fresh_id); i++)
+		if (wait_ms(stop_fd, STORED_POLL_MS))
+			return;
+}
+
+void compactor_run(const char *db_path, struct queue *jobs, int stop_fd)
+{
+	cleanup(db_close_p) sqlite3 *db = NULL;
+	cleanup(compactor_free_p) struct compactor *c = NULL;
+	const char *why = "out of memory";
+	bool failing = false;
+	int found = 0;
+
+	if (db_open_reader(db_path, &db, &why) != 0 || compactor_new(db, 0, 0, &c) != 0) {
+		log_warn("compactor: %s: %s; batches stay as they came", db_path, why);
+		return;
+	}
+	while (!wait_ms(stop_fd, found > 0 ? 0 : POLL_MS)) {
+		struct segment *s = NULL;
+
+		found = compactor_make(c, &s);
+		if (found > 0 && s)
+			hand_over(c, s, jobs, stop_fd);
+		if (found < 0 && !failing)
+			log_warn("compactor: cannot read the database: %s; trying again",
+				 strerror(-found));
+		failing = found < 0;
+	}
+}

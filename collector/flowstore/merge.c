@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/flowstore/merge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/flowstore/radix.h"
+#include "common/cleanup.h"
+#include "proto/dictionary.h"
+#include "proto/flow_hist.h"
+#include "proto/flow_memory.h"
+#include "proto/flow_related.h"
+
+struct input {
+	const struct merge_input *from;
+	size_t first_row;
+	struct flow_block keys;	 /* the columns that the order is made from */
+	uint32_t *addrs, *texts; /* new number of each of its own */
+};
+
+struct merge {
+	struct column_codec *codec;
+	size_t n, n_rows;
+	struct input *inputs;
+	struct addr_table addrs;
+	struct dictionary texts;
+	uint32_t *order; /* row i of the result is row order[i] of the inputs in their turn */
+	union {
+		uint32_t *u32;
+		uint64_t *u64;
+		void *any;
+	} in, out; /* a column, in turn and in order */
+	struct flow_parts parts;
+	struct flow_encoder encoder;
+	size_t bad;
+	const char *why;
+};
+
+static const enum flow_column key_columns[] = {
+	FLOW_COLUMN_host_id,  FLOW_COLUMN_dst_port, FLOW_COLUMN_role,  FLOW_COLUMN_end_reason,
+	FLOW_COLUMN_dst_addr, FLOW_COLUMN_src_addr, FLOW_COLUMN_iface, /* for the texts */
+};
+#define N_KEYS (sizeof(key_columns) / sizeof(key_columns[0]))
+
+static int damaged(struct merge *m, size_t input, const char *why)
+{
+	m->bad = input;
+	m->why = why;
+	return -EBADMSG;
+}
+
+/* --- what they have in common -------------------------------------------------- */
+
+static int open_input(struct merge *m, size_t i, const struct merge_input *from)
+{
+	struct input *in = &m->inputs[i];
+	struct flow_columns keys = {{0}};
+	const char *why = NULL;
+	int err;
+
+	for (size_t k = 0; k < N_KEYS; k++)
+		flow_columns_add(&keys, key_columns[k]);
+	in->from = from;
+	in->first_row = m->n_rows;
+	m->n_rows += from->parts.n_rows;
+	err = flow_parts_decode(m->codec, &from->parts, &keys, &in->keys, &why);
+	return err == -EBADMSG ? damaged(m, i, why) : err;
+}
+
+static int number_addrs(struct merge *m)
+{
+	size_t max = 0;
+	int err;
+
+	for (size_t i = 0; i < m->n; i++)
+		max += m->inputs[i].keys.n_addrs;
+	err = addr_table_init(&m->addrs, max);
+	for (size_t i = 0; !err && i < m->n; i++) {
+		struct input *in = &m->inputs[i];
+
+		in->addrs = malloc(in->keys.n_addrs * sizeof(*in->addrs));
+		if (!in->addrs)
+			return -ENOMEM;
+		for (size_t k = 0; k < in->keys.n_addrs; k++)
+			in->addrs[k] = addr_table_number(&m->addrs, in->keys.addrs[k]);
+	}
+	return err;
+}
+
+static int number_texts(struct merge *m)
+{
+	size_t max = 1;
+
+	for (size_t i = 0; i < m->n; i++)
+		max += m->inputs[i].keys.n_texts;
+	if (dictionary_init(&m->texts, max))
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n; i++) {
+		struct input *in = &m->inputs[i];
+
+		in->texts = malloc(in->keys.n_texts * sizeof(*in->texts));
+		if (!in->texts)
+			return -ENOMEM;
+		for (size_t k = 0; k < in->keys.n_texts; k++)
+			in->texts[k] = dictionary_number(&m->texts, in->keys.texts[k]);
+	}
+	return 0;
+}
+
+/* --- the order ------------------------------------------------------------------ */
+
+/* From the top: host 12 bits, service 16, role 2, end 3, dst 14, src 17. */
+static uint64_t key_of(const struct input *in, size_t i)
+{
+	const struct flow_block *b = &in->keys;
+	uint64_t host = in->from->host_id ? in->from->host_id : FLOW_COL_U32(b, host_id)[i];
+	uint64_t dst = in->addrs[FLOW_COL_U32(b, dst_addr)[i]];
+	uint64_t src = in->addrs[FLOW_COL_U32(b, src_addr)[i]];
+
+	return host << 52 | (uint64_t)FLOW_COL_U32(b, dst_port)[i] << 36 |
+	       (uint64_t)FLOW_COL_U32(b, role)[i] << 34 |
+	       (uint64_t)FLOW_COL_U32(b, end_reason)[i] << 31 | (dst & 0x3fff) << 17 |
+	       (src & 0x1ffff);
+}
+
+static int put_in_order(struct merge *m)
+{
+	cleanup(free_p) uint64_t *keys = malloc(m->n_rows * sizeof(*keys));
+
+	if (!keys)
+		return -ENOMEM;
+	for (size_t k = 0; k < m->n; k++)
+		for (size_t i = 0; i < m->inputs[k].from->parts.n_rows; i++)
+			keys[m->inputs[k].first_row + i] = key_of(&m->inputs[k], i);
+	return radix_order(keys, m->n_rows, m->order);
+}
+
+/* --- columns ---------------------------------------------------------------------- */
+
+static bool is_present(const struct merge *m, unsigned part)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (m->inputs[i].from->parts.part[part].present ||
+		    (part == FLOW_COLUMN_host_id && m->inputs[i].from->host_id))
+			return true;
+	return false;
+}
+
+static bool renumber(uint32_t *numbers, size_t n, const uint32_t *map, size_t n_map)
+{
+	uint32_t most = 0;
+
+	for (size_t i = 0; i < n; i++)
+		most = numbers[i] > most ? numbers[i] : most;
+	if (most >= n_map)
+		return false;
+	for (size_t i = 0; most && i < n; i++)
+		numbers[i] = map[numbers[i]];
+	return true;
+}
+
+static bool decode_u32(struct merge *m, const struct input *in, enum flow_column c, uint32_t *ret)
+{
+	const struct flow_part *p = &in->from->parts.part[c];
+	size_t n = in->from->parts.n_rows;
+
+	if (c == FLOW_COLUMN_host_id && in->from->host_id) {
+		for (size_t i = 0; i < n; i++)
+			ret[i] = in->from->host_id;
+		return true;
+	}
+	if (!p->present) {
+		memset(ret, 0, n * sizeof(*ret));
+		return true;
+	}
+	if (!p->data || !column_decode_u32(m->codec, p->data, p->len, n, ret))
+		return false;
+	switch (flow_column_info[c].kind) {
+	case FLOW_ADDR:
+		return renumber(ret, n, in->addrs, in->keys.n_addrs);
+	case FLOW_TEXT:
+		return renumber(ret, n, in->texts, in->keys.n_texts);
+	default:
+		return true;
+	}
+}
+
+static bool decode_u64(struct merge *m, const struct input *in, enum flow_column c, uint64_t *ret)
+{
+	const struct flow_part *p = &in->from->parts.part[c];
+	size_t n = in->from->parts.n_rows;
+
+	if (p->present)
+		return p->data && column_decode_u64(m->codec, p->data, p->len, n, ret);
+	memset(ret, 0, n * sizeof(*ret));
+	return true;
+}
+
+static int decode_failed(struct merge *m, size_t input)
+{
+	return column_codec_out_of_memory(m->codec)
+		       ? -ENOMEM
+		       : damaged(m, input, "a column is not n_rows numbers");
+}
+
+static int merge_u32(struct merge *m, enum flow_column c)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (!decode_u32(m, &m->inputs[i], c, m->in.u32 + m->inputs[i].first_row))
+			return decode_failed(m, i);
+	for (size_t i = 0; i < m->n_rows; i++)
+		m->out.u32[i] = m->in.u32[m->order[i]];
+	flow_put_u32(&m->encoder, c, m->out.u32);
+	return 0;
+}
+
+static int merge_u64(struct merge *m, enum flow_column c)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (!decode_u64(m, &m->inputs[i], c, m->in.u64 + m->inputs[i].first_row))
+			return decode_failed(m, i);
+	for (size_t i = 0; i < m->n_rows; i++)
+		m->out.u64[i] = m->in.u64[m->order[i]];
+	flow_put_u64(&m->encoder, c, m->out.u64);
+	return 0;
+}
+
+/* --- histograms --------------------------------------------------------------------- */
+
+/* Reads the values of all inputs in turn; the modes are in m->in. */
+static int read_values(struct merge *m, unsigned part, uint32_t *values)
+{
+	size_t n;
+
+	for (size_t i = 0; i < m->n; i++) {
+		const struct flow_parts *p = &m->inputs[i].from->parts;
+
+		if (!flow_hist_count(m->in.u32 + m->inputs[i].first_row, p->n_rows, &n))
+			return damaged(m, i, "a histogram that is none");
+		if (n && (!p->part[part].data ||
+			  !flow_get_hist_values(m->codec, &p->part[part], p->n_rows, values, n)))
+			return decode_failed(m, i);
+		values += n;
+	}
+	return 0;
+}
+
+static int merge_hist(struct merge *m, enum flow_column c, unsigned values_part)
+{
+	cleanup(free_p) uint32_t *values = NULL, *first = NULL, *out = NULL;
+	size_t n = 0, at = 0;
+	int err;
+
+	if (!is_present(m, c))
+		return 0;
+	err = merge_u32(m, c);
+	if (err)
+		return err;
+	if (!flow_hist_count(m->in.u32, m->n_rows, &n))
+		return damaged(m, 0, "a histogram that is none");
+	values = malloc((n + 1) * sizeof(*values));
+	out = malloc((n + 1) * sizeof(*out));
+	first = malloc((m->n_rows + 1) * sizeof(*first));
+	if (!values || !out || !first)
+		return -ENOMEM;
+	err = read_values(m, values_part, values);
+	if (err)
+		return err;
+	for (size_t i = 0; i < m->n_rows; i++) {
+		first[i] = (uint32_t)at;
+		at += m->in.u32[i];
+	}
+	at = 0;
+	for (size_t i = 0; i < m->n_rows; i++) {
+		uint32_t row = m->order[i];
+
+		for (uint32_t k = 0; k < m->in.u32[row]; k++)
+			out[at++] = values[first[row] + k];
+	}
+	if (n)
+		flow_put_hist_values(&m->encoder, values_part, out, n);
+	return 0;
+}
+
+/* --- all ------------------------------------------------------------------------------- */
+
+static int merge_column(struct merge *m, enum flow_column c)
+{
+	if (c == FLOW_COLUMN_data_rtt_hist)
+		return merge_hist(m, c, FLOW_PART_HIST_VALUES);
+	if (c == FLOW_COLUMN_rev_data_rtt_hist)
+		return merge_hist(m, c, FLOW_PART_REV_HIST_VALUES);
+	if (c == FLOW_COLUMN_start_ms || !is_present(m, c))
+		return 0;
+	return flow_column_info[c].kind == FLOW_U64 ? merge_u64(m, c) : merge_u32(m, c);
+}
+
+/* The texts of the dictionary with "" before them. */
+static int put_texts(struct merge *m)
+{
+	cleanup(free_p) const char **texts = malloc((m->texts.n + 1) * sizeof(*texts));
+
+	if (!texts)
+		return -ENOMEM;
+	texts[0] = "";
+	for (size_t i = 0; i < m->texts.n; i++)
+		texts[i + 1] = m->texts.texts[i];
+	return flow_put_texts(&m->encoder, texts, m->texts.n + 1);
+}
+
+static size_t dictionary_bytes(const struct merge *m)
+{
+	size_t bytes = m->addrs.n * 17;
+
+	for (size_t i = 0; i < m->texts.n; i++)
+		bytes += strlen(m->texts.texts[i]) + 1;
+	return bytes;
+}
+
+static int merge_all(struct merge *m)
+{
+	int err;
+
+	m->order = malloc(m->n_rows * sizeof(*m->order));
+	m->in.any = malloc(m->n_rows * sizeof(uint64_t));
+	m->out.any = malloc(m->n_rows * sizeof(uint64_t));
+	if (!m->order || !m->in.any || !m->out.any)
+		return -ENOMEM;
+	err = number_addrs(m);
+	if (!err)
+		err = number_texts(m);
+	if (!err)
+		err = put_in_order(m);
+	m->parts.n_rows = m->n_rows;
+	if (!err)
+		err = flow_encoder_begin(&m->encoder, m->codec, COLUMN_SMALL, dictionary_bytes(m),
+					 &m->parts);
+	for (unsigned c = 0; !err && c < FLOW_N_COLUMNS; c++)
+		err = merge_column(m, (enum flow_column)c);
+	if (!err)
+		err = flow_put_addrs(&m->encoder, m->addrs.addrs, m->addrs.n);
+	return err ? err : put_texts(m);
+}
+
+static void merge_done(struct merge *m)
+{
+	for (size_t i = 0; m->inputs && i < m->n; i++) {
+		flow_block_done(&m->inputs[i].keys);
+		free(m->inputs[i].addrs);
+		free(m->inputs[i].texts);
+	}
+	free(m->inputs);
+	addr_table_done(&m->addrs);
+	dictionary_done(&m->texts);
+	free(m->order);
+	free(m->in.any);
+	free(m->out.any);
+}
+
+int merge_blocks(struct column_codec *codec, const struct merge_input *inputs, size_t n,
+		 struct flow_parts *ret, size_t *ret_bad, const char **ret_why)
+{
+	struct merge m = {.codec = codec, .n = n};
+	int err = 0;
+
+	m.inputs = calloc(n, sizeof(*m.inputs));
+	if (!m.inputs)
+		return -ENOMEM;
+	for (size_t i = 0; !err && i < n; i++)
+		err = open_input(&m, i, &inputs[i]);
+	if (!err && m.n_rows > column_codec_max_rows(codec))
+		err = -EINVAL;
+	if (!err)
+		err = merge_all(&m);
+	merge_done(&m);
+	if (!err) {
+		*ret = m.parts;
+		return 0;
+	}
+	flow_parts_done(&m.parts);
+	if (err == -EBADMSG) {
+		*ret_bad = m.bad;
+		*ret_why = m.why;
+	}
+	return err;
+}

@@ -1,0 +1,554 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/flowstore/scan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/db.h"
+#include "collector/flowstore/segment.h"
+#include "collector/flowstore/zone.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+
+#define FEW_ROWS    256		   /* below it, one column by itself takes as long as all of them */
+#define MAX_FETCHED FLOW_N_COLUMNS /* columns of one block that were fetched later */
+
+/* A segment or a fresh block, as the list of them says. */
+struct item {
+	bool fresh;
+	int64_t id;
+	uint32_t host_id; /* fresh */
+	size_t n_rows;
+	struct zone zone;
+};
+
+struct scan {
+	sqlite3 *db;
+	const struct predicate *predicate;
+	struct flow_columns wanted, decoded; /* with those of the predicate */
+	bool dictionaries_first;	     /* they may rule a segment out */
+	sqlite3_stmt *list; /* not stepped to its end: keeps the transaction open */
+	sqlite3_stmt *get_fresh, *get_head, *get_column;
+	pthread_mutex_t lock; /* of all below, and of the statements */
+	struct item *items;
+	size_t n_items, max_items, next;
+	struct scan_totals totals;
+	int err; /* of a thread: all stop */
+};
+
+/* What a thread needs for one block after another. */
+struct scan_memory {
+	struct column_codec *codec;
+	uint8_t *blob; /* the parts that were read */
+	size_t blob_len, max_blob;
+	uint32_t *selected;
+	size_t max_selected;
+	uint8_t *scratch;
+	size_t max_scratch;
+	struct item item; /* of the block, for scan_fetch() */
+	struct flow_parts parts;
+	struct flow_block more[MAX_FETCHED];
+	size_t n_more;
+};
+
+/* The last row is there so that the statement stays open when all others are read. */
+static const char list_sql[] =
+	"SELECT 0, id, 0, n_rows, min_start_ms, min_end_ms, max_end_ms, zone FROM flow_segment"
+	" UNION ALL SELECT 1, id, host_id, n_rows, min_start_ms, min_end_ms, max_end_ms, NULL"
+	"  FROM flow_fresh"
+	" UNION ALL SELECT 2, 0, 0, 0, 0, 0, 0, NULL";
+
+DEFINE_CLEANUP(struct scan *, scan_close)
+
+/* --- the list ------------------------------------------------------------------ */
+
+static bool get_item(sqlite3_stmt *st, struct item *ret)
+{
+	struct item i = {
+		.fresh = sqlite3_column_int(st, 0) == 1,
+		.id = sqlite3_column_int64(st, 1),
+		.host_id = (uint32_t)sqlite3_column_int64(st, 2),
+		.n_rows = (size_t)sqlite3_column_int64(st, 3),
+		.zone = {.min_start_ms = (uint64_t)sqlite3_column_int64(st, 4),
+			 .min_end_ms = (uint64_t)sqlite3_column_int64(st, 5),
+			 .max_end_ms = (uint64_t)sqlite3_column_int64(st, 6)},
+	};
+	bool ok = true;
+
+	if (i.fresh) {
+		i.zone.hosts = (struct zone_values){1, {i.host_id}};
+		i.zone.protos.n = i.zone.dst_ports.n = ZONE_MAX_VALUES + 1;
+	} else {
+		ok = zone_unpack(sqlite3_column_blob(st, 7), (size_t)sqlite3_column_bytes(st, 7),
+				 &i.zone);
+		if (!ok) /* it rules nothing out, then */
+			i.zone.hosts.n = i.zone.protos.n = i.zone.dst_ports.n = ZONE_MAX_VALUES + 1;
+	}
+	*ret = i;
+	return ok;
+}
+
+static int add_item(struct scan *s, const struct item *item)
+{
+	if (s->n_items == s->max_items) {
+		size_t max = s->max_items ? 2 * s->max_items : 64;
+		struct item *items = realloc(s->items, max * sizeof(*items));
+
+		if (!items)
+			return -ENOMEM;
+		s->items = items;
+		s->max_items = max;
+	}
+	s->items[s->n_items++] = *item;
+	return 0;
+}
+
+static int read_list(struct scan *s)
+{
+	int err = 0;
+
+	while (!err && sqlite3_step(s->list) == SQLITE_ROW) {
+		struct item item;
+
+		if (sqlite3_column_int(s->list, 0) == 2)
+			return 0;
+		s->totals.blocks++;
+		(void)get_item(s->list, &item);
+		if (s->predicate && !zone_admits(&item.zone, s->predicate, NULL))
+			s->totals.blocks_skipped++;
+		else
+			err = add_item(s, &item);
+	}
+	return err ? err : db_last_errno(s->db);
+}
+
+static int prepare(struct scan *s, const char *sql, sqlite3_stmt **ret)
+{
+	return sqlite3_prepare_v2(s->db, sql, -1, ret, NULL) == SQLITE_OK ? 0
+									  : db_last_errno(s->db);
+}
+
+int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
+	      struct scan **ret)
+{
+	cleanup(scan_close_p) struct scan *s = calloc(1, sizeof(*s));
+	int err;
+
+	if (!s)
+		return -ENOMEM;
+	(void)pthread_mutex_init(&s->lock, NULL); /* cannot fail on Linux */
+	s->db = db;
+	s->predicate = predicate;
+	s->wanted = s->decoded = *columns;
+	if (predicate) {
+		predicate_columns(predicate, &s->decoded);
+		s->dictionaries_first = zone_dictionaries_help(predicate);
+	}
+	err = prepare(s, list_sql, &s->list);
+	if (!err)
+		err = prepare(s, "SELECT data FROM flow_fresh WHERE id = ?", &s->get_fresh);
+	if (!err)
+		err = prepare(s, "SELECT head FROM flow_segment WHERE id = ?", &s->get_head);
+	if (!err)
+		err = prepare(s, "SELECT data FROM flow_column WHERE id = ?", &s->get_column);
+	if (!err)
+		err = read_list(s);
+	if (err)
+		return err;
+	*ret = take_ptr(s);
+	return 0;
+}
+
+void scan_close(struct scan *s)
+{
+	if (!s)
+		return;
+	(void)sqlite3_finalize(s->list); /* all repeat an old error at most */
+	(void)sqlite3_finalize(s->get_fresh);
+	(void)sqlite3_finalize(s->get_head);
+	(void)sqlite3_finalize(s->get_column);
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s->items);
+	free(s);
+}
+
+struct scan_totals scan_totals(struct scan *s)
+{
+	struct scan_totals t;
+
+	(void)pthread_mutex_lock(&s->lock);
+	t = s->totals;
+	(void)pthread_mutex_unlock(&s->lock);
+	return t;
+}
+
+/* --- reading, behind the lock ------------------------------------------------------ */
+
+/* Room for len bytes more in the blob, which may move. */
+static int reserve(struct scan_memory *m, size_t len)
+{
+	size_t wanted = m->blob_len + len, max = m->max_blob ? m->max_blob : 65536;
+	uint8_t *blob;
+
+	if (wanted <= m->max_blob)
+		return 0;
+	while (max < wanted)
+		max *= 2;
+	blob = realloc(m->blob, max);
+	if (!blob)
+		return -ENOMEM;
+	m->blob = blob;
+	m->max_blob = max;
+	return 0;
+}
+
+/* Appends the blob of that id. Returns 1, or 0 if there is none, or an error. */
+static int read_blob(struct scan *s, sqlite3_stmt *st, int64_t id, struct scan_memory *m,
+		     size_t *ret_len)
+{
+	int rc, err = 0, found = 0;
+
+	(void)sqlite3_bind_int64(st, 1, id); /* a parameter that is there */
+	rc = sqlite3_step(st);
+	if (rc == SQLITE_ROW) {
+		size_t len = (size_t)sqlite3_column_bytes(st, 0);
+		const void *data = sqlite3_column_blob(st, 0);
+
+		err = !data && len ? -ENOMEM : reserve(m, len);
+		if (!err && len)
+			memcpy(m->blob + m->blob_len, data, len);
+		if (!err)
+			m->blob_len += *ret_len = len;
+		s->totals.bytes_read += len;
+		found = 1;
+	} else if (rc != SQLITE_DONE) {
+		err = db_last_errno(s->db);
+	}
+	(void)sqlite3_reset(st); /* repeats the code of the step */
+	return err ? err : found;
+}
+
+/* Where in the blob each part lies that is not in the head. */
+struct fetched {
+	size_t at[FLOW_N_PARTS], len[FLOW_N_PARTS];
+};
+
+static int fetch_part(struct scan *s, const struct item *item, unsigned part, struct scan_memory *m,
+		      struct fetched *f)
+{
+	int64_t id = item->id << SEGMENT_CODE_BITS | flow_part_code(part);
+
+	f->at[part] = m->blob_len;
+	return read_blob(s, s->get_column, id, m, &f->len[part]);
+}
+
+/* --- a block, decoded ---------------------------------------------------------------- */
+
+static void note_damage(struct scan *s, const struct item *item, const char *part, const char *why)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->totals.damaged_blocks++;
+	s->totals.damaged_rows += item->n_rows;
+	(void)pthread_mutex_unlock(&s->lock);
+	log_warn("damaged: %s %" PRIi64 "%s%s: %s; %zu flows are left out",
+		 item->fresh ? "fresh block" : "segment", item->id, part ? ", part " : "",
+		 part ? part : "", why ? why : "cannot be read", item->n_rows);
+}
+
+/*
+ * Reads those parts in the set that are elsewhere, and checks them. Returns 1,
+ * or 0 for a damaged one.
+ */
+static int load_parts(struct scan *s, const struct item *item, struct scan_memory *m,
+		      struct flow_parts *parts, const bool needed[FLOW_N_PARTS])
+{
+	const uint8_t *before = m->blob;
+	struct fetched f;
+	int err = 1;
+
+	(void)pthread_mutex_lock(&s->lock);
+	for (unsigned p = 0; err > 0 && p < FLOW_N_PARTS; p++)
+		if (needed[p] && parts->part[p].elsewhere && !parts->part[p].data) {
+			err = fetch_part(s, item, p, m, &f);
+			if (err == 0)
+				f.len[p] = 0; /* its row is gone: damage */
+			err = err < 0 ? err : 1;
+		}
+	(void)pthread_mutex_unlock(&s->lock);
+	if (err < 0)
+		return err;
+	for (unsigned p = 0; p < FLOW_N_PARTS; p++) {
+		struct flow_part *part = &parts->part[p];
+		size_t len;
+
+		if (part->data && m->blob != before) /* the blob has moved */
+			part->data = m->blob + (part->data - before);
+		if (!needed[p] || !part->elsewhere || part->data)
+			continue;
+		if (!segment_column_open(m->blob + f.at[p], f.len[p], &len) || len != part->len) {
+			note_damage(s, item,
+				    p < FLOW_N_COLUMNS ? flow_column_info[p].name : "dictionary",
+				    "wrong checksum");
+			return 0;
+		}
+		part->data = m->blob + f.at[p];
+	}
+	return 1;
+}
+
+/* Opens the head or the whole fresh block. Returns 1, 0 for a damaged one, or an error. */
+static int open_item(struct scan *s, const struct item *item, struct scan_memory *m,
+		     struct flow_parts *ret)
+{
+	const char *why = NULL;
+	size_t len = 0;
+	int err;
+
+	m->blob_len = 0;
+	(void)pthread_mutex_lock(&s->lock);
+	err = read_blob(s, item->fresh ? s->get_fresh : s->get_head, item->id, m, &len);
+	s->totals.rows_read += item->n_rows;
+	(void)pthread_mutex_unlock(&s->lock);
+	if (err < 0)
+		return err;
+	err = err ? flow_parts_open(m->blob, len, ret, &why) : -EBADMSG;
+	if (err == -EBADMSG || (!err && ret->n_rows != item->n_rows)) {
+		note_damage(s, item, NULL, why);
+		return 0;
+	}
+	return err ? err : 1;
+}
+
+/* Whether the dictionaries leave it possible that a row matches. 1, 0, or an error. */
+static int try_dictionaries(struct scan *s, const struct item *item, struct scan_memory *m,
+			    struct flow_parts *parts)
+{
+	bool needed[FLOW_N_PARTS] = {[FLOW_PART_ADDRS] = true, [FLOW_PART_TEXTS] = true};
+	struct flow_block b;
+	int err = load_parts(s, item, m, parts, needed);
+
+	if (err <= 0)
+		return err;
+	err = flow_parts_dictionaries(m->codec, parts, true, true, &b, NULL);
+	if (err == -EBADMSG) {
+		note_damage(s, item, "dictionary", "is none");
+		return 0;
+	}
+	if (err)
+		return err;
+	err = zone_admits(&item->zone, s->predicate, &b);
+	flow_block_done(&b);
+	if (!err) {
+		(void)pthread_mutex_lock(&s->lock);
+		s->totals.blocks_skipped++;
+		(void)pthread_mutex_unlock(&s->lock);
+	}
+	return err;
+}
+
+/* Those columns of m->item. Returns 1, 0 for a damaged one, or an error. */
+static int decode_columns(struct scan *s, struct scan_memory *m, const struct flow_columns *columns,
+			  struct flow_block *ret)
+{
+	bool needed[FLOW_N_PARTS];
+	const char *why = NULL;
+	int err;
+
+	flow_parts_needed(columns, needed);
+	err = load_parts(s, &m->item, m, &m->parts, needed);
+	if (err <= 0)
+		return err;
+	err = flow_parts_decode(m->codec, &m->parts, columns, ret, &why);
+	if (err == -EBADMSG) {
+		note_damage(s, &m->item, NULL, why);
+		return 0;
+	}
+	if (err)
+		return err;
+	if (m->item.fresh && ret->column[FLOW_COLUMN_host_id].any)
+		for (size_t i = 0; i < ret->n_rows; i++)
+			FLOW_COL_U32(ret, host_id)[i] = m->item.host_id;
+	return 1;
+}
+
+static int decode_item(struct scan *s, const struct item *item, struct scan_memory *m,
+		       struct flow_block *ret)
+{
+	int err = open_item(s, item, m, &m->parts);
+
+	m->item = *item;
+	if (err > 0 && s->dictionaries_first)
+		err = try_dictionaries(s, item, m, &m->parts);
+	return err <= 0 ? err : decode_columns(s, m, &s->decoded, ret);
+}
+
+/* --- rows that match -------------------------------------------------------------------- */
+
+static int grow(void **memory, size_t *max, size_t wanted)
+{
+	void *bigger;
+
+	if (wanted <= *max)
+		return 0;
+	bigger = realloc(*memory, wanted);
+	if (!bigger)
+		return -ENOMEM;
+	*memory = bigger;
+	*max = wanted;
+	return 0;
+}
+
+static int select_rows(struct scan *s, struct scan_rows *rows)
+{
+	struct scan_memory *m = rows->owner;
+	size_t n = rows->block.n_rows, k = 0;
+	int err;
+
+	err = grow((void **)&m->selected, &m->max_selected, (n + 1) * sizeof(*m->selected));
+	if (!err && s->predicate)
+		err = grow((void **)&m->scratch, &m->max_scratch,
+			   n + predicate_scratch_bytes(s->predicate, &rows->block));
+	if (err)
+		return err;
+	if (s->predicate) {
+		predicate_match(s->predicate, &rows->block, m->scratch, m->scratch + n);
+		for (size_t i = 0; i < n; i++) {
+			m->selected[k] = (uint32_t)i;
+			k += m->scratch[i];
+		}
+	} else {
+		for (; k < n; k++)
+			m->selected[k] = (uint32_t)k;
+	}
+	rows->selected = m->selected;
+	rows->n_selected = k;
+	return 0;
+}
+
+/* --- threads come in here ------------------------------------------------------------------ */
+
+static int fail(struct scan *s, int err)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->err = err;
+	(void)pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+static void drop_block(struct scan_rows *rows)
+{
+	flow_block_done(&rows->block);
+	while (rows->owner->n_more > 0)
+		flow_block_done(&rows->owner->more[--rows->owner->n_more]);
+}
+
+static int rows_new(struct scan_rows **ret)
+{
+	struct scan_rows *rows = calloc(1, sizeof(*rows));
+	int err;
+
+	if (!rows)
+		return -ENOMEM;
+	rows->owner = calloc(1, sizeof(*rows->owner));
+	err = rows->owner ? column_codec_new(FLOW_BLOCK_MAX_ROWS, &rows->owner->codec) : -ENOMEM;
+	if (err)
+		scan_rows_free(rows);
+	else
+		*ret = rows;
+	return err;
+}
+
+void scan_rows_free(struct scan_rows *rows)
+{
+	if (!rows)
+		return;
+	if (rows->owner) {
+		drop_block(rows);
+		column_codec_free(rows->owner->codec);
+		free(rows->owner->blob);
+		free(rows->owner->selected);
+		free(rows->owner->scratch);
+		free(rows->owner);
+	}
+	free(rows);
+}
+
+int scan_fetch(struct scan *s, struct scan_rows *rows, enum flow_column column)
+{
+	struct flow_columns wanted = {{0}};
+	struct scan_memory *m = rows->owner;
+	struct flow_block b;
+	int err;
+
+	if (rows->block.column[column].any)
+		return 1;
+	if (rows->block.n_rows < FEW_ROWS)
+		wanted = flow_columns_all();
+	else
+		flow_columns_add_needed(&wanted, column);
+	err = decode_columns(s, m, &wanted, &b);
+	if (err <= 0)
+		return err < 0 ? fail(s, err) : 0;
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+		if (!rows->block.column[c].any)
+			rows->block.column[c] = b.column[c];
+	/* A block without such columns has but the first entry of a dictionary. */
+	if (b.n_addrs > rows->block.n_addrs) {
+		rows->block.addrs = b.addrs;
+		rows->block.n_addrs = b.n_addrs;
+	}
+	if (b.n_texts > rows->block.n_texts) {
+		rows->block.texts = b.texts;
+		rows->block.n_texts = b.n_texts;
+	}
+	m->more[m->n_more++] = b;
+	return 1;
+}
+
+int64_t scan_rows_key(const struct scan_rows *rows)
+{
+	const struct item *item = &rows->owner->item;
+
+	return item->id << 18 | (int64_t)item->fresh << 17;
+}
+
+static bool take_item(struct scan *s, struct item *ret, int *ret_err)
+{
+	bool more;
+
+	(void)pthread_mutex_lock(&s->lock);
+	more = !s->err && s->next < s->n_items;
+	if (more)
+		*ret = s->items[s->next++];
+	*ret_err = s->err;
+	(void)pthread_mutex_unlock(&s->lock);
+	return more;
+}
+
+int scan_next(struct scan *s, struct scan_rows **rows)
+{
+	struct item item;
+	int err = 0;
+
+	if (!*rows) {
+		err = rows_new(rows);
+		if (err)
+			return fail(s, err);
+	}
+	while (take_item(s, &item, &err)) {
+		drop_block(*rows);
+		err = decode_item(s, &item, (*rows)->owner, &(*rows)->block);
+		if (err == 0)
+			continue;
+		if (err > 0)
+			err = select_rows(s, *rows);
+		if (err < 0)
+			return fail(s, err);
+		if ((*rows)->n_selected > 0)
+			return 1;
+	}
+	return err;
+}

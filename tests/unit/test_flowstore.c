@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Segments, compaction, scans and the virtual table flows, against plain rows of the same flows. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/db.h"
+#include "collector/flowstore/compactor.h"
+#include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/scan.h"
+#include "collector/flowstore/segment.h"
+#include "collector/sql_functions.h"
+#include "tests/unit/fail_alloc.h"
+#include "tests/unit/random_flows.h"
+#include "tests/unit/sample_jobs.h"
+
+#define N_HOSTS	  3
+#define N_BLOCKS  40
+#define PER_BLOCK 60
+
+struct fixture {
+	struct sample_dir dir;
+	sqlite3 *db, *reader; /* the one that writes; beside it */
+	struct flow_writer *writer;
+	uint64_t rng;
+	int64_t n_flows;
+};
+
+static void exec(sqlite3 *db, const char *sql)
+{
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *why = NULL;
+	char sql[200];
+
+	assert_non_null(f);
+	*state = f;
+	f->rng = 0x123456789abcdefull;
+	sample_dir_make(&f->dir);
+	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
+	assert_int_equal(flow_writer_open(f->db, &f->writer), 0);
+	for (int h = 1; h <= N_HOSTS; h++) {
+		(void)snprintf(
+			sql, sizeof(sql),
+			"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
+			" first_seen_ms, last_seen_ms) VALUES (%d, CAST(printf('%%016d', %d) AS"
+			" BLOB), 'host%d', '', '', x'', '', 0, 0)",
+			h, h, h);
+		exec(f->db, sql);
+	}
+	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
+	assert_int_equal(sql_functions_register(f->reader), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	flow_writer_close(f->writer);
+	db_close(f->reader);
+	db_close(f->db);
+	sample_dir_remove(&f->dir);
+	free(f);
+	return 0;
+}
+
+static void put_block(struct fixture *f, int64_t host_id, size_t n)
+{
+	struct flow_record rows[PER_BLOCK];
+	struct batch *b;
+
+	for (size_t i = 0; i < n; i++)
+		rows[i] = random_flow(&f->rng);
+	b = sample_batch_of(1, 1, rows, n);
+	assert_int_equal(flow_writer_fresh(f->writer, host_id, b->block, b->block_len, &b->summary),
+			 0);
+	batch_free(b);
+	f->n_flows += (int64_t)n;
+}
+
+static void put_blocks(struct fixture *f)
+{
+	for (int i = 0; i < N_BLOCKS; i++)
+		put_block(f, 1 + i % N_HOSTS, 1 + random_u64(&f->rng) % PER_BLOCK);
+}
+
+/* Makes segments of up to rows flows until there is no more to do; returns how many. */
+static int compact(struct fixture *f, size_t rows)
+{
+	struct compactor *c = NULL;
+	struct segment *s;
+	int made = 0, found;
+
+	assert_int_equal(compactor_new(f->reader, rows, 1000, &c), 0);
+	while ((found = compactor_make(c, &s)) > 0) {
+		exec(f->db, "BEGIN IMMEDIATE");
+		assert_int_equal(flow_writer_segment(f->writer, s), 0);
+		exec(f->db, "COMMIT");
+		segment_free(s);
+		made++;
+	}
+	assert_int_equal(found, 0);
+	compactor_free(c);
+	return made;
+}
+
+static int64_t number(struct fixture *f, const char *sql)
+{
+	return sample_int(f->reader, sql);
+}
+
+static void assert_same_rows(struct fixture *f)
+{
+	assert_int_equal(number(f, "SELECT count(*) FROM flows"), f->n_flows);
+	assert_int_equal(number(f, "SELECT count(*) FROM (SELECT * FROM flows EXCEPT"
+				   " SELECT * FROM temp.plain)"),
+			 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM (SELECT * FROM temp.plain EXCEPT"
+				   " SELECT * FROM flows)"),
+			 0);
+}
+
+static void test_compaction_changes_no_row(void **state)
+{
+	struct fixture *f = *state;
+
+	put_blocks(f);
+	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	assert_int_equal(number(f, "SELECT count(*) FROM temp.plain"), f->n_flows);
+	assert_true(compact(f, 500) > 1);
+	assert_true(number(f, "SELECT count(*) FROM flow_segment") > 1);
+	assert_same_rows(f);
+	/* What is left over goes into a small segment, which is made new with what comes. */
+	(void)compact(f, 1);
+	assert_int_equal(number(f, "SELECT count(*) FROM flow_fresh"), 0);
+	assert_same_rows(f);
+	assert_int_equal(number(f, "SELECT sum(n_rows) FROM flow_segment"), f->n_flows);
+}
+
+static void test_small_segments_grow(void **state)
+{
+	struct fixture *f = *state;
+	struct compactor *c = NULL;
+	struct segment *s;
+
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 4; i++)
+			put_block(f, 1, 10);
+		assert_int_equal(compactor_new(f->reader, 100000, 4, &c), 0);
+		assert_int_equal(compactor_make(c, &s), 1);
+		exec(f->db, "BEGIN IMMEDIATE");
+		assert_int_equal(flow_writer_segment(f->writer, s), 0);
+		exec(f->db, "COMMIT");
+		segment_free(s);
+		compactor_free(c);
+	}
+	assert_int_equal(number(f, "SELECT count(*) FROM flow_segment"), 1);
+	assert_int_equal(number(f, "SELECT count(*) FROM flows"), 200);
+	assert_int_equal(number(f, "SELECT count(*) FROM flow_column WHERE id >> 16 NOT IN"
+				   " (SELECT id FROM flow_segment)"),
+			 0);
+}
+
+/* --- conditions against plain rows ------------------------------------------------- */
+
+static void add_condition(struct fixture *f, char *sql, size_t size)
+{
+	static const char *const numbers[] = {
+		"bytes",     "packets",		 "src_port", "dst_port",  "proto",
+		"host_id",   "rtt_us",		 "vlan",     "end_ms",	  "start_ms",
+		"tcp_flags", "data_rtt_samples", "flow_id",  "ip_version"};
+	static const char *const ops[] = {"=", "<", ">", "<=", ">=", "<>"};
+	size_t at = strlen(sql);
+	uint64_t x = random_u64(&f->rng);
+
+	switch (random_u64(&f->rng) % 9) {
+	case 0:
+		(void)snprintf(sql + at, size - at, "src_addr = '10.0.0.%u'", (unsigned)(x % 12));
+		break;
+	case 1:
+		(void)snprintf(sql + at, size - at, "in_prefix(dst_addr, '10.0.0.0/%u')",
+			       (unsigned)(24 + x % 9));
+		break;
+	case 2:
+		(void)snprintf(sql + at, size - at, "host = 'host%u'", (unsigned)(x % 5));
+		break;
+	case 3:
+		(void)snprintf(sql + at, size - at, "iface = 'iface%u'", (unsigned)(x % 6));
+		break;
+	case 4:
+		(void)snprintf(sql + at, size - at, "verdict IN ('reset', 'closed', 'nonsense')");
+		break;
+	case 5:
+		(void)snprintf(sql + at, size - at, "proto IN (6, 17, %u)", (unsigned)(x % 256));
+		break;
+	case 6:
+		(void)snprintf(sql + at, size - at, "end_ms %s %llu", ops[x % 6],
+			       1700000000000ull + (x >> 8) % 100000);
+		break;
+	case 7:
+		(void)snprintf(sql + at, size - at, "%s %s %g", numbers[x % 14], ops[(x >> 8) % 6],
+			       (double)((int64_t)((x >> 16) % 1000) - 100) / 2);
+		break;
+	default:
+		(void)snprintf(sql + at, size - at, "%s %s %llu", numbers[x % 14],
+			       ops[(x >> 8) % 6], (unsigned long long)(x >> (20 + (x >> 4) % 44)));
+		break;
+	}
+}
+
+static void test_conditions_find_the_same_rows(void **state)
+{
+	struct fixture *f = *state;
+	int64_t total = 0;
+
+	put_blocks(f);
+	(void)compact(f, 600);
+	put_block(f, 2, PER_BLOCK);
+	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	for (int round = 0; round < 1500; round++) {
+		char where[600] = "", sql[800];
+		int terms = 1 + (int)(random_u64(&f->rng) % 4);
+		int64_t got, wanted;
+
+		for (int i = 0; i < terms; i++) {
+			if (i)
+				(void)strcat(where, random_u64(&f->rng) % 4 ? " AND " : " OR ");
+			if (random_u64(&f->rng) % 6 == 0)
+				(void)strcat(where, "NOT ");
+			add_condition(f, where, sizeof(where));
+		}
+		(void)snprintf(sql, sizeof(sql),
+			       "SELECT count(*) + ifnull(sum(flow_id %% 1000003), 0) FROM flows"
+			       " WHERE %s",
+			       where);
+		got = number(f, sql);
+		(void)snprintf(
+			sql, sizeof(sql),
+			"SELECT count(*) + ifnull(sum(flow_id %% 1000003), 0) FROM temp.plain"
+			" WHERE %s",
+			where);
+		wanted = number(f, sql);
+		if (got != wanted)
+			fail_msg("%lld, not %lld: %s", (long long)got, (long long)wanted, where);
+		total += got;
+	}
+	assert_true(total > 1000);
+}
+
+static void test_zones_leave_segments_out(void **state)
+{
+	struct predicate p = {.kind = PREDICATE_RANGE, .column = FLOW_COLUMN_host_id};
+	struct flow_columns columns = {{0}};
+	struct fixture *f = *state;
+	struct scan_rows *rows = NULL;
+	struct scan_totals t;
+	struct scan *scan;
+	size_t n = 0;
+
+	for (int h = 1; h <= N_HOSTS; h++) {
+		for (int i = 0; i < 4; i++)
+			put_block(f, h, 50);
+		(void)compact(f, 200);
+	}
+	p.low = p.high = 2;
+	flow_columns_add(&columns, FLOW_COLUMN_bytes);
+	assert_int_equal(scan_open(f->reader, &p, &columns, &scan), 0);
+	while (scan_next(scan, &rows) > 0)
+		n += rows->n_selected;
+	t = scan_totals(scan);
+	scan_rows_free(rows);
+	scan_close(scan);
+	assert_int_equal(n, 200);
+	assert_int_equal(t.blocks, 3);
+	assert_int_equal(t.blocks_skipped, 2);
+	assert_int_equal(t.damaged_blocks, 0);
+}
+
+/* --- readers and the compactor at the same time -------------------------------------- */
+
+struct race {
+	struct fixture *f;
+	atomic_bool stop;
+	atomic_int rounds;
+	int64_t wrong;
+};
+
+static void *count_in_a_thread(void *arg)
+{
+	struct race *r = arg;
+	const char *why = NULL;
+	sqlite3 *db = NULL;
+
+	if (db_open_reader(r->f->dir.path, &db, &why) != 0)
+		return NULL;
+	while (!atomic_load(&r->stop)) {
+		sqlite3_stmt *st = NULL;
+
+		if (sqlite3_prepare_v2(db,
+				       "SELECT count(*), count(DISTINCT flow_id), sum(bytes > -1)"
+				       " FROM flows",
+				       -1, &st, NULL) != SQLITE_OK ||
+		    sqlite3_step(st) != SQLITE_ROW || sqlite3_column_int64(st, 0) != r->f->n_flows)
+			r->wrong++;
+		sqlite3_finalize(st);
+		atomic_fetch_add(&r->rounds, 1);
+	}
+	db_close(db);
+	return NULL;
+}
+
+static void test_readers_see_each_flow_once_meanwhile(void **state)
+{
+	struct fixture *f = *state;
+	struct race r = {.f = f};
+	pthread_t thread;
+
+	put_blocks(f);
+	assert_int_equal(pthread_create(&thread, NULL, count_in_a_thread, &r), 0);
+	while (atomic_load(&r.rounds) < 2)
+		sched_yield();
+	for (size_t rows = 50; number(f, "SELECT count(*) FROM flow_fresh") > 0; rows = 50) {
+		struct compactor *c = NULL;
+		struct segment *s = NULL;
+		int seen = atomic_load(&r.rounds);
+
+		assert_int_equal(compactor_new(f->reader, rows, 2, &c), 0);
+		if (compactor_make(c, &s) <= 0) {
+			compactor_free(c);
+			break;
+		}
+		exec(f->db, "BEGIN IMMEDIATE");
+		assert_int_equal(flow_writer_segment(f->writer, s), 0);
+		while (atomic_load(&r.rounds) == seen) /* one reads between */
+			sched_yield();
+		exec(f->db, "COMMIT");
+		segment_free(s);
+		compactor_free(c);
+	}
+	atomic_store(&r.stop, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(r.wrong, 0);
+	assert_true(atomic_load(&r.rounds) > 5);
+}
+
+/* --- damage --------------------------------------------------------------------------- */
+
+static void flip(struct fixture *f, const char *table, const char *column, int64_t id, int at)
+{
+	char sql[300];
+
+	(void)snprintf(sql, sizeof(sql),
+		       "UPDATE %s SET %s = CAST(substr(%s, 1, %d) || CASE substr(%s, %d + 1, 1)"
+		       " WHEN x'5a' THEN x'5b' ELSE x'5a' END || substr(%s, %d + 2) AS BLOB)"
+		       " WHERE id = %lld",
+		       table, column, column, at, column, at, column, at, (long long)id);
+	exec(f->db, sql);
+}
+
+static int64_t rows_left(struct fixture *f, uint64_t *ret_damaged)
+{
+	struct flow_columns all = flow_columns_all();
+	struct scan_rows *rows = NULL;
+	struct scan *scan;
+	int64_t n = 0;
+	int found;
+
+	assert_int_equal(scan_open(f->reader, NULL, &all, &scan), 0);
+	while ((found = scan_next(scan, &rows)) > 0)
+		n += (int64_t)rows->n_selected;
+	assert_int_equal(found, 0);
+	*ret_damaged = scan_totals(scan).damaged_rows;
+	scan_rows_free(rows);
+	scan_close(scan);
+	return n;
+}
+
+static void test_damage_is_found_and_left_out(void **state)
+{
+	struct fixture *f = *state;
+	int64_t segments, columns;
+	uint64_t damaged;
+
+	for (int i = 0; i < 12; i++)
+		put_block(f, 1 + i % N_HOSTS, 50);
+	(void)compact(f, 200);
+	put_block(f, 1, 50);
+	segments = number(f, "SELECT count(*) FROM flow_segment");
+	columns = number(f, "SELECT count(*) FROM flow_column");
+	assert_true(segments > 1 && columns >= 0);
+	assert_int_equal(rows_left(f, &damaged), f->n_flows);
+	assert_int_equal(damaged, 0);
+	for (int at = 0; at < 300; at += 37) { /* a head, byte by byte */
+		exec(f->db, "SAVEPOINT whole");
+		flip(f, "flow_segment", "head", 1, at);
+		exec(f->db, "RELEASE whole");
+		assert_int_equal(rows_left(f, &damaged) + (int64_t)damaged, f->n_flows);
+		assert_int_equal(damaged,
+				 number(f, "SELECT n_rows FROM flow_segment WHERE id = 1"));
+		flip(f, "flow_segment", "head", 1, at); /* not back: it stays damaged */
+	}
+	flip(f, "flow_fresh", "data", number(f, "SELECT min(id) FROM flow_fresh"), 30);
+	assert_int_equal(rows_left(f, &damaged) + (int64_t)damaged, f->n_flows);
+	assert_true(damaged > 50);
+	/* What is left answers; the compactor leaves the damaged one where it is. */
+	assert_true(number(f, "SELECT count(*) FROM flows WHERE bytes >= 0") > 0);
+	assert_int_equal(compact(f, 1), 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM flow_fresh"), 1);
+}
+
+static void test_lost_column_is_damage(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t damaged;
+
+	for (int i = 0; i < 100; i++) /* as many as make columns of their own */
+		put_block(f, 1, PER_BLOCK);
+	(void)compact(f, 6000);
+	assert_true(number(f, "SELECT count(*) FROM flow_column") > 10);
+	flip(f, "flow_column", "data", number(f, "SELECT min(id) FROM flow_column"), 500);
+	assert_int_equal(rows_left(f, &damaged), 0);
+	assert_int_equal(damaged, f->n_flows);
+	exec(f->db, "DELETE FROM flow_column WHERE id = (SELECT min(id) FROM flow_column)");
+	assert_int_equal(rows_left(f, &damaged), 0);
+	assert_int_equal(damaged, f->n_flows);
+}
+
+/* --- retention --------------------------------------------------------------------------- */
+
+static void test_retention_by_size_deletes_the_oldest(void **state)
+{
+	struct fixture *f = *state;
+	int64_t before, used;
+	size_t rows;
+
+	for (int i = 0; i < 40; i++)
+		put_block(f, 1, PER_BLOCK);
+	(void)compact(f, 500);
+	exec(f->db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	before = number(f, "SELECT count(*) FROM flow_segment");
+	used = number(f, "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count,"
+			 " pragma_freelist_count, pragma_page_size");
+	assert_int_equal(flow_writer_shrink(f->writer, (uint64_t)used, SIZE_MAX, &rows), 0);
+	assert_int_equal(rows, 0);
+	assert_int_equal(flow_writer_shrink(f->writer, (uint64_t)used * 2 / 3, SIZE_MAX, &rows), 0);
+	assert_true(rows > 0);
+	assert_true(number(f, "SELECT count(*) FROM flow_segment") < before);
+	assert_int_equal(number(f, "SELECT count(*) FROM flows"), f->n_flows - (int64_t)rows);
+	assert_int_equal(flow_writer_expire(f->writer, INT64_MAX, SIZE_MAX, &rows), 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM flow_column"), 0);
+}
+
+/* --- memory -------------------------------------------------------------------------------- */
+
+static void test_every_allocation_failure_is_clean(void **state)
+{
+	struct flow_columns all = flow_columns_all();
+	struct fixture *f = *state;
+	int err = 0;
+
+	for (int i = 0; i < 6; i++)
+		put_block(f, 1 + i % N_HOSTS, 20);
+	for (unsigned n = 1;; n++) {
+		struct compactor *c = NULL;
+		struct segment *s = NULL;
+		struct scan_rows *rows = NULL;
+		struct scan *scan = NULL;
+		bool failed;
+
+		(void)fail_alloc_at(n);
+		err = compactor_new(f->reader, 100, 0, &c);
+		if (!err)
+			err = compactor_make(c, &s);
+		if (err >= 0)
+			err = scan_open(f->reader, NULL, &all, &scan);
+		while (err >= 0 && (err = scan_next(scan, &rows)) > 0)
+			;
+		failed = fail_alloc_at(0);
+		scan_rows_free(rows);
+		scan_close(scan);
+		segment_free(s);
+		compactor_free(c);
+		if (!failed)
+			break;
+		assert_int_equal(err, -ENOMEM);
+	}
+	assert_int_equal(err, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_compaction_changes_no_row),
+		TEST(test_small_segments_grow),
+		TEST(test_conditions_find_the_same_rows),
+		TEST(test_zones_leave_segments_out),
+		TEST(test_readers_see_each_flow_once_meanwhile),
+		TEST(test_damage_is_found_and_left_out),
+		TEST(test_lost_column_is_damage),
+		TEST(test_retention_by_size_deletes_the_oldest),
+		TEST(test_every_allocation_failure_is_clean),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
