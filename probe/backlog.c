@@ -404,6 +404,8 @@ static int bury(struct backlog *b, struct lane *lane, struct spool_row *row)
 	int err;
 
 	err = spool_db_find(b->db, &lane->e, row->seq, true, &newest);
+	if (row->kind == SPOOL_REFUSED)
+		newest.frame = NULL; /* the counters may be what is refused; others follow */
 	if (!err)
 		err = pack_tombstone(&lane->e, row, newest.frame, newest.len, &frame);
 	if (err)
