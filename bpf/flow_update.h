@@ -445,8 +445,11 @@ static __always_inline enum flow_update_result flow_update(struct flow_slot *s,
 		return res;
 	if (p->ecn_ce)
 		__sync_fetch_and_add(&f.perf->ce_pkts, seen->packets);
-	if (p->fragment >= PARSE_TINY_FRAGMENT)
+	if (p->fragment >= PARSE_TINY_FRAGMENT) {
+		if (p->tcp_flags)
+			__sync_fetch_and_or(&f.half->tcp_flags, p->tcp_flags);
 		return FLOW_COUNTED;
+	}
 	if (p->key.proto == IPPROTO_TCP)
 		flow_tcp(&f, p, seen);
 	else if (p->query)

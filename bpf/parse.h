@@ -92,7 +92,8 @@ enum parse_damage {
 enum parse_fragment {
 	PARSE_WHOLE,
 	PARSE_FIRST_FRAGMENT,
-	PARSE_TINY_FRAGMENT, /* the first, but it ends inside the TCP header: only ports; damaged */
+	PARSE_TINY_FRAGMENT,  /* the first, but it ends inside the TCP header: only ports and flags;
+				 damaged */
 	PARSE_LATER_FRAGMENT, /* no transport header in it */
 };
 
@@ -597,12 +598,22 @@ static __always_inline void parse_tcp_options(const struct parse_input *in,
 	}
 }
 
-/* Only the ports, if at least these can be read. */
+/* The flags, if they are in the packet, can be read, and the length beside them may be. */
+static __always_inline void parse_tcp_flags(const struct parse_input *in,
+					    const struct parse_tcp *tcp, struct packet *p)
+{
+	if (p->rest >= 14 && (const void *)&tcp->window <= in->end &&
+	    bpf_ntohs(tcp->offset_flags) >> 12 >= sizeof(*tcp) / 4)
+		p->tcp_flags = bpf_ntohs(tcp->offset_flags) & TCP_FLAGS_MASK;
+}
+
+/* Only the ports and the flags, as far as they can be read. */
 static __always_inline enum parse_result parse_tcp_damaged(const struct parse_input *in,
 							   const struct parse_tcp *tcp,
 							   struct packet *p,
 							   enum parse_damage damage)
 {
+	parse_tcp_flags(in, tcp, p);
 	(void)parse_ports_of(in, (const void *)tcp, p);
 	return parse_damaged(p, p->damage ? p->damage : damage);
 }
@@ -615,6 +626,7 @@ static __always_inline enum parse_result parse_tcp(const struct parse_input *in,
 
 	if (p->fragment == PARSE_FIRST_FRAGMENT && p->rest < sizeof(*tcp)) {
 		p->fragment = PARSE_TINY_FRAGMENT; /* RFC 1858 section 3 */
+		parse_tcp_flags(in, tcp, p);
 		return parse_ports_of(in, (const void *)tcp, p);
 	}
 	if ((const void *)(tcp + 1) > in->end)

@@ -298,9 +298,9 @@ static __always_inline bool tunnel_lisp(struct packet *inner)
 /* Identity and signature are as long as they say; IPv6 by its number. */
 static __always_inline bool tunnel_ayiya(const __u8 *at, struct packet *inner)
 {
-	__u32 len = 8 + (1u << (at[0] >> 4 & 7)) + (at[1] >> 4) * 4;
+	__u32 len = 8 + (1u << (at[0] >> 4)) + (at[1] >> 4) * 4;
 
-	return at[3] == IPPROTO_IPV6 && at[0] >> 4 < 8 &&
+	return at[3] == IPPROTO_IPV6 &&
 	       tunnel_enter(inner, FLOW_TUNNEL_IPIP, 0, len, bpf_htons(ETH_P_IPV6));
 }
 

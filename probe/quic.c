@@ -52,8 +52,8 @@ struct salt {
 	uint8_t bytes[SALT_BYTES];
 };
 
-static const struct salt draft_22 = {{0x7f, 0xbc, 0xdb, 0x0e, 0x7c, 0x66, 0xbb, 0xe9, 0x3a, 0x96,
-				      0xcd, 0x21, 0x51, 0x9e, 0xbd, 0x7a, 0x02, 0x64, 0x4a, 0x94}};
+static const struct salt draft_22 = {{0x7f, 0xbc, 0xdb, 0x0e, 0x7c, 0x66, 0xbb, 0xe9, 0x19, 0x3a,
+				      0x96, 0xcd, 0x21, 0x51, 0x9e, 0xbd, 0x7a, 0x02, 0x64, 0x4a}};
 static const struct salt draft_23 = {{0xc3, 0xee, 0xf7, 0x12, 0xc7, 0x2e, 0xbb, 0x5a, 0x11, 0xa7,
 				      0xd2, 0x43, 0x2b, 0xb4, 0x63, 0x65, 0xbe, 0xf9, 0xf5, 0x02}};
 static const struct salt draft_29 = {{0xaf, 0xbf, 0xec, 0x28, 0x99, 0x93, 0xd2, 0x4c, 0x9e, 0x97,
@@ -233,7 +233,15 @@ int quic_decrypt(const struct quic_initial *i, uint8_t plain[QUIC_PLAIN_MAX], si
 
 /* --- frames -------------------------------------------------------------------- */
 
-enum frame { PADDING, PING, ACK, ACK_ECN, CRYPTO = 6, CONNECTION_CLOSE = 0x1c };
+enum frame {
+	PADDING,
+	PING,
+	ACK,
+	ACK_ECN,
+	CRYPTO = 6,
+	GOOGLE_CRYPTO = 8 /* T050 */,
+	CONNECTION_CLOSE = 0x1c
+};
 
 static int collect_crypto(struct reader *r, struct assembly *a)
 {
@@ -273,7 +281,7 @@ int quic_collect(const uint8_t *plain, size_t len, struct assembly *a)
 		err = reader_uint(&r, 1, &type);
 		if (err || type == PADDING || type == PING)
 			continue;
-		if (type == CRYPTO)
+		if (type == CRYPTO || type == GOOGLE_CRYPTO)
 			err = collect_crypto(&r, a);
 		else if (type == ACK || type == ACK_ECN)
 			err = skip_ack(&r, type == ACK_ECN);

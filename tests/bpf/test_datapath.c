@@ -186,7 +186,7 @@ static void test_vlan_tags(void **state)
 	assert_int_equal(f.slot.half[0].bytes, 14 + 8 + 20 + 8);
 
 	craft_eth(&c, 0);
-	for (int i = 0; i < 9; i++)
+	for (int i = 0; i < 12; i++)
 		craft_vlan(&c, ETH_P_8021Q, 1 + i, ETH_P_IP);
 	craft_bytes(&c, 64);
 	run_xdp(*state, &c);
@@ -315,7 +315,7 @@ static void test_ipv4_authentication_header_is_skipped(void **state)
 	assert_int_equal(ntohs(f.slot.key.port_a), 5);
 }
 
-/* RFC 1858: of the TCP header only the ports are in the first fragment. */
+/* RFC 1858: of the TCP header only the ports and the flags are in the first fragment. */
 static void test_a_tiny_first_fragment_has_ports(void **state)
 {
 	struct flow_state_of f;
@@ -334,7 +334,7 @@ static void test_a_tiny_first_fragment_has_ports(void **state)
 	assert_int_equal(ntohs(f.slot.key.port_a), 7);
 	assert_int_equal(ntohs(f.slot.key.port_b), 8);
 	assert_int_equal(f.slot.half[0].packets, 2);
-	assert_int_equal(f.slot.half[0].tcp_flags, 0);
+	assert_int_equal(f.slot.half[0].tcp_flags, 0x1ff);
 	assert_int_equal(f.perf.half[0].zero_windows, 0);
 	assert_int_equal(read_counters(*state).n[FLOW_CNT_BAD_HEADER], 0);
 }
@@ -407,23 +407,26 @@ static void test_impossible_headers_are_counted(void **state)
 	}
 }
 
-/* Addresses and ports are good: the packet is theirs, but nothing of TCP is believed. */
+/* Addresses and ports are good: the packet is theirs, its flags are shown, the rest is not
+ * believed. */
 static void test_an_impossible_tcp_header_keeps_its_flow(void **state)
 {
 	const struct craft_tcp tcp = {
 		.sport = 1, .dport = 2, .flags = SYN, .seq = 7, .payload = 10};
-	const uint8_t lengths[] = {0x40, 0xf0}; /* 16 bytes, and more than the packet has */
+	const uint8_t lengths[] = {0xf0, 0x40}; /* more than the packet has, and 16 bytes */
 	struct craft c = craft_tcp4(A, B, &tcp);
 	struct flow_state_of f;
 
 	run_xdp(*state, &c);
 	for (size_t i = 0; i < sizeof(lengths); i++) {
 		c.data[46] = lengths[i];
+		c.data[47] = i ? FIN : PSH; /* shown; not so beside 16 bytes */
 		run_xdp(*state, &c);
 		assert_int_equal(read_counters(*state).n[FLOW_CNT_TRANSPORT_BAD_HEADER], i + 1);
 	}
 	f = only_flow(*state);
 	assert_int_equal(f.slot.half[0].packets, 3);
+	assert_int_equal(f.slot.half[0].tcp_flags, SYN | PSH);
 	assert_int_equal(f.perf.half[0].retrans_pkts, 0);
 	assert_int_equal(read_counters(*state).n[FLOW_CNT_BAD_HEADER], 0);
 }
