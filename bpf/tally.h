@@ -23,7 +23,6 @@ static __always_inline void tally_add(const struct tally_key *key, __u64 packets
 {
 	struct tally zero = {}, *t = bpf_map_lookup_elem(&tallies, key);
 
-	__sync_fetch_and_add(&tally_state.added, 1);
 	if (!t) {
 		(void)bpf_map_update_elem(&tallies, key, &zero, BPF_NOEXIST);
 		t = bpf_map_lookup_elem(&tallies, key);
@@ -32,8 +31,9 @@ static __always_inline void tally_add(const struct tally_key *key, __u64 packets
 		__sync_fetch_and_add(&tally_state.full, packets);
 		return;
 	}
-	__sync_fetch_and_add(&t->packets, packets);
 	t->last_ns = bpf_ktime_get_ns();
+	__sync_fetch_and_add(&t->packets, packets);
+	__sync_fetch_and_add(&tally_state.added, 1); /* last: the reader looks at it first */
 }
 
 #endif /* WEIR_BPF_TALLY_H */
