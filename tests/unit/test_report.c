@@ -307,6 +307,10 @@ static int open_lab(void **state)
 		if (r.flow_id == 3) {
 			r.retrans_pkts = 2;
 			r.rtt_us = 9000;
+			r.pid = 7;
+			r.kernel_drops = 5;
+			strcpy(r.process, "nginx");
+			strcpy(r.kernel_drop_reason, "netfilter_drop");
 		}
 		sample_add_records(db, flows[i].host_id, &r, 1);
 	}
@@ -320,7 +324,10 @@ static int open_lab(void **state)
 		    " (1, 99, 'packets_truncated', 1000, 1), (1, 101, 'packets_seen', 50, 1),"
 		    " (1, 101, 'clock_steps', 2, 1), (1, 101, 'clock_forward_ms', 2000, 1),"
 		    " (1, 101, 'clock_back_ms', 3500, 1), (1, 99, 'clock_back_ms', 9, 1),"
-		    " (1, 101, 'spool_dropped_packets', 340, 1);"
+		    " (1, 101, 'spool_dropped_packets', 340, 1),"
+		    " (1, 101, 'drop_netfilter_drop', 6, 1), (1, 99, 'drop_netfilter_drop', 3, 2),"
+		    " (1, 101, 'listen_drop_8080_my_server', 4, 1),"
+		    " (1, 101, 'listen_drop_other', 2, 1);"
 		    "INSERT INTO coverage_minute (host_id, minute_ms, batches, packets,"
 		    " spool_drop_packets, ring_lost_payloads) VALUES (2, 0, 6, 90, 0, 0),"
 		    " (2, 60000, 6, 90, 30, 0), (2, 240000, 6, 90, 0, 2);"
@@ -391,6 +398,16 @@ static void test_reports(void **state)
 		 "tcp,4,3000,30,2,50\r\n"
 		 "tcp,6,1500,15,1,25\r\n"
 		 "udp,4,1500,15,1,25\r\n"},
+		{"report top --by process,pid -o csv",
+		 "process,pid,bytes,packets,flows,share_pct\r\n"
+		 ",,4500,45,3,75\r\n"
+		 "nginx,7,1500,15,1,25\r\n"
+		 "(total),,6000,60,4,100\r\n"},
+		{"report drops -o csv", "host,reason,process,port,flows,packets,last_ms\r\n"
+					"web1,netfilter_drop,(all),,,9,2\r\n"
+					"web1,netfilter_drop,nginx,,1,5,3000\r\n"
+					"web1,listen_queue,my_server,8080,,4,1\r\n"
+					"web1,listen_queue,,,,2,1\r\n"},
 		{"report matrix -n 3 -o csv", "src,dst,bytes,packets,flows\r\n"
 					      "10.0.0.1,10.0.0.2,2000,20,2\r\n"
 					      "10.0.0.2,10.0.0.1,1000,10,2\r\n"
