@@ -18,6 +18,7 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/keyring.h"
+#include "probe/lanes.h"
 #include "probe/link.h"
 #include "probe/orders.h"
 #include "probe/route.h"
@@ -48,16 +49,6 @@ enum link_state {
 	LINK_UP,       /* welcomed */
 };
 
-/* What is being sent: the live epoch, and the oldest other one beside it. */
-enum { LIVE, BACKLOG, N_LANES };
-
-struct lane {
-	uint64_t epoch;	   /* 0: there is none */
-	uint64_t hello_ns; /* when its last HELLO was sent, 0: not on this link */
-	uint64_t hold_ns;  /* nothing before */
-	bool welcomed;
-};
-
 struct sender {
 	const struct hello *hello;
 	struct spool *spool;
@@ -71,7 +62,7 @@ struct sender {
 	struct route route;
 	struct link *link; /* NULL in LINK_DOWN only */
 	enum link_state state;
-	struct lane lanes[N_LANES];
+	struct lanes lanes;
 	uint64_t silence_ns;
 	uint64_t now_ns;
 	uint64_t down_ns;  /* when the last link was given up */
@@ -93,22 +84,12 @@ static uint64_t clamp(uint64_t v, uint64_t min, uint64_t max)
 
 /* --- the connection ----------------------------------------------------------- */
 
-/* What was on its way is sent again. */
-static void rewind_all(struct sender *s)
-{
-	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
-	size_t n = spool_epochs(s->spool, epochs);
-
-	for (size_t i = 0; i < n; i++)
-		spool_rewind(s->spool, epochs[i].epoch);
-}
-
 static void leave_link(struct sender *s)
 {
 	link_close(take_ptr(s->link));
 	s->state = LINK_DOWN;
-	memset(s->lanes, 0, sizeof(s->lanes));
-	rewind_all(s);
+	s->lanes = (struct lanes){0};
+	lanes_rewind(s->spool, 0);
 	s->asked_ns = 0;
 	s->leaving_ns = 0;
 	s->down_ns = s->now_ns;
@@ -144,30 +125,6 @@ static int send_packed(struct sender *s, struct packed *frame)
 	return err;
 }
 
-static void fill_hello(struct sender *s, const struct lane *lane, struct hello *h)
-{
-	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
-	size_t n = spool_epochs(s->spool, epochs);
-	struct spool_stats left;
-
-	spool_stats(s->spool, &left);
-	*h = *s->hello;
-	h->epoch = lane->epoch;
-	h->run = s->hello->epoch;
-	h->elsewhere = s->route.n > 1;
-	for (size_t i = 0; i < n; i++) {
-		h->open_epochs[h->n_open_epochs++] = epochs[i].epoch;
-		if (epochs[i].epoch != lane->epoch)
-			continue;
-		h->oldest_seq = epochs[i].oldest_seq;
-		memcpy(h->probe_id, epochs[i].probe_id, sizeof(h->probe_id));
-	}
-	h->real_ns = clock_real_ns();
-	h->mono_ns = clock_mono_ns();
-	h->backlog_batches = left.batches;
-	h->backlog_bytes = left.bytes;
-}
-
 /* A failure leaves the question open: the silence that follows replaces the link. */
 static void greet(struct sender *s, struct lane *lane)
 {
@@ -180,7 +137,8 @@ static void greet(struct sender *s, struct lane *lane)
 	if (!s->asked_ns)
 		s->asked_ns = s->now_ns;
 	if (h) {
-		fill_hello(s, lane, h);
+		lanes_hello(lane, s->spool, s->hello, h);
+		h->elsewhere = s->route.n > 1;
 		err = hello_pack(h, &frame);
 	}
 	if (!err)
@@ -219,33 +177,12 @@ static void return_to_better(struct sender *s)
 
 /* --- lanes ------------------------------------------------------------------------ */
 
-static struct lane *find_lane(struct sender *s, uint64_t epoch)
-{
-	for (size_t i = 0; epoch && i < N_LANES; i++)
-		if (s->lanes[i].epoch == epoch)
-			return &s->lanes[i];
-	return NULL;
-}
-
-/* How the lane of the epoch stands; a new one if it had none. */
-static struct lane lane_of(struct sender *s, uint64_t epoch)
-{
-	const struct lane *lane = find_lane(s, epoch);
-
-	return lane ? *lane : (struct lane){.epoch = epoch};
-}
-
-/* Epochs begin and end: who is live, and who is the oldest? */
+/* A live epoch that has become a backlog is followed by another one. */
 static void assign_lanes(struct sender *s)
 {
-	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
-	size_t n = spool_epochs(s->spool, epochs);
-	struct lane live = lane_of(s, epochs[n - 1].epoch);
-	struct lane backlog = n > 1 ? lane_of(s, epochs[0].epoch) : (struct lane){0};
+	uint64_t waiting = lanes_assign(&s->lanes, s->spool, s->hello);
 
-	s->lanes[LIVE] = live;
-	s->lanes[BACKLOG] = backlog;
-	if (live.welcomed && epochs[n - 1].batches > LIVE_MAX_BATCHES &&
+	if (s->lanes.lane[LIVE].welcomed && waiting > LIVE_MAX_BATCHES &&
 	    s->now_ns - s->epoch_asked_ns >= NEW_EPOCH_PERIOD_NS) {
 		s->epoch_asked_ns = s->now_ns;
 		spool_ask_epoch(s->spool);
@@ -255,7 +192,7 @@ static void assign_lanes(struct sender *s)
 static void greet_lanes(struct sender *s)
 {
 	for (size_t i = 0; i < N_LANES; i++) {
-		struct lane *lane = &s->lanes[i];
+		struct lane *lane = &s->lanes.lane[i];
 
 		if (lane->epoch && !lane->welcomed && s->now_ns >= lane->hold_ns &&
 		    (!lane->hello_ns || s->now_ns - lane->hello_ns >= s->silence_ns))
@@ -296,8 +233,8 @@ static void send_lane(struct sender *s, const struct lane *lane, uint64_t credit
 /* Half of the credit is for what happens now, so that a backlog never stands in its way. */
 static void send_batches(struct sender *s)
 {
-	send_lane(s, &s->lanes[LIVE], s->credit_bytes);
-	send_lane(s, &s->lanes[BACKLOG], (s->credit_bytes + 1) / 2);
+	send_lane(s, &s->lanes.lane[LIVE], s->credit_bytes);
+	send_lane(s, &s->lanes.lane[BACKLOG], (s->credit_bytes + 1) / 2);
 }
 
 /* --- what the collector says ---------------------------------------------------- */
@@ -317,7 +254,7 @@ static int on_welcome(struct sender *s, const struct frame *f, const char **ret_
 
 	if (err)
 		return err;
-	lane = find_lane(s, w.epoch);
+	lane = lanes_find(&s->lanes, w.epoch);
 	if (!lane)
 		return 0; /* for an epoch that is done, or the probe that was here before */
 	if (s->state != LINK_UP) {
@@ -359,19 +296,8 @@ static void hold(struct sender *s, const struct nack *n, uint64_t fallback_ns)
 {
 	uint64_t pause_ns = n->retry_after_ms ? n->retry_after_ms * NS_PER_MS : fallback_ns;
 
-	for (size_t i = 0; i < N_LANES; i++) {
-		struct lane *lane = &s->lanes[i];
-
-		if (n->epoch && n->epoch != lane->epoch)
-			continue;
-		lane->hold_ns = s->now_ns + clamp(pause_ns, HOLD_MIN_NS, BACKOFF_MAX_NS);
-		if (!lane->welcomed)
-			lane->hello_ns = 0; /* it was the HELLO that is refused */
-	}
-	if (n->epoch)
-		spool_rewind(s->spool, n->epoch);
-	else
-		rewind_all(s);
+	lanes_hold(&s->lanes, n->epoch, s->now_ns + clamp(pause_ns, HOLD_MIN_NS, BACKOFF_MAX_NS));
+	lanes_rewind(s->spool, n->epoch);
 }
 
 static void on_permanent(struct sender *s, const struct nack *n)
@@ -386,27 +312,18 @@ static void on_permanent(struct sender *s, const struct nack *n)
 
 static void on_gap(struct sender *s, const struct nack *n)
 {
-	struct spool_backlog epochs[SPOOL_MAX_EPOCHS];
-	struct lane *lane = find_lane(s, n->epoch);
-	size_t i;
+	struct lane *lane = lanes_find(&s->lanes, n->epoch);
 
 	spool_ack(s->spool, n->epoch, n->last_seq);
 	hold(s, n, HOLD_MIN_NS);
-	/* It waits for what we no longer have? HELLO names our oldest. */
-	for (i = spool_epochs(s->spool, epochs); lane && i > 0; i--)
-		if (epochs[i - 1].epoch == n->epoch && epochs[i - 1].oldest_seq > n->last_seq + 1)
-			greet(s, lane);
+	if (lane && lanes_is_ahead(s->spool, n->epoch, n->last_seq))
+		greet(s, lane); /* it waits for what we no longer have: HELLO names our oldest */
 }
 
 /* Of one epoch, or of us. */
 static void on_no_hello(struct sender *s, const struct nack *n)
 {
-	for (size_t i = 0; i < N_LANES; i++) {
-		if (n->epoch && n->epoch != s->lanes[i].epoch)
-			continue;
-		s->lanes[i].welcomed = false;
-		s->lanes[i].hello_ns = 0;
-	}
+	lanes_forget(&s->lanes, n->epoch);
 	hold(s, n, HOLD_MIN_NS);
 }
 
@@ -581,9 +498,7 @@ static int timeout_ms(const struct sender *s)
 		until = s->asked_ns + s->silence_ns;
 	if (s->state == LINK_UP && s->ping_ns < until)
 		until = s->ping_ns;
-	for (size_t i = 0; i < N_LANES; i++)
-		if (s->lanes[i].hold_ns > s->now_ns && s->lanes[i].hold_ns < until)
-			until = s->lanes[i].hold_ns;
+	until = lanes_held_until(&s->lanes, s->now_ns, until);
 	if ((route_scouting(&s->route) || s->leaving_ns) && s->now_ns + SCOUT_POLL_NS < until)
 		until = s->now_ns + SCOUT_POLL_NS;
 	if (deadline_ns && deadline_ns < until)
