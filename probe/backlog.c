@@ -14,6 +14,7 @@
 
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/quarantine.h"
 #include "proto/frame.h"
@@ -564,6 +565,7 @@ static int commit_once(struct backlog *b, const struct backlog_item *items, uint
 		err = put_changed(b);
 	if (!err)
 		err = spool_db_put_settled(b->db, &settled);
+	FAILPOINT("spool_inserted");
 	err = end(b, err);
 	if (err)
 		return err;
@@ -698,6 +700,7 @@ static int next_of(struct backlog *b, struct lane *lane, uint64_t credit_bytes,
 	if (in_flight && in_flight + credit_cost(row.len) > credit_bytes)
 		return -EAGAIN;
 	err = note_sent(b, lane, row.seq);
+	FAILPOINT("send_noted");
 	if (!err)
 		err = add_flight(lane, row.seq, row.len);
 	if (err)

@@ -10,6 +10,7 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/datapath.h"
 #include "probe/hooks.h"
@@ -274,6 +275,7 @@ static int start(struct capture *c, const struct settings *s, const struct spool
 	if (err)
 		return fail("cannot load the BPF programs", err);
 	err = open_drain(c, s, known, emit, arg);
+	FAILPOINT("start_resumed");
 	if (!err)
 		err = stack_open(datapath_table(c->datapath)->n_slots, c->epoch, &c->stack);
 	if (!err)
@@ -285,6 +287,7 @@ static int start(struct capture *c, const struct settings *s, const struct spool
 	if (c->pins)
 		hooks_pin(c->hooks, c->pins);
 	code = attach(c, s);
+	FAILPOINT("start_attached");
 	if (!code)
 		hooks_drop_found(c->hooks);
 	return code;
@@ -321,6 +324,11 @@ int capture_open(const struct settings *s, uint64_t epoch, drain_emit_fn emit, v
 uint64_t capture_instance(const struct capture *c)
 {
 	return c->settlement ? settlement_instance(c->settlement) : c->epoch;
+}
+
+uint64_t capture_group(const struct capture *c)
+{
+	return drain_group(c->drain);
 }
 
 uint64_t capture_seal(struct capture *c)

@@ -41,6 +41,9 @@ int capture_open_settled(const struct settings *s, uint64_t epoch,
 /* Of the flow table: for the spool. The epoch, if nothing outlives the process. */
 uint64_t capture_instance(const struct capture *c);
 
+/* How far its records have got: the number of the group that was sealed last. */
+uint64_t capture_group(const struct capture *c);
+
 /* All records so far go with the next commit of the spool: the number for it. */
 uint64_t capture_seal(struct capture *c);
 

@@ -198,10 +198,13 @@ static void unlink_slot(struct drain *d, uint32_t index, enum flow_end_reason re
 static void give_back(struct drain *d, uint32_t index)
 {
 	slots_clear(d->kernel, index);
+	FAILPOINT("slot_cleared");
 	if (d->settlement)
 		settlement_forget(d->settlement, index);
+	FAILPOINT("slot_forgotten");
 	d->flags[index] = 0;
 	slots_give_back(d->kernel, index);
+	FAILPOINT("slot_given_back");
 }
 
 /* Once the programs that had found the slots are done, reads them for the last time. */
@@ -368,6 +371,11 @@ uint64_t drain_seal(struct drain *d, const uint64_t counters[FLOW_CNT_MAX])
 	memcpy(sums.refused, d->refused, sizeof(sums.refused));
 	settlement_seal(d->settlement, &sums);
 	FAILPOINT("sealed");
+	return d->group;
+}
+
+uint64_t drain_group(const struct drain *d)
+{
 	return d->group;
 }
 

@@ -63,6 +63,9 @@ int drain_settle(struct drain *d, struct settlement *s, const struct spool_settl
  */
 uint64_t drain_seal(struct drain *d, const uint64_t counters[FLOW_CNT_MAX]);
 
+/* The number of the group that was sealed last. */
+uint64_t drain_group(const struct drain *d);
+
 /* The spool has stored that group, and all before. */
 void drain_settled(struct drain *d, uint64_t group);
 

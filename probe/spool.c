@@ -150,16 +150,17 @@ static bool store(struct spool *s)
 	note_result(s, err);
 	if (err)
 		return false;
+	items = s->submitted.items; /* ours while busy */
+	if (items)
+		wake_sender(s); /* before anybody can have waited for us */
 	{
 		GUARD(s->lock);
-		items = s->submitted.items;
 		s->committed = s->submitted.number;
 		s->busy = false;
 		empty(&s->submitted);
 		pthread_cond_broadcast(&s->idle);
 	}
 	free_items(items);
-	wake_sender(s);
 	return true;
 }
 
@@ -355,11 +356,13 @@ int spool_open(const struct spool_settings *settings, struct spool **ret)
 	return 0;
 }
 
-int spool_start(struct spool *s, uint64_t instance)
+int spool_start(struct spool *s, uint64_t instance, uint64_t group)
 {
 	int err;
 
 	backlog_set_instance(s->backlog, instance);
+	s->submitted.number = group; /* a group without batches */
+	s->busy = true;
 	err = -pthread_create(&s->thread, NULL, run, s);
 	s->started = !err;
 	return err;

@@ -84,9 +84,11 @@ int spool_open(const struct spool_settings *settings, struct spool **ret);
 
 /*
  * Starts the thread: nothing gets to the disk before. instance, not 0: of the
- * flow table; it is noted with every group. Returns -errno.
+ * flow table; it is noted with every group, and at once with the group that the
+ * table has reached, so that nothing is sealed that the file cannot judge.
+ * Returns -errno.
  */
-int spool_start(struct spool *s, uint64_t instance);
+int spool_start(struct spool *s, uint64_t instance, uint64_t group);
 
 /* Commits what was submitted, if it can be, and closes. NULL is a no-op. */
 void spool_close(struct spool *s);

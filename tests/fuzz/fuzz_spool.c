@@ -47,7 +47,8 @@ static struct spool *open_spool(uint64_t epoch)
 		.path = path, .max_bytes = SPOOL_MIN_BYTES, .probe_id = {1}, .epoch = epoch};
 	struct spool *s = NULL;
 
-	if (spool_open(&settings, &s) != 0 || spool_start(s, 1) != 0)
+	if (spool_open(&settings, &s) != 0 || spool_start(s, 1, 0) != 0 ||
+	    spool_wait(s, 60000) != 0)
 		abort();
 	return s;
 }

@@ -35,7 +35,8 @@ static int setup(void **state)
 	settings = (struct spool_settings){
 		.path = SPOOL_IN_MEMORY, .max_bytes = 1 << 24, .epoch = EPOCH};
 	memcpy(settings.probe_id, probe_id, sizeof(settings.probe_id));
-	if (spool_open(&settings, &f.spool) != 0 || spool_start(f.spool, 1) != 0)
+	if (spool_open(&settings, &f.spool) != 0 || spool_start(f.spool, 1, 0) != 0 ||
+	    spool_wait(f.spool, 60000) != 0)
 		return -1;
 	if (export_new(probe_id, EPOCH, f.spool, &f.export) != 0)
 		return -1;

@@ -251,7 +251,8 @@ static int setup(void **state)
 	enroll(f);
 	memcpy(settings.probe_id, probe_id, sizeof(probe_id));
 	assert_int_equal(spool_open(&settings, &f->spool), 0);
-	assert_int_equal(spool_start(f->spool, 1), 0);
+	assert_int_equal(spool_start(f->spool, 1, 0), 0);
+	assert_int_equal(spool_wait(f->spool, 60000), 0);
 	f->hello = (struct hello){
 		.version_major = PROTO_VERSION_MAJOR,
 		.version_minor = PROTO_VERSION_MINOR,

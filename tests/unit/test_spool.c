@@ -46,7 +46,8 @@ static struct spool *open_epoch(uint64_t epoch, uint64_t max_bytes)
 	struct spool *s = NULL;
 
 	assert_int_equal(try_open(epoch, max_bytes, path, &s), 0);
-	assert_int_equal(spool_start(s, INSTANCE), 0);
+	assert_int_equal(spool_start(s, INSTANCE, group), 0);
+	assert_int_equal(spool_wait(s, PATIENCE), 0);
 	return s;
 }
 
@@ -761,7 +762,8 @@ static void every_allocation_may_fail(void **state)
 		s = NULL;
 	}
 	assert_true(n > 4);
-	assert_int_equal(spool_start(s, INSTANCE), 0);
+	assert_int_equal(spool_start(s, INSTANCE, group), 0);
+	assert_int_equal(spool_wait(s, PATIENCE), 0);
 	frame = sealed(1, FRAME_LEN);
 	fail_alloc_at(1);
 	assert_int_equal(spool_push(s, 1, &frame, &load), -ENOMEM);
