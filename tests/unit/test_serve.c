@@ -90,6 +90,10 @@ static int setup(void **state)
 			 0);
 	assert_int_equal(
 		options_set(serve_command.command.tables, "listen", f->endpoint, &f->settings), 0);
+	/* The next port may be anybody's. */
+	assert_int_equal(options_set(serve_command.command.tables, "enroll-listen",
+				     "tcp://127.0.0.1:*", &f->settings),
+			 0);
 	f->settings.log_level = LOG_LEVEL_ERROR;
 	f->settings.commit_interval_ms = 5;
 	admit(&f->dir);
