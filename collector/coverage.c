@@ -106,6 +106,18 @@ static const struct note {
 	 "   AND c.value > 0"
 	 " GROUP BY h.id ORDER BY sum(c.value) DESC"},
 
+	{LOG_LEVEL_WARN, "processes, drops or retransmissions not told by flow",
+	 "SELECT h.name || ' ' || group_concat(c.name || ' ' || c.value, ', ')"
+	 "       || ' since ' || utc(e.started_ms) AS text"
+	 "  FROM host h JOIN probe_run e ON e.host_id = h.id AND e.run = h.run"
+	 "  JOIN probe_counter c ON c.host_id = h.id AND c.epoch = h.run"
+	 " WHERE h.last_seen_ms >= " SINCE " AND e.started_ms < " UNTIL
+	 "   AND c.name IN ('sockets_untold', 'sockets_missed', 'sockets_no_room',"
+	 "                  'kernel_drops_missed', 'kernel_drops_no_room',"
+	 "                  'kernel_retrans_no_room')"
+	 "   AND c.value > 0"
+	 " GROUP BY h.id ORDER BY sum(c.value) DESC"},
+
 	{LOG_LEVEL_WARN, "refused by the collector",
 	 "SELECT sum(count) || ' messages of ' || peer || ' (' || group_concat(reason, ', ') || ')'"
 	 "       AS text"

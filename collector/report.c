@@ -169,7 +169,7 @@ static int run_retrans(const void *settings, int argc, char **argv)
 {
 	static const enum output_unit units[] = {UNIT_NONE,  UNIT_NONE,	   UNIT_COUNT,
 						 UNIT_COUNT, UNIT_PERCENT, UNIT_COUNT,
-						 UNIT_COUNT, UNIT_PERCENT};
+						 UNIT_COUNT, UNIT_PERCENT, UNIT_COUNT};
 
 	return answer_sql(settings, argc, argv,
 			  "SELECT src_addr, dst_addr, sum(packets) AS packets,"
@@ -177,7 +177,8 @@ static int run_retrans(const void *settings, int argc, char **argv)
 			  " 100.0 * sum(retrans_pkts) / sum(packets) AS retrans_pct,"
 			  " sum(rev_packets) AS rev_packets,"
 			  " sum(rev_retrans_pkts) AS rev_retrans_pkts,"
-			  " 100.0 * sum(rev_retrans_pkts) / sum(rev_packets) AS rev_retrans_pct"
+			  " 100.0 * sum(rev_retrans_pkts) / sum(rev_packets) AS rev_retrans_pct,"
+			  " sum(kernel_retrans_pkts) AS kernel_retrans_pkts"
 			  " FROM traffic WHERE proto = 6 GROUP BY 1, 2"
 			  " ORDER BY sum(retrans_pkts + rev_retrans_pkts) DESC, 1, 2",
 			  units);
@@ -311,6 +312,9 @@ static const struct cli_command retrans = {
 	.command = {.name = "report retrans",
 		    .args = "[FILTER...]",
 		    .summary = "TCP segments sent again, per pair and direction",
+		    .examples = "kernel_retrans_pkts is what the reporting host's own TCP sent "
+				"again: where it is more\nthan was seen, the first ones were lost "
+				"inside that host.\n",
 		    .tables = {WINDOW_TABLE, CLI_TABLE}},
 	.settings_size = sizeof(struct cli_settings),
 	.run = run_retrans,

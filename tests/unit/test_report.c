@@ -308,6 +308,7 @@ static int open_lab(void **state)
 			r.retrans_pkts = 2;
 			r.rtt_us = 9000;
 			r.pid = 7;
+			r.kernel_retrans_pkts = 1;
 			r.kernel_drops = 5;
 			strcpy(r.process, "nginx");
 			strcpy(r.kernel_drop_reason, "netfilter_drop");
@@ -325,6 +326,7 @@ static int open_lab(void **state)
 		    " (1, 101, 'clock_steps', 2, 1), (1, 101, 'clock_forward_ms', 2000, 1),"
 		    " (1, 101, 'clock_back_ms', 3500, 1), (1, 99, 'clock_back_ms', 9, 1),"
 		    " (1, 101, 'spool_dropped_packets', 340, 1),"
+		    " (1, 101, 'sockets_untold', 8, 1), (1, 101, 'sockets_no_room', 0, 1),"
 		    " (1, 101, 'drop_netfilter_drop', 6, 1), (1, 99, 'drop_netfilter_drop', 3, 2),"
 		    " (1, 101, 'listen_drop_8080_my_server', 4, 1),"
 		    " (1, 101, 'listen_drop_other', 2, 1);"
@@ -391,8 +393,8 @@ static void test_reports(void **state)
 		 "2001:db8::1,10.0.0.1,22,1,1000,1000,1000,1000\r\n"},
 		{"report retrans -n 1 -o csv",
 		 "src_addr,dst_addr,packets,retrans_pkts,retrans_pct,rev_packets,"
-		 "rev_retrans_pkts,rev_retrans_pct\r\n"
-		 "10.0.0.1,10.0.0.2,20,2,10,10,0,0\r\n"},
+		 "rev_retrans_pkts,rev_retrans_pct,kernel_retrans_pkts\r\n"
+		 "10.0.0.1,10.0.0.2,20,2,10,10,0,0,1\r\n"},
 		{"report protocols -o csv",
 		 "proto_name,ip_version,bytes,packets,flows,share_pct\r\n"
 		 "tcp,4,3000,30,2,50\r\n"
@@ -432,6 +434,7 @@ static void test_notes_tell_what_is_missing(void **state)
 		strstr(lab->capture.err, "silent: we\\x1b[31mb2 since 1970-01-01 00:00:04"));
 	assert_non_null(strstr(lab->capture.err, "web1 12 records with 340 packets, 5600 bytes"));
 	assert_non_null(strstr(lab->capture.err, "web1 packets_truncated 7 since"));
+	assert_non_null(strstr(lab->capture.err, "not told by flow: web1 sockets_untold 8 since"));
 	assert_non_null(strstr(lab->capture.err, "clocks that were set: web1 2 times since"));
 	assert_non_null(strstr(lab->capture.err, "counted once: 1 records set aside"));
 	assert_int_equal(run(lab, &report_command, "report top -q"), EXIT_OK);
