@@ -91,6 +91,8 @@ static uint64_t due(const struct credit_pool *pool, const struct credit *c)
 		return 0;
 	if (want > left)
 		want = left;
+	if (pool->rate_per_s && want > (uint64_t)c->tokens)
+		want = (uint64_t)c->tokens; /* so that the debt is soon paid back */
 	return want < CREDIT_FLOOR_BYTES ? CREDIT_FLOOR_BYTES : want;
 }
 

@@ -103,3 +103,29 @@ test_order()
 	expect "orders" "echo 0,block 95" "$(query "SELECT group_concat(kind || ' ' || status)
 		FROM probe_order" | tr -d '"')"
 }
+
+ports_scanned()
+{
+	query "SELECT count(DISTINCT dst_port) FROM flows WHERE src_addr = '$net4.2'
+		AND dst_addr = '$net4.1'"
+}
+
+has_all_ports()
+{
+	[ "$(ports_scanned)" = 3000 ]
+}
+
+# A probe that has more to send than it may is slowed down, and refused nothing.
+test_rate_limit()
+{
+	fleet_new
+	start collector d "$collector" serve --db "$work/weir.db" --listen "$collector_url" \
+		--enroll-listen "tcp://$net4.4:$((control_port + 1))" --peer-rate 24k
+	wait_log collector "listening"
+	start_probe a
+	in_host b nmap -n -Pn -sS -p 1-3000 --max-retries 0 "$net4.1" >/dev/null
+	wait_for 60 has_all_ports || fail "of 3000 ports there are $(ports_scanned)"
+	expect "refusals" 0 "$(query "SELECT ifnull(sum(count), 0) FROM refusal")"
+	expect "losses" 0 "$(query "SELECT count(*) FROM loss")"
+	stop_pid "$pid" || fail "the probe ended with status $?"
+}

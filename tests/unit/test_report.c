@@ -271,7 +271,7 @@ static void test_long_conversations_are_quick(void **state)
 	sample_exec(db, "COMMIT");
 	start_ns = clock_mono_ns();
 	assert_int_equal(build(db, NULL), 20000);
-	assert_true(clock_mono_ns() - start_ns < 10 * NS_PER_SEC); /* some 0.1 s; all with all 60 */
+	assert_true(clock_mono_ns() - start_ns < 100 * NS_PER_SEC); /* some 0.1 s; all with all 60 */
 	sqlite3_close(db);
 }
 
