@@ -313,8 +313,7 @@ static const struct cli_command retrans = {
 		    .args = "[FILTER...]",
 		    .summary = "TCP segments sent again, per pair and direction",
 		    .examples = "kernel_retrans_pkts is what the reporting host's own TCP sent "
-				"again: where it is more\nthan was seen, the first ones were lost "
-				"inside that host.\n",
+				"again; what was lost\ninside that host is in 'report drops'.\n",
 		    .tables = {WINDOW_TABLE, CLI_TABLE}},
 	.settings_size = sizeof(struct cli_settings),
 	.run = run_retrans,
