@@ -35,7 +35,8 @@ struct reported {
 struct flow_table {
 	struct flow_table_config config;
 	struct reported *reported; /* config.n_slots of them */
-	uint64_t *reported_ns;	   /* when, 0: never; apart, as it is looked at in every pass */
+	uint64_t *reported_ns;	   /* when, 0: never */
+	uint64_t *next_ns;	   /* an open flow is not due before that; in every pass */
 };
 
 int flow_table_new(const struct flow_table_config *config, struct flow_table **ret)
@@ -47,7 +48,8 @@ int flow_table_new(const struct flow_table_config *config, struct flow_table **r
 	t->config = *config;
 	t->reported = calloc(config->n_slots, sizeof(*t->reported));
 	t->reported_ns = calloc(config->n_slots, sizeof(*t->reported_ns));
-	if (!t->reported || !t->reported_ns) {
+	t->next_ns = calloc(config->n_slots, sizeof(*t->next_ns));
+	if (!t->reported || !t->reported_ns || !t->next_ns) {
 		flow_table_free(t);
 		return -ENOMEM;
 	}
@@ -61,6 +63,7 @@ void flow_table_free(struct flow_table *t)
 		return;
 	free(t->reported);
 	free(t->reported_ns);
+	free(t->next_ns);
 	free(t);
 }
 
@@ -157,20 +160,34 @@ static uint64_t idle_ns(const struct flow_table_config *c, uint8_t proto)
 	}
 }
 
-enum flow_end_reason flow_table_due(const struct flow_table *t, const struct flow_view *v,
+/* a + b, or the end of time. */
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a + b < a ? UINT64_MAX : a + b;
+}
+
+enum flow_end_reason flow_table_due(struct flow_table *t, const struct flow_view *v,
 				    const struct flow_now *now)
 {
 	const struct flow_table_config *c = &t->config;
 	const struct flow_slot *s = v->slot;
-	uint64_t silent_ns = since(live_last_ns(v), now), reported_ns = t->reported_ns[v->index];
+	uint64_t last, idle_at, report_at;
+	bool closed = is_closed(s);
 
-	if (is_closed(s) && silent_ns >= FLOW_CLOSED_GRACE_NS)
-		return FLOW_END_DETECTED;
-	if (silent_ns >= idle_ns(c, s->key.proto))
-		return FLOW_END_IDLE;
-	if (since(reported_ns ? reported_ns : s->first_ns, now) < c->active_ns)
+	if (!closed && now->mono_ns < t->next_ns[v->index])
 		return FLOW_END_NONE;
-	return has_news(v, &t->reported[v->index]) ? FLOW_END_ACTIVE : FLOW_END_NONE;
+	last = live_last_ns(v);
+	if (closed && since(last, now) >= FLOW_CLOSED_GRACE_NS)
+		return FLOW_END_DETECTED;
+	idle_at = later(last, idle_ns(c, s->key.proto));
+	if (now->mono_ns >= idle_at)
+		return FLOW_END_IDLE;
+	report_at = later(t->reported_ns[v->index] ? t->reported_ns[v->index] : s->first_ns,
+			  c->active_ns);
+	if (now->mono_ns >= report_at && has_news(v, &t->reported[v->index]))
+		return FLOW_END_ACTIVE;
+	t->next_ns[v->index] = idle_at < report_at ? idle_at : report_at;
+	return FLOW_END_NONE;
 }
 
 /* --- the record -------------------------------------------------------------- */
@@ -470,7 +487,7 @@ void flow_table_report(struct flow_table *t, const struct flow_view *v, const st
 	t->reported_ns[v->index] = now->mono_ns;
 	if (reason != FLOW_END_ACTIVE) {
 		*before = (struct reported){0};
-		t->reported_ns[v->index] = 0;
+		t->reported_ns[v->index] = t->next_ns[v->index] = 0;
 	}
 	*ret = r;
 }

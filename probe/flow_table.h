@@ -64,10 +64,11 @@ void flow_table_free(struct flow_table *t);
 
 /*
  * What is due for a flow, by a slot that the programs go on to write (it is not
- * copied: most flows are not due): FLOW_END_NONE nothing, FLOW_END_ACTIVE a record,
+ * copied: most flows are not due, and of one that was looked at lately only the
+ * first line is read): FLOW_END_NONE nothing, FLOW_END_ACTIVE a record,
  * FLOW_END_IDLE and FLOW_END_DETECTED its last one.
  */
-enum flow_end_reason flow_table_due(const struct flow_table *t, const struct flow_view *v,
+enum flow_end_reason flow_table_due(struct flow_table *t, const struct flow_view *v,
 				    const struct flow_now *now);
 
 /*
