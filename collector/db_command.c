@@ -5,10 +5,11 @@ static const struct cli_command *const subcommands[] = {
 	&db_backup_command,
 	&db_check_command,
 	&db_stats_command,
+	&db_export_command,
 };
 
 const struct cli_command db_command = {
-	.command = {.name = "db", .summary = "backup, check, stats: the database as a file"},
+	.command = {.name = "db", .summary = "backup, check, stats, export: the database as a file"},
 	.subcommands = subcommands,
 	.n_subcommands = sizeof(subcommands) / sizeof(subcommands[0]),
 };

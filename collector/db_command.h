@@ -14,5 +14,6 @@ extern const struct cli_command db_command;
 extern const struct cli_command db_backup_command; /* a copy, checked */
 extern const struct cli_command db_check_command;  /* is it whole */
 extern const struct cli_command db_stats_command;  /* what takes the room */
+extern const struct cli_command db_export_command; /* records for others */
 
 #endif /* WEIR_COLLECTOR_DB_COMMAND_H */

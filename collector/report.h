@@ -1,14 +1,85 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * report.h - `weir-collector report top|latency|retrans|protocols|matrix`: sums
- * over a window. All count every conversation once (collector/traffic.h), and
- * say how many records that set aside.
+ * report.h - `weir-collector report NAME`: what a window of time was like. The
+ * reports of one subject are a file report_SUBJECT.c; this is what they share.
+ *
+ * Those that sum traffic count every conversation once (collector/traffic.h),
+ * and say how many records that set aside.
  */
 #ifndef WEIR_COLLECTOR_REPORT_H
 #define WEIR_COLLECTOR_REPORT_H
 
 #include "collector/cli.h"
 
+struct query;
+
 extern const struct cli_command report_command;
+
+/* Sums over what columns the user likes. */
+extern const struct cli_command report_top, report_latency, report_dns, report_tls, report_services,
+	report_changes;
+/* Sums over what they are made for. */
+extern const struct cli_command report_retrans, report_protocols, report_matrix, report_new_peers,
+	report_loss, report_drops;
+/* All about one thing. */
+extern const struct cli_command report_host, report_flow;
+
+/* --since (an hour), --until, --limit (20), and what all commands have. */
+#define REPORT_N_WINDOW_ROWS 3
+extern const struct option_row report_window_rows[REPORT_N_WINDOW_ROWS];
+#define REPORT_TABLES                                                                              \
+	{report_window_rows, REPORT_N_WINDOW_ROWS},                                                \
+	{                                                                                          \
+		cli_rows, CLI_N_ROWS                                                               \
+	}
+
+/* --- columns to sum by -------------------------------------------------------- */
+
+#define REPORT_MAX_KEYS 4
+
+/* Settings of a report with --by: struct cli_settings is first, as the shared rows count on it. */
+struct report_by_settings {
+	struct cli_settings cli;
+	struct option_list by;
+};
+
+#define REPORT_BY_ROW(fallback_, keys_)                                                            \
+	{                                                                                          \
+		.name = "by", .type = OPTION_LIST,                                                 \
+		.offset = offsetof(struct report_by_settings, by), .arg = "COLUMN,...",            \
+		.fallback = (fallback_), .help = "what to sum by: " keys_, .cli_only = true        \
+	}
+
+/* Whether by is one to REPORT_MAX_KEYS of keys, words with blanks between. Says what is wrong. */
+int report_check_keys(const struct option_list *by, const char *keys);
+
+/* Appends "a, b, "; they have been checked. */
+void report_add_keys(struct query *q, const struct option_list *by);
+
+/* Appends "1, 2": GROUP BY them. */
+void report_add_key_numbers(struct query *q, const struct option_list *by);
+
+/* --- answers ------------------------------------------------------------------- */
+
+/* Answers q over the table traffic of the window and the filter. Returns an exit status. */
+int report_answer(const struct cli_settings *s, int argc, char **argv, struct query *q,
+		  const enum output_unit *units);
+
+/* The same for one statement without values, and then LIMIT. */
+int report_answer_sql(const struct cli_settings *s, int argc, char **argv, const char *sql,
+		      const enum output_unit *units);
+
+/*
+ * "SELECT keys, sums FROM traffic WHERE where GROUP BY keys ORDER BY order, keys"
+ * with units for the sums; keys have none.
+ */
+struct report_sums {
+	const char *keys; /* that may be asked for */
+	const char *sums, *where, *order;
+	const enum output_unit *units;
+	size_t n_sums;
+};
+int report_answer_sums(const struct report_by_settings *s, int argc, char **argv,
+		       const struct report_sums *sums);
 
 #endif /* WEIR_COLLECTOR_REPORT_H */

@@ -388,9 +388,9 @@ static void test_reports(void **state)
 		{"report top -o ndjson port 9999", ""},
 		{"report latency -o csv",
 		 "src_addr,dst_addr,dst_port,handshakes,rtt_p50_us,rtt_p95_us,rtt_p99_us,"
-		 "rtt_max_us\r\n"
-		 "10.0.0.1,10.0.0.2,80,2,1000,9000,9000,9000\r\n"
-		 "2001:db8::1,10.0.0.1,22,1,1000,1000,1000,1000\r\n"},
+		 "rtt_max_us,data_rtt_p95_us,response_p95_us\r\n"
+		 "10.0.0.1,10.0.0.2,80,2,1000,9000,9000,9000,,\r\n"
+		 "2001:db8::1,10.0.0.1,22,1,1000,1000,1000,1000,,\r\n"},
 		{"report retrans -n 1 -o csv",
 		 "src_addr,dst_addr,packets,retrans_pkts,retrans_pct,rev_packets,"
 		 "rev_retrans_pkts,rev_retrans_pct,kernel_retrans_pkts\r\n"
