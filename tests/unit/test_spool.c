@@ -415,6 +415,40 @@ static void limits_are_checked(void **state)
 	spool_close(NULL);
 }
 
+static uint64_t bytes_read(void)
+{
+	unsigned long long bytes = 0;
+	FILE *f = fopen("/proc/self/io", "r");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "rchar: %llu", &bytes), 1);
+	fclose(f);
+	return bytes;
+}
+
+/* However many wait: it does not go through them. */
+static void opening_reads_next_to_nothing(void **state)
+{
+	struct spool *s = open_epoch(EPOCH, 64 << 20);
+	const struct spool_load load = load_of(1);
+	uint64_t before;
+
+	(void)state;
+	for (uint64_t seq = 1; seq <= 20000; seq++) {
+		struct packed frame = sealed(seq, 800);
+
+		assert_int_equal(spool_push(s, seq, &frame, &load), 0);
+		if (seq % 2000 == 0)
+			commit(s);
+	}
+	spool_close(s);
+	before = bytes_read();
+	s = open_epoch(EPOCH + 1, 64 << 20);
+	assert_int_equal(stats(s).batches, 20000);
+	assert_true(bytes_read() - before < 500000);
+	spool_close(s);
+}
+
 /* --- full ----------------------------------------------------------------------- */
 
 static uint64_t bytes_on_disk(void)
@@ -901,6 +935,7 @@ int main(void)
 		TEST(the_next_start_sends_what_is_left),
 		TEST(one_probe_at_a_time),
 		TEST(limits_are_checked),
+		TEST(opening_reads_next_to_nothing),
 		TEST(full_drops_the_oldest_into_one_tombstone),
 		TEST(what_was_sent_is_not_dropped),
 		TEST(without_room_it_waits),
