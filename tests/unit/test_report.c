@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <time.h>
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -254,7 +255,7 @@ static void test_long_conversations_are_quick(void **state)
 {
 	struct sample_flow flow = TCP_FLOW(1, 1, 0, 0, A, 123, B, 123, OUT);
 	sqlite3 *db = open_hosts();
-	uint64_t start_ns;
+	clock_t began;
 
 	(void)state;
 	sample_exec(db, "BEGIN");
@@ -269,9 +270,10 @@ static void test_long_conversations_are_quick(void **state)
 		sample_add(db, &flow);
 	}
 	sample_exec(db, "COMMIT");
-	start_ns = clock_mono_ns();
+	began = clock();
 	assert_int_equal(build(db, NULL), 20000);
-	assert_true(clock_mono_ns() - start_ns < 100 * NS_PER_SEC); /* some 0.1 s; all with all 60 */
+	/* Of the processor, however busy it is: some 0.1 s; all with all 60. */
+	assert_true(clock() - began < 20 * CLOCKS_PER_SEC);
 	sqlite3_close(db);
 }
 
