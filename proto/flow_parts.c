@@ -160,7 +160,7 @@ static int open_directory(const uint8_t *at, const uint8_t *end, size_t n_parts,
 int flow_parts_open(const uint8_t *data, size_t len, struct flow_parts *ret, const char **ret_why)
 {
 	struct flow_parts p = {0};
-	const uint8_t *at = data + 1, *end;
+	const uint8_t *at, *end;
 	uint64_t n_rows, n_parts;
 	uint32_t crc;
 	int err;
@@ -168,6 +168,7 @@ int flow_parts_open(const uint8_t *data, size_t len, struct flow_parts *ret, con
 	(void)pthread_once(&codes_once, make_codes); /* cannot fail */
 	if (len < 1 + 2 + sizeof(crc))
 		return refuse("a block is cut off", ret_why);
+	at = data + 1;
 	end = data + len - sizeof(crc);
 	memcpy(&crc, end, sizeof(crc));
 	if (crc32c(data, len - sizeof(crc)) != crc)

@@ -40,10 +40,13 @@ static inline void fuzz_batch(const uint8_t *body, size_t len)
 	const char *why = NULL;
 	struct packed packed;
 	int err = batch_unpack(body, len, &first, &why);
+	uint64_t epoch, seq;
 
 	assert(err == 0 || (err == -EBADMSG && why));
+	batch_peek(body, len, &epoch, &seq); /* of anything */
 	if (err)
 		return;
+	assert(epoch == first->epoch && seq == first->seq);
 	assert(batch_rows(first, &first->rows) == 0); /* what was taken can be read */
 	if (batch_pack(first, &packed) == 0) {
 		assert(batch_unpack(packed.data + FRAME_HEADER_BYTES,
