@@ -23,6 +23,8 @@
 #include "probe/tally.h"
 
 #define ADDRESSES_EACH_NS (2 * NS_PER_SEC)
+/* With few connections the kernel's whole table is walked: 0.4 ms here. */
+#define LISTENERS_EACH_NS (5 * NS_PER_SEC)
 #define AGAIN_EACH_NS	  (60 * NS_PER_SEC)
 #define COUNTER_BYTES	  48
 
@@ -36,7 +38,7 @@ struct stack {
 	struct listeners listeners;
 	bool udp_wanted; /* a flow waits for a socket that has got its port since */
 	bool udp_read;	 /* in this pass */
-	uint64_t addresses_ns;
+	uint64_t addresses_ns, listeners_ns; /* when they were last read */
 	uint64_t untold,
 		read_again_ns; /* sockets that were not told, when all were read for that */
 };
@@ -136,10 +138,13 @@ static void on_listener(const struct sock_listener *l, void *arg)
 	listeners_put(arg, l);
 }
 
-static int read_listeners(struct stack *s)
+static int read_listeners(struct stack *s, uint64_t now_ns, bool all)
 {
 	int err;
 
+	if (s->listeners_ns && !all && now_ns - s->listeners_ns < LISTENERS_EACH_NS)
+		return 0;
+	s->listeners_ns = now_ns;
 	listeners_begin(&s->listeners);
 	err = sockets_read_listeners(s->sockets, on_listener, &s->listeners);
 	if (!err)
@@ -178,7 +183,7 @@ static void read_sockets(struct stack *s, uint64_t now_ns, bool all)
 	if (!err && s->udp_read)
 		err = sockets_read_udp(s->sockets);
 	if (!err)
-		err = read_listeners(s);
+		err = read_listeners(s, now_ns, all);
 	if (!err)
 		err = sockets_read_tallies(s->sockets, s->retrans, now_ns);
 	if (err)
