@@ -226,7 +226,7 @@ int main(int argc, char **argv)
 	};
 	memcpy(b.hello.probe_id, own.id, sizeof(b.hello.probe_id));
 	check("cannot open the spool", spool_open(&spool, &b.spool));
-	check("cannot start the spool", spool_start(b.spool, 1));
+	check("cannot start the spool", spool_start(b.spool, 1, 0));
 	make_backlog(&b, backlog);
 	began_ns = clock_mono_ns();
 	check("cannot start", sender_start(&settings, &b.hello, b.spool, &sender));
