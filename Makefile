@@ -156,6 +156,8 @@ $(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
 # Headers in a packet lie where they lie.
 $(B)/tests/fuzz/fuzz_parse: FUZZ_CFLAGS := -fno-sanitize=alignment
 # What they need of probe/, beside common/ and proto/.
+$(B)/tests/fuzz/fuzz_dump: $(addprefix probe/,dump_file.c dump_link.c pcap_reader.c)
+$(B)/tests/fuzz/fuzz_dump: FUZZ_LIBS := -lz
 $(B)/tests/fuzz/fuzz_dns: $(addprefix probe/,dns.c wire_text.c)
 $(B)/tests/fuzz/fuzz_tls: $(addprefix probe/,tls.c wire_text.c)
 $(B)/tests/fuzz/fuzz_quic: $(addprefix probe/,quic.c assembly.c)
