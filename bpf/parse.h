@@ -38,7 +38,7 @@
 #endif
 
 #define PARSE_MAX_VLANS	 2
-#define PARSE_MAX_SHIMS	 7 /* each more VLAN tag is one, a stack of MPLS labels too */
+#define PARSE_MAX_SHIMS	 5 /* each more VLAN tag is one, a stack of MPLS labels too */
 #define PARSE_MAX_LABELS 8
 #define PARSE_MAX_EXT	 6
 #define PARSE_MAX_OFFSET 0x2fff /* of a header from the start: keeps the verifier's sums small */
