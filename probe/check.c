@@ -18,6 +18,7 @@
 #include "probe/ethertype.h"
 #include "probe/hooks.h"
 #include "probe/iface.h"
+#include "probe/pins.h"
 #include "probe/settings.h"
 #include "probe/stack.h"
 
@@ -75,6 +76,22 @@ static void say_kernel(struct check *c)
 	if (uname(&u) == 0)
 		say(c, "kernel", "%s, BTF, programs loaded", u.release);
 	say(c, "flow table", "%llu flows", (unsigned long long)c->settings.max_flows);
+}
+
+/* Whether a killed `run` would lose what it has not stored. */
+static void say_pins(struct check *c)
+{
+	const char *folder = settings_pins(&c->settings);
+	int err = folder ? pins_check(folder) : 0;
+
+	if (!folder)
+		say(c, "killed probe", "loses what is not stored: --pin is none");
+	else if (err == -ENOTSUP)
+		say(c, "killed probe", "loses what is not stored: no bpffs at %s", folder);
+	else if (err)
+		say(c, "killed probe", "loses what is not stored: %s: %s", folder, strerror(-err));
+	else
+		say(c, "killed probe", "loses nothing: the flow table is pinned in %s", folder);
 }
 
 static void say_hooks(struct check *c)
@@ -155,6 +172,7 @@ static int check(struct check *c, int stop_fd)
 	if (err)
 		return err;
 	say_kernel(c);
+	say_pins(c);
 	stack_describe(capture_stack(c->capture), say_word, c);
 	say_hooks(c);
 	if (c->settings.live_ms) {

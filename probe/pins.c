@@ -89,6 +89,15 @@ static int folder_here(const char *base, char ret[static PATH_MAX])
 	return 0;
 }
 
+int pins_check(const char *base)
+{
+	if (!is_possible(base))
+		return -ENOTSUP;
+	if (access(base, W_OK | X_OK) == 0)
+		return 0;
+	return errno == ENOENT ? 0 : -errno;
+}
+
 int pins_open(const char *base, struct pins **ret)
 {
 	char folder[PATH_MAX];

@@ -24,6 +24,9 @@ struct pins;
  */
 int pins_open(const char *base, struct pins **ret);
 
+/* 0 if pins_open() could succeed, else why not; makes nothing. */
+int pins_check(const char *base);
+
 /* Unlocks; what is pinned stays. NULL is a no-op. */
 void pins_close(struct pins *p);
 

@@ -84,6 +84,7 @@ static const struct option_row show_rows[] = {
 };
 
 static const struct option_row check_rows[] = {
+	{"pin", 0, OPTION_STRING, AT(pin), "FOLDER", NULL, SETTINGS_PIN, 0, 0, PIN_HELP, true},
 	{"live", 0, OPTION_DURATION_MS, AT(live_ms), "TIME", NULL, NULL, 100, MS_MAX,
 	 "measure for this long, and account for every packet", true},
 	{"output", 'o', OPTION_CHOICE, AT(format), "FORMAT", OUTPUT_FORMAT_CHOICES, "table", 0, 0,
