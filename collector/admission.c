@@ -298,6 +298,7 @@ int admission_enroll(sqlite3 *db, struct enrollment *e, int64_t now_ms)
 	/* Asking again and again must not fill the disk: only what changed something. */
 	if (err || sqlite3_total_changes64(db) == before || e->result.status == ENROLL_REFUSED)
 		return err;
+	e->news = true;
 	key_fingerprint(e->ask.rotate ? e->ask.new_key : e->key, fingerprint);
 	(void)snprintf(detail, sizeof(detail), "%s from %s%s: %s", e->ask.host_name, e->address,
 		       e->ask.rotate ? ", vouched for by its old key" : "", e->result.text);

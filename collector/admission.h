@@ -33,6 +33,7 @@ struct enrollment {
 	char address[ADDR_TEXT_MAX];
 	struct enroll ask;
 	struct enroll_result result;
+	bool news; /* it changed something: a host that waits asks again and again */
 };
 
 /* What the database has of the secret of a token. */

@@ -77,16 +77,22 @@ static void send_result(struct desk *d, const struct peer_id *peer, const struct
 		log_debug("an answer could not be sent: %s", zmq_strerror(-err));
 }
 
+static void count(struct desk *d, const char *address, const char *why)
+{
+	uint64_t n = refusals_add(d->refusals, address[0] ? address : "(unknown address)", why,
+				  (int64_t)(clock_real_ns() / NS_PER_MS));
+
+	if (n > 0)
+		log_warn("enrolment: refused %" PRIu64 " message%s of %s: %s", n, n > 1 ? "s" : "",
+			 address, why);
+}
+
 static void refuse(struct desk *d, const struct router_message *m, enum enroll_status status,
 		   const char *why)
 {
 	struct enroll_result r = {.status = status};
-	uint64_t n = refusals_add(d->refusals, m->address[0] ? m->address : "(unknown address)",
-				  why, (int64_t)(clock_real_ns() / NS_PER_MS));
 
-	if (n > 0)
-		log_warn("enrolment: refused %" PRIu64 " message%s of %s: %s", n, n > 1 ? "s" : "",
-			 m->address, why);
+	count(d, m->address, why);
 	(void)snprintf(r.text, sizeof(r.text), "%s", why);
 	send_result(d, &m->peer, &r);
 }
@@ -176,9 +182,11 @@ void desk_answer(struct desk *d, const struct job *job)
 						     .text = "a value that the database refuses"};
 	const struct enroll_result *r = &job->enrollment->result;
 
-	if (job->outcome == JOB_DONE && r->status != ENROLL_RETRY)
+	if (job->outcome == JOB_DONE && job->enrollment->news)
 		log_info("enrolment: %s from %s: %s", job->enrollment->ask.host_name,
 			 job->enrollment->address, r->text);
+	else if (job->outcome == JOB_DONE && r->status == ENROLL_REFUSED)
+		count(d, job->enrollment->address, r->text);
 	send_result(d, &job->peer,
 		    job->outcome == JOB_DONE	  ? r
 		    : job->outcome == JOB_INVALID ? &invalid

@@ -265,10 +265,11 @@ static void note_shown_out(struct receiver *r, struct router *router, const char
 		return;
 	r->shown_out += n;
 	for (; n > 0; n--)
-		(void)refusals_add(r->refusals, NO_PEER, "connected and said nothing", real_ms());
+		(void)refusals_add(r->refusals, NO_PEER, "one connection too many, shown out",
+				   real_ms());
 	if (log_due(&r->warn_shown_out, WARN_PERIOD_MS))
-		log_warn("too many connections to the port for %s that say nothing: %" PRIu64
-			 " shown out so far",
+		log_warn("too many connections to the port for %s of peers that are not known: "
+			 "%" PRIu64 " shown out so far",
 			 port, r->shown_out);
 }
 

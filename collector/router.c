@@ -12,10 +12,12 @@
 #include "proto/frame.h"
 #include "proto/message.h"
 
-#define ENDPOINT_MAX 256
+#define ENROLL_MAX_BYTES 4096
+#define ENDPOINT_MAX	 256
 
 struct router {
 	void *socket;
+	enum gate_domain domain;
 	struct porch *porch;
 	uint64_t shown_out; /* as last told */
 	zmq_msg_t message;  /* the last one received */
@@ -28,7 +30,6 @@ static const struct {
 	int option, value;
 } options[] = {
 	{ZMQ_BACKLOG, 4096}, /* a burst waits here, not for its SYN to be sent again */
-	{ZMQ_RCVHWM, 16},    /* per peer: the rest waits at the peer */
 	{ZMQ_SNDHWM, 256},
 	{ZMQ_LINGER, 500},
 	{ZMQ_ROUTER_MANDATORY, 1}, /* tells when a peer has gone */
@@ -49,9 +50,18 @@ static int wants_ipv6(const char *endpoint)
 	return host[strspn(host, "0123456789.")] != ':';
 }
 
-static int set_options(void *socket, const char *endpoint)
+/*
+ * What libzmq keeps for one peer: messages in its queue, the rest waits at the
+ * peer, and their size. Strangers get room for their question only.
+ */
+static const struct room {
+	int messages;
+	int64_t bytes;
+} rooms[] = {[GATE_DATA] = {16, FRAME_MAX_BYTES}, [GATE_ENROLL] = {2, ENROLL_MAX_BYTES}};
+
+static int set_options(void *socket, enum gate_domain domain, const char *endpoint)
 {
-	const int64_t max_bytes = FRAME_MAX_BYTES;
+	const struct room *room = &rooms[domain];
 	const int ipv6 = wants_ipv6(endpoint);
 
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
@@ -59,7 +69,8 @@ static int set_options(void *socket, const char *endpoint)
 			return -zmq_errno();
 	}
 	if (zmq_setsockopt(socket, ZMQ_IPV6, &ipv6, sizeof(ipv6)) != 0 ||
-	    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &max_bytes, sizeof(max_bytes)) != 0)
+	    zmq_setsockopt(socket, ZMQ_RCVHWM, &room->messages, sizeof(room->messages)) != 0 ||
+	    zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &room->bytes, sizeof(room->bytes)) != 0)
 		return -zmq_errno();
 	return 0;
 }
@@ -74,10 +85,11 @@ int router_open(struct gate *gate, enum gate_domain domain, const char *endpoint
 	if (!r)
 		return -ENOMEM;
 	(void)zmq_msg_init(&r->message); /* always 0 */
+	r->domain = domain;
 	r->socket = zmq_socket(gate_context(gate), ZMQ_ROUTER);
 	if (!r->socket)
 		return -zmq_errno();
-	err = set_options(r->socket, endpoint);
+	err = set_options(r->socket, domain, endpoint);
 	if (!err)
 		err = gate_guard(gate, r->socket, domain);
 	if (!err)
@@ -179,7 +191,8 @@ int router_receive(struct router *r, struct router_message *ret)
 	m.many_parts = zmq_msg_more(&r->message);
 	get_address(&r->message, m.address);
 	m.has_key = get_key(&r->message, m.key);
-	porch_spoke(r->porch, zmq_msg_get(&r->message, ZMQ_SRCFD));
+	if (r->domain == GATE_DATA) /* a stranger stays on the porch, whatever it says */
+		porch_spoke(r->porch, zmq_msg_get(&r->message, ZMQ_SRCFD));
 	*ret = m;
 	return m.many_parts ? drop_rest(r->socket) : 0;
 }

@@ -35,7 +35,7 @@ struct router_message {
 
 /*
  * Binds "tcp://ADDR:PORT". gate: borrowed until router_close(*ret). max_waiting:
- * connections that have not sent a message yet (porch.h).
+ * connections that have not sent a message yet (porch.h); of GATE_ENROLL all.
  */
 int router_open(struct gate *gate, enum gate_domain domain, const char *endpoint,
 		size_t max_waiting, struct router **ret);

@@ -19,6 +19,7 @@
 #include "collector/refusals.h"
 #include "collector/writer.h"
 #include "common/queue.h"
+#include "proto/enroll.h"
 #include "tests/unit/dealer.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/sample_jobs.h"
@@ -690,8 +691,43 @@ static void test_idle_connections_keep_nobody_out(void **state)
 		(void)!read(idle[i], &byte, 1); /* all are cut off, the last after 2 s */
 		close(idle[i]);
 	}
-	assert_true(refused(f, "(connections)", "connected and said nothing") >=
+	assert_true(refused(f, "(connections)", "one connection too many, shown out") >=
 		    (int64_t)n - 2 * MAX_WAITING);
+}
+
+/* Strangers may ask, but neither stay in any number nor say much. */
+static void test_strangers_take_little_room(void **state)
+{
+	static const uint8_t big[8192];
+	const struct enroll question = {.host_name = "stranger"};
+	struct dealer many[3 * MAX_WAITING], loud;
+	struct fixture *f = *state;
+	const int wait_ms = 1000;
+	struct packed packed;
+	struct frame frame;
+	uint8_t buf[4096];
+	size_t answers = 0;
+
+	for (size_t i = 0; i < 3 * MAX_WAITING; i++) {
+		dealer_open(&many[i], receiver_enroll_endpoint(f->receiver));
+		dealer_connect(&many[i], (uint8_t)(SAMPLE_UNKNOWN - i % 40));
+		assert_int_equal(enroll_pack(&question, &packed), 0);
+		dealer_send_packed(&many[i], 0, &packed);
+		answers += dealer_receive(&many[i], buf, &frame) == FRAME_ENROLL_RESULT;
+	}
+	assert_int_equal(answers, 3 * MAX_WAITING); /* each of them, while it was there */
+	dealer_open(&loud, receiver_enroll_endpoint(f->receiver));
+	assert_int_equal(zmq_setsockopt(loud.socket, ZMQ_RCVTIMEO, &wait_ms, sizeof(wait_ms)), 0);
+	dealer_connect(&loud, SAMPLE_UNKNOWN);
+	dealer_send(&loud, big, sizeof(big)); /* cut off: not even refused */
+	assert_int_equal(dealer_receive(&loud, buf, &frame), 0);
+	dealer_close(&loud);
+	for (size_t i = 0; i < 3 * MAX_WAITING; i++)
+		dealer_close(&many[i]);
+	assert_true(refused(f, "(connections)", "one connection too many, shown out") >=
+		    2 * MAX_WAITING);
+	assert_int_equal(refused(f, "127.0.0.1", "the collector does not know this join string"),
+			 3 * MAX_WAITING);
 }
 
 static void test_last_seen_is_kept_fresh(void **state)
@@ -948,6 +984,7 @@ int main(void)
 						teardown),
 		TEST(test_hostile_batches),
 		TEST(test_idle_connections_keep_nobody_out),
+		TEST(test_strangers_take_little_room),
 		TEST(test_last_seen_is_kept_fresh),
 		TEST(test_storage_that_fails_and_comes_back),
 		TEST_IDLE(test_full_queue_refuses_for_now),
