@@ -145,6 +145,9 @@ $(B)/weir-bench: $(TORTURE_OBJ) $(PROTO) $(COMMON)
 $(B)/backlog-bench: $(B)/tests/torture/backlog_bench.o $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(B)/weir-fill: $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench-store/*.c)) $(COLLECTOR) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH): $(B)/%: $(B)/%.o $(addprefix $(B)/tests/bench/,mill.o peer.o results.o) $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@

@@ -23,7 +23,7 @@
 #include <sqlite3.h>
 
 #define SEGMENT_ROWS	  65536
-#define COMPACT_MAX_FRESH 512
+#define COMPACT_MAX_FRESH 2048
 
 struct queue;
 struct segment;

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * weir_fill.c - a database of a fleet that could be (fill.h), without a network,
+ * and what each step of storing it took.
+ *
+ *	weir-fill --db big.db --flows 10M --hosts 50 --rate 2000 --seed 1
+ *
+ * Prints, as ns of CPU a record: packing (the probe's), checking, committing,
+ * merging; and bytes a record on the wire and on disk, by column with --columns.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "collector/db.h"
+#include "collector/flowstore/compactor.h"
+#include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/segment.h"
+#include "common/clock.h"
+#include "proto/message.h"
+#include "tests/bench-store/fill.h"
+
+#define COMMIT_ROWS 200000 /* of one transaction */
+#define START_MS    1767225600000ull
+
+struct times {
+	uint64_t pack_ns, check_ns, commit_ns, merge_ns, swap_ns;
+};
+
+struct filling {
+	sqlite3 *db, *reader;
+	struct flow_writer *writer;
+	struct compactor *compactor;
+	struct fill *fill;
+	struct times t;
+	uint64_t rows, merged, wire_bytes, batches;
+};
+
+static const char usage[] = "usage: weir-fill [OPTION...]\n"
+			    "  --db FILE       made new; it must not be there (fill.db)\n"
+			    "  --flows N       records; k and M are taken (1M)\n"
+			    "  --hosts N       of the fleet (50)\n"
+			    "  --rate N        conversations a second (2000)\n"
+			    "  --seed N        another fleet (1)\n"
+			    "  --columns       bytes of each column\n";
+
+static uint64_t cpu_ns(void)
+{
+	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+static uint64_t number(const char *text)
+{
+	char *end;
+	double n = strtod(text, &end);
+
+	if (*end == 'k')
+		n *= 1e3;
+	if (*end == 'M')
+		n *= 1e6;
+	return (uint64_t)n;
+}
+
+static int exec(struct filling *f, const char *sql)
+{
+	return sqlite3_exec(f->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_last_errno(f->db);
+}
+
+static int put_hosts(struct filling *f, unsigned n)
+{
+	int err = exec(f, "BEGIN");
+
+	for (unsigned h = 1; !err && h <= n; h++) {
+		char sql[300];
+
+		(void)snprintf(
+			sql, sizeof(sql),
+			"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
+			" first_seen_ms, last_seen_ms) VALUES (%u, CAST(printf('%%016d', %u)"
+			" AS BLOB), 'host%02u', '', '', x'', '', 0, 0)",
+			h, h, h);
+		err = exec(f, sql);
+	}
+	return err ? err : exec(f, "COMMIT");
+}
+
+static int put_batch(struct filling *f, const struct fill_batch *b)
+{
+	struct column_codec *codec;
+	struct flow_summary summary;
+	uint8_t *block;
+	size_t len;
+	uint64_t t0 = cpu_ns(), t1, t2;
+	int err = batch_seal_rows(b->rows, b->n, &block, &len);
+
+	if (err)
+		return err;
+	t1 = cpu_ns();
+	err = column_codec_new(b->n, &codec);
+	if (!err) {
+		err = flow_block_check(codec, block, len, &summary, NULL);
+		column_codec_free(codec);
+	}
+	t2 = cpu_ns();
+	if (!err)
+		err = flow_writer_fresh(f->writer, b->host + 1, block, len, &summary);
+	free(block);
+	f->t.pack_ns += t1 - t0;
+	f->t.check_ns += t2 - t1;
+	f->t.commit_ns += cpu_ns() - t2;
+	f->rows += b->n;
+	f->wire_bytes += len;
+	f->batches++;
+	return err;
+}
+
+/* Everything that is due to be merged. */
+static int compact(struct filling *f)
+{
+	struct segment *s = NULL;
+	uint64_t t0 = cpu_ns(), t1;
+	int found;
+
+	while ((found = compactor_make(f->compactor, &s)) > 0) {
+		int err;
+
+		t1 = cpu_ns();
+		f->t.merge_ns += t1 - t0;
+		f->merged += s->n_rows;
+		err = exec(f, "BEGIN IMMEDIATE");
+		if (!err)
+			err = flow_writer_segment(f->writer, s);
+		if (!err)
+			err = exec(f, "COMMIT");
+		segment_free(s);
+		if (err)
+			return err;
+		t0 = cpu_ns();
+		f->t.swap_ns += t0 - t1;
+	}
+	return found;
+}
+
+static int fill_all(struct filling *f, uint64_t flows)
+{
+	int err = 0;
+
+	while (!err && f->rows < flows) {
+		uint64_t until = f->rows + COMMIT_ROWS, t0;
+
+		err = exec(f, "BEGIN IMMEDIATE");
+		while (!err && f->rows < until && f->rows < flows) {
+			struct fill_batch b;
+
+			err = fill_next(f->fill, BATCH_MAX_ROWS, &b);
+			if (!err)
+				err = put_batch(f, &b);
+		}
+		t0 = cpu_ns();
+		if (!err)
+			err = exec(f, "COMMIT");
+		f->t.commit_ns += cpu_ns() - t0;
+		if (!err)
+			err = compact(f);
+		(void)fprintf(stderr, "\r%" PRIu64 " records", f->rows);
+	}
+	(void)fputc('\n', stderr);
+	return err;
+}
+
+static void print_columns(struct filling *f)
+{
+	sqlite3_stmt *st;
+
+	if (sqlite3_prepare_v2(f->db,
+			       "SELECT id & 65535, sum(length(data)) FROM flow_column GROUP BY 1"
+			       " ORDER BY 2 DESC",
+			       -1, &st, NULL) != SQLITE_OK)
+		return;
+	while (sqlite3_step(st) == SQLITE_ROW) {
+		const char *name = "dictionary or histogram";
+
+		for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+			if (flow_part_code(c) == sqlite3_column_int(st, 0))
+				name = flow_column_info[c].name;
+		printf("  %-24s %6.3f bytes\n", name,
+		       (double)sqlite3_column_int64(st, 1) / (double)f->merged);
+	}
+	(void)sqlite3_finalize(st);
+}
+
+static void print_result(struct filling *f, const char *path, bool columns)
+{
+	double rows = (double)f->rows, merged = f->merged ? (double)f->merged : 1;
+	struct stat file = {0};
+
+	(void)sqlite3_wal_checkpoint_v2(f->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	(void)stat(path, &file);
+	printf("%" PRIu64 " records in %" PRIu64 " batches, %.1f a batch; %" PRIu64
+	       " in segments\n",
+	       f->rows, f->batches, rows / (double)f->batches, f->merged);
+	printf("ns of CPU a record: pack %.0f, check %.0f, commit %.0f, merge %.0f, swap %.0f\n",
+	       (double)f->t.pack_ns / rows, (double)f->t.check_ns / rows,
+	       (double)f->t.commit_ns / rows, (double)f->t.merge_ns / merged,
+	       (double)f->t.swap_ns / merged);
+	printf("bytes a record: wire %.2f, file %.2f\n", (double)f->wire_bytes / rows,
+	       (double)file.st_size / rows);
+	if (columns)
+		print_columns(f);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"db", required_argument, NULL, 'd'},
+		{"flows", required_argument, NULL, 'f'},
+		{"hosts", required_argument, NULL, 'h'},
+		{"rate", required_argument, NULL, 'r'},
+		{"seed", required_argument, NULL, 's'},
+		{"columns", no_argument, NULL, 'c'},
+		{NULL, 0, NULL, 0},
+	};
+	struct fill_settings settings = {
+		.seed = 1, .hosts = 50, .flows_per_s = 2000, .start_ms = START_MS};
+	const char *path = "fill.db", *why = NULL;
+	struct filling f = {0};
+	uint64_t flows = 1000000;
+	bool columns = false;
+	int c, err;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'd':
+			path = optarg;
+			break;
+		case 'f':
+			flows = number(optarg);
+			break;
+		case 'h':
+			settings.hosts = (unsigned)number(optarg);
+			break;
+		case 'r':
+			settings.flows_per_s = (double)number(optarg);
+			break;
+		case 's':
+			settings.seed = number(optarg);
+			break;
+		case 'c':
+			columns = true;
+			break;
+		default:
+			(void)fputs(usage, stderr);
+			return 2;
+		}
+	}
+	err = db_open_writer(path, &f.db, &why);
+	if (!err)
+		err = db_open_reader(path, &f.reader, &why);
+	if (!err)
+		err = flow_writer_open(f.db, &f.writer);
+	if (!err)
+		err = compactor_new(f.reader, 0, 0, &f.compactor);
+	if (!err)
+		err = fill_new(&settings, &f.fill);
+	if (!err)
+		err = put_hosts(&f, settings.hosts);
+	if (!err)
+		err = fill_all(&f, flows);
+	if (err)
+		(void)fprintf(stderr, "weir-fill: %s: %s\n", path, why ? why : strerror(-err));
+	else
+		print_result(&f, path, columns);
+	compactor_free(f.compactor);
+	flow_writer_close(f.writer);
+	fill_free(f.fill);
+	db_close(f.reader);
+	db_close(f.db);
+	return err ? 1 : 0;
+}
