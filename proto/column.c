@@ -136,6 +136,21 @@ static bool unsqueeze(struct column_codec *c, const uint8_t *in, size_t len, uin
 	return ZSTD_decompressDCtx(c->decompress, out, n, in, len) == n;
 }
 
+/* --- constants -------------------------------------------------------------- */
+
+bool column_is_constant(const uint8_t *data, size_t len, uint64_t *ret)
+{
+	const uint8_t *at = data + 1, *end = data + len;
+
+	return len >= 2 && data[0] == CONST && varint_get(&at, end, ret) && at == end;
+}
+
+size_t column_encode_constant(uint64_t value, uint8_t *out)
+{
+	out[0] = CONST;
+	return (size_t)(varint_put(out + 1, value) - out);
+}
+
 /* --- bytes ------------------------------------------------------------------ */
 
 size_t column_encode_bytes(struct column_codec *c, const uint8_t *in, size_t len,

@@ -74,6 +74,11 @@ bool column_decode_u64(struct column_codec *c, const uint8_t *data, size_t len, 
 bool column_check(struct column_codec *c, const uint8_t *data, size_t len, size_t n, size_t width,
 		  uint64_t *ret_most);
 
+/* Whether all numbers of an encoded column are the same one. */
+bool column_is_constant(const uint8_t *data, size_t len, uint64_t *ret);
+/* Writes such a column; at most 16 bytes. */
+size_t column_encode_constant(uint64_t value, uint8_t *out);
+
 /* Bytes as they are, or compressed where that is smaller: for dictionaries. */
 size_t column_encode_bytes(struct column_codec *c, const uint8_t *in, size_t len,
 			   enum column_effort effort, uint8_t *out); /* bound: 16 + len */

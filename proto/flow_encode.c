@@ -52,6 +52,11 @@ void flow_put_u32(struct flow_encoder *e, unsigned part, const uint32_t *values)
 	take_part(e, part, column_encode_u32(e->codec, values, e->parts->n_rows, e->effort, e->at));
 }
 
+void flow_put_constant(struct flow_encoder *e, unsigned part, uint64_t value)
+{
+	take_part(e, part, column_encode_constant(value, e->at));
+}
+
 void flow_put_u64(struct flow_encoder *e, unsigned part, const uint64_t *values)
 {
 	take_part(e, part, column_encode_u64(e->codec, values, e->parts->n_rows, e->effort, e->at));
@@ -218,14 +223,18 @@ size_t flow_text_bytes(const char *const *texts, size_t n)
 	return bytes;
 }
 
-/* As much as all parts can need; what is not written takes no memory. */
+/* What is not written takes no memory. */
+size_t flow_encoder_bound(size_t n_rows, size_t dictionary_bytes)
+{
+	size_t columns = FLOW_N_COLUMNS + 2 + 2 * RTT_BUCKETS;
+
+	return columns * (column_bound(n_rows) + 16) + dictionary_bytes + 64;
+}
+
 int flow_encoder_begin(struct flow_encoder *e, struct column_codec *codec,
 		       enum column_effort effort, size_t dictionary_bytes, struct flow_parts *parts)
 {
-	size_t column = column_bound(parts->n_rows) + 16;
-	size_t columns = FLOW_N_COLUMNS + 2 + 2 * RTT_BUCKETS;
-
-	parts->memory = malloc(columns * column + dictionary_bytes + 64);
+	parts->memory = malloc(flow_encoder_bound(parts->n_rows, dictionary_bytes));
 	*e = (struct flow_encoder){codec, effort, parts, parts->memory};
 	return parts->memory ? 0 : -ENOMEM;
 }

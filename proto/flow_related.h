@@ -47,13 +47,16 @@ struct flow_encoder {
 	uint8_t *at;
 };
 
-/* Memory for all parts, and dictionaries of so many bytes as they are. Returns -ENOMEM. */
+/* What all parts of a block can need, with dictionaries of so many bytes as they are. */
+size_t flow_encoder_bound(size_t n_rows, size_t dictionary_bytes);
+/* Memory for all parts. Returns -ENOMEM. */
 int flow_encoder_begin(struct flow_encoder *e, struct column_codec *codec,
 		       enum column_effort effort, size_t dictionary_bytes,
 		       struct flow_parts *parts);
 /* The numbers as they are kept: already related. Zeros leave no part. */
 void flow_put_u32(struct flow_encoder *e, unsigned part, const uint32_t *values);
 void flow_put_u64(struct flow_encoder *e, unsigned part, const uint64_t *values);
+void flow_put_constant(struct flow_encoder *e, unsigned part, uint64_t value);
 int flow_put_addrs(struct flow_encoder *e, uint8_t (*addrs)[16], size_t n_addrs);
 int flow_put_texts(struct flow_encoder *e, const char *const *texts, size_t n);
 size_t flow_text_bytes(const char *const *texts, size_t n);

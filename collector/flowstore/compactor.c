@@ -50,6 +50,7 @@ struct compactor {
 	/* Of the segment that is being made. */
 	struct source *sources;
 	struct merge_input *inputs;
+	struct merge_memory *memory;
 	size_t n_sources, max_sources;
 };
 
@@ -118,6 +119,7 @@ void compactor_free(struct compactor *c)
 	free(c->fresh);
 	free(c->sources);
 	free(c->inputs);
+	merge_memory_free(c->memory);
 	free(c);
 }
 
@@ -313,7 +315,7 @@ static int make_segment(struct compactor *c, struct segment **ret)
 	size_t bad = 0;
 	int err;
 
-	err = merge_blocks(c->codec, c->inputs, c->n_sources, &parts, &bad, &why);
+	err = merge_blocks(c->codec, &c->memory, c->inputs, c->n_sources, &parts, &bad, &why);
 	if (err == -EBADMSG) {
 		(void)note_damaged(c, &c->sources[bad], why);
 		return -EAGAIN;
@@ -321,7 +323,6 @@ static int make_segment(struct compactor *c, struct segment **ret)
 	if (err)
 		return err;
 	err = segment_new(c->codec, &parts, &s);
-	flow_parts_done(&parts);
 	if (!err)
 		err = take_ids(c, s);
 	if (err)

@@ -19,8 +19,14 @@ struct input {
 	uint32_t *addrs, *texts; /* new number of each of its own */
 };
 
+struct merge_memory {
+	void *bytes;
+	size_t size;
+};
+
 struct merge {
 	struct column_codec *codec;
+	struct merge_memory *memory;
 	size_t n, n_rows;
 	struct input *inputs;
 	struct addr_table addrs;
@@ -204,6 +210,41 @@ static int decode_failed(struct merge *m, size_t input)
 		       : damaged(m, input, "a column is not n_rows numbers");
 }
 
+/* The value of the column in all rows of an input, if it is but one; as numbered anew. */
+static bool constant_of(const struct input *in, enum flow_column c, uint64_t *ret)
+{
+	const struct flow_part *p = &in->from->parts.part[c];
+	enum flow_kind kind = flow_column_info[c].kind;
+	const uint32_t *map = kind == FLOW_ADDR ? in->addrs : kind == FLOW_TEXT ? in->texts : NULL;
+	size_t n_map = kind == FLOW_ADDR ? in->keys.n_addrs : in->keys.n_texts;
+
+	if (c == FLOW_COLUMN_host_id && in->from->host_id) {
+		*ret = in->from->host_id;
+		return true;
+	}
+	*ret = 0;
+	if (p->present && (!p->data || !column_is_constant(p->data, p->len, ret)))
+		return false;
+	if (map && *ret >= n_map)
+		return false; /* it is told when it is decoded */
+	*ret = map ? map[*ret] : *ret;
+	return kind == FLOW_U64 || *ret <= UINT32_MAX;
+}
+
+/* Whether the column has one value in all rows of all inputs: then that is all there is to do. */
+static bool merge_constant(struct merge *m, enum flow_column c)
+{
+	uint64_t first, value;
+
+	if (!constant_of(&m->inputs[0], c, &first))
+		return false;
+	for (size_t i = 1; i < m->n; i++)
+		if (!constant_of(&m->inputs[i], c, &value) || value != first)
+			return false;
+	flow_put_constant(&m->encoder, c, first);
+	return true;
+}
+
 static int merge_u32(struct merge *m, enum flow_column c)
 {
 	for (size_t i = 0; i < m->n; i++)
@@ -293,6 +334,8 @@ static int merge_column(struct merge *m, enum flow_column c)
 		return merge_hist(m, c, FLOW_PART_REV_HIST_VALUES);
 	if (c == FLOW_COLUMN_start_ms || !is_present(m, c))
 		return 0;
+	if (merge_constant(m, c))
+		return 0;
 	return flow_column_info[c].kind == FLOW_U64 ? merge_u64(m, c) : merge_u32(m, c);
 }
 
@@ -318,24 +361,41 @@ static size_t dictionary_bytes(const struct merge *m)
 	return bytes;
 }
 
+/* The order, two columns, and all parts, in memory that is there already if it can be. */
+static int place(struct merge *m)
+{
+	size_t column = (m->n_rows + 1) * sizeof(uint64_t);
+	size_t size = 3 * column + flow_encoder_bound(m->n_rows, dictionary_bytes(m));
+	struct merge_memory *memory = m->memory;
+
+	if (size > memory->size) {
+		free(memory->bytes);
+		memory->size = 0;
+		memory->bytes = malloc(size);
+		if (!memory->bytes)
+			return -ENOMEM;
+		memory->size = size;
+	}
+	m->in.any = memory->bytes;
+	m->out.any = (uint8_t *)memory->bytes + column;
+	m->order = (uint32_t *)((uint8_t *)memory->bytes + 2 * column);
+	m->parts.n_rows = m->n_rows;
+	m->encoder = (struct flow_encoder){m->codec, COLUMN_SMALL, &m->parts,
+					   (uint8_t *)memory->bytes + 3 * column};
+	return 0;
+}
+
 static int merge_all(struct merge *m)
 {
 	int err;
 
-	m->order = malloc(m->n_rows * sizeof(*m->order));
-	m->in.any = malloc(m->n_rows * sizeof(uint64_t));
-	m->out.any = malloc(m->n_rows * sizeof(uint64_t));
-	if (!m->order || !m->in.any || !m->out.any)
-		return -ENOMEM;
 	err = number_addrs(m);
 	if (!err)
 		err = number_texts(m);
 	if (!err)
-		err = put_in_order(m);
-	m->parts.n_rows = m->n_rows;
+		err = place(m);
 	if (!err)
-		err = flow_encoder_begin(&m->encoder, m->codec, COLUMN_SMALL, dictionary_bytes(m),
-					 &m->parts);
+		err = put_in_order(m);
 	for (unsigned c = 0; !err && c < FLOW_N_COLUMNS; c++)
 		err = merge_column(m, (enum flow_column)c);
 	if (!err)
@@ -353,20 +413,30 @@ static void merge_done(struct merge *m)
 	free(m->inputs);
 	addr_table_done(&m->addrs);
 	dictionary_done(&m->texts);
-	free(m->order);
-	free(m->in.any);
-	free(m->out.any);
 }
 
-int merge_blocks(struct column_codec *codec, const struct merge_input *inputs, size_t n,
-		 struct flow_parts *ret, size_t *ret_bad, const char **ret_why)
+void merge_memory_free(struct merge_memory *m)
+{
+	if (m)
+		free(m->bytes);
+	free(m);
+}
+
+int merge_blocks(struct column_codec *codec, struct merge_memory **memory,
+		 const struct merge_input *inputs, size_t n, struct flow_parts *ret,
+		 size_t *ret_bad, const char **ret_why)
 {
 	struct merge m = {.codec = codec, .n = n};
 	int err = 0;
 
+	if (!*memory)
+		*memory = calloc(1, sizeof(**memory));
+	m.memory = *memory;
 	m.inputs = calloc(n, sizeof(*m.inputs));
-	if (!m.inputs)
+	if (!m.memory || !m.inputs) {
+		free(m.inputs);
 		return -ENOMEM;
+	}
 	for (size_t i = 0; !err && i < n; i++)
 		err = open_input(&m, i, &inputs[i]);
 	if (!err && m.n_rows > column_codec_max_rows(codec))
@@ -378,7 +448,6 @@ int merge_blocks(struct column_codec *codec, const struct merge_input *inputs, s
 		*ret = m.parts;
 		return 0;
 	}
-	flow_parts_done(&m.parts);
 	if (err == -EBADMSG) {
 		*ret_bad = m.bad;
 		*ret_why = m.why;

@@ -21,12 +21,20 @@ struct merge_input {
 	uint32_t host_id; /* of all rows; 0: the parts tell */
 };
 
+/* Kept from one merge to the next, as fresh memory costs as much as merging does. */
+struct merge_memory;
+
+/* NULL: there is none yet; released at last. */
+void merge_memory_free(struct merge_memory *m);
+
 /*
  * The rows of all n inputs, at most FLOW_BLOCK_MAX_ROWS and as many as the
- * codec is good for. Release with flow_parts_done(). Returns -ENOMEM, -EIO, or
- * -EBADMSG with the input that is damaged in *ret_bad and why in *ret_why.
+ * codec is good for. *memory is NULL at first. The result is in it, until the
+ * next merge or merge_memory_free(). Returns -ENOMEM, -EIO, or -EBADMSG with the
+ * input that is damaged in *ret_bad and why in *ret_why.
  */
-int merge_blocks(struct column_codec *codec, const struct merge_input *inputs, size_t n,
-		 struct flow_parts *ret, size_t *ret_bad, const char **ret_why);
+int merge_blocks(struct column_codec *codec, struct merge_memory **memory,
+		 const struct merge_input *inputs, size_t n, struct flow_parts *ret,
+		 size_t *ret_bad, const char **ret_why);
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_MERGE_H */
