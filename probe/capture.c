@@ -10,7 +10,6 @@
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
-#include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/datapath.h"
 #include "probe/hooks.h"
@@ -275,7 +274,6 @@ static int start(struct capture *c, const struct settings *s, const struct spool
 	if (err)
 		return fail("cannot load the BPF programs", err);
 	err = open_drain(c, s, known, emit, arg);
-	FAILPOINT("start_resumed");
 	if (!err)
 		err = stack_open(datapath_table(c->datapath)->n_slots, c->epoch, &c->stack);
 	if (!err)
@@ -287,7 +285,6 @@ static int start(struct capture *c, const struct settings *s, const struct spool
 	if (c->pins)
 		hooks_pin(c->hooks, c->pins);
 	code = attach(c, s);
-	FAILPOINT("start_attached");
 	if (!code)
 		hooks_drop_found(c->hooks);
 	return code;

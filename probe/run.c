@@ -395,13 +395,11 @@ static void finish(struct run *run)
 
 	log_info("stopping: detaching and reporting every flow");
 	capture_finish(run->capture);
-	FAILPOINT("final_detached");
 	set_counters(run);
 	export_flush(run->export, clock_mono_ns(), true);
 	(void)spool_wait(run->spool, RUN_GOODBYE_MS); /* else submit() is refused, and said below */
 	submit(run);
 	stored = spool_wait(run->spool, RUN_GOODBYE_MS) == 0 && spool_gathered(run->spool) == 0;
-	FAILPOINT("final_stored");
 	if (stored)
 		capture_unpin(run->capture);
 	sender_stop(take_ptr(run->sender), RUN_GOODBYE_MS);
