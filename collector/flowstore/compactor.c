@@ -13,6 +13,7 @@
 #include "collector/flowstore/segment.h"
 #include "collector/job.h"
 #include "common/cleanup.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/queue.h"
 #include "proto/message.h"
@@ -20,6 +21,7 @@
 #define POLL_MS	       200
 #define STORED_POLL_MS 10
 #define STORED_WAIT_MS 60000 /* for the writer; then it is made again */
+#define MAX_PENDING    3     /* segments on their way to the writer */
 #define MAX_DAMAGED    1024
 
 /* Fresh batches that are not in a segment yet, in the order of their ids. */
@@ -44,7 +46,8 @@ struct compactor {
 	sqlite3_stmt *list, *get_fresh, *last_segment, *get_head, *get_column;
 	struct fresh *fresh;
 	size_t n_fresh, max_list;
-	size_t n_rows; /* of all in fresh */
+	size_t n_rows;	     /* of all in fresh */
+	int64_t handed_over; /* up to this id, fresh batches are on their way into segments */
 	int64_t damaged[MAX_DAMAGED];
 	size_t n_damaged;
 	/* Of the segment that is being made. */
@@ -77,7 +80,8 @@ int compactor_new(sqlite3 *db, size_t rows, size_t batches, struct compactor **r
 	c->max_fresh = batches ? batches : COMPACT_MAX_FRESH;
 	err = column_codec_new(FLOW_BLOCK_MAX_ROWS, &c->codec);
 	if (!err)
-		err = prepare(db, "SELECT id, host_id, n_rows FROM flow_fresh ORDER BY id",
+		err = prepare(db,
+			      "SELECT id, host_id, n_rows FROM flow_fresh WHERE id > ? ORDER BY id",
 			      &c->list);
 	if (!err)
 		err = prepare(db, "SELECT data FROM flow_fresh WHERE id = ?", &c->get_fresh);
@@ -155,6 +159,7 @@ static int read_list(struct compactor *c)
 	int rc = SQLITE_DONE, err = 0;
 
 	c->n_fresh = c->n_rows = 0;
+	(void)sqlite3_bind_int64(c->list, 1, c->handed_over); /* a parameter that is there */
 	while (!err && c->n_rows < c->wanted_rows && (rc = sqlite3_step(c->list)) == SQLITE_ROW) {
 		struct fresh f = {sqlite3_column_int64(c->list, 0),
 				  (uint32_t)sqlite3_column_int64(c->list, 1),
@@ -350,7 +355,10 @@ static int find_small_segment(struct compactor *c, int64_t *ret)
 static int open_sources(struct compactor *c)
 {
 	int64_t small = 0;
-	int err = find_small_segment(c, &small);
+	int err = 0;
+
+	if (!c->handed_over) /* else the last segment may be one that is about to go */
+		err = find_small_segment(c, &small);
 
 	if (err > 0)
 		err = open_segment(c, small);
@@ -392,7 +400,7 @@ static bool wait_ms(int stop_fd, int ms)
 	return poll(&p, 1, ms) > 0;
 }
 
-/* Whether what the segment was made from is still there. */
+/* Whether what a segment was made from is no longer there. */
 static bool is_stored(struct compactor *c, int64_t fresh_id)
 {
 	int rc;
@@ -403,10 +411,18 @@ static bool is_stored(struct compactor *c, int64_t fresh_id)
 	return rc == SQLITE_DONE;
 }
 
-/* Hands s over and waits until it is in the database. Takes s. */
-static void hand_over(struct compactor *c, struct segment *s, struct queue *jobs, int stop_fd)
+/* Segments that the writer has not stored yet, by a fresh batch of each. */
+struct pending {
+	size_t n;
+	int64_t fresh_ids[MAX_PENDING];
+	uint64_t since_ns;
+};
+
+/* Hands s over. Takes s. */
+static void hand_over(struct compactor *c, struct pending *p, struct segment *s, struct queue *jobs,
+		      int stop_fd)
 {
-	int64_t fresh_id = s->fresh[0];
+	int64_t first = s->fresh[0], last = s->fresh[s->n_fresh - 1];
 	size_t weight = s->n_bytes;
 	struct job *job;
 
@@ -420,9 +436,25 @@ static void hand_over(struct compactor *c, struct segment *s, struct queue *jobs
 			return;
 		}
 	}
-	for (int i = 0; i < STORED_WAIT_MS / STORED_POLL_MS && !is_stored(c, fresh_id); i++)
-		if (wait_ms(stop_fd, STORED_POLL_MS))
-			return;
+	p->fresh_ids[p->n++] = first;
+	p->since_ns = clock_mono_ns();
+	c->handed_over = last;
+}
+
+/*
+ * Forgets what is stored. When the writer has not stored the first for long, it
+ * could not, and all of it is made again.
+ */
+static void settle(struct compactor *c, struct pending *p)
+{
+	bool late = clock_mono_ns() - p->since_ns > STORED_WAIT_MS * NS_PER_MS;
+
+	while (p->n > 0 && (late || is_stored(c, p->fresh_ids[0]))) {
+		p->n--;
+		memmove(p->fresh_ids, p->fresh_ids + 1, p->n * sizeof(p->fresh_ids[0]));
+	}
+	if (p->n == 0)
+		c->handed_over = 0;
 }
 
 void compactor_run(const char *db_path, struct queue *jobs, int stop_fd)
@@ -430,22 +462,28 @@ void compactor_run(const char *db_path, struct queue *jobs, int stop_fd)
 	cleanup(db_close_p) sqlite3 *db = NULL;
 	cleanup(compactor_free_p) struct compactor *c = NULL;
 	const char *why = "out of memory";
+	struct pending pending = {0};
 	bool failing = false;
-	int found = 0;
+	int found = 0, pause_ms = POLL_MS;
 
 	if (db_open_reader(db_path, &db, &why) != 0 || compactor_new(db, 0, 0, &c) != 0) {
 		log_warn("compactor: %s: %s; batches stay as they came", db_path, why);
 		return;
 	}
-	while (!wait_ms(stop_fd, found > 0 ? 0 : POLL_MS)) {
+	while (!wait_ms(stop_fd, pause_ms)) {
 		struct segment *s = NULL;
 
+		settle(c, &pending);
+		pause_ms = STORED_POLL_MS;
+		if (pending.n == MAX_PENDING)
+			continue;
 		found = compactor_make(c, &s);
 		if (found > 0 && s)
-			hand_over(c, s, jobs, stop_fd);
+			hand_over(c, &pending, s, jobs, stop_fd);
 		if (found < 0 && !failing)
 			log_warn("compactor: cannot read the database: %s; trying again",
 				 strerror(-found));
 		failing = found < 0;
+		pause_ms = found > 0 ? 0 : POLL_MS;
 	}
 }

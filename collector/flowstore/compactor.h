@@ -7,6 +7,9 @@
  * what it was made from, in one transaction, so that at every moment every
  * reader sees each record once.
  *
+ * It does not wait for the writer: up to three segments may be on their way.
+ * What is not stored within a minute is made again.
+ *
  * When: as soon as fresh batches have SEGMENT_ROWS records, or there are too
  * many batches; then the last segment, if it is a small one, is made new
  * together with them. A batch that is damaged is named, and left where it is.

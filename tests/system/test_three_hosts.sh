@@ -75,6 +75,17 @@ check_conservation() # HOST
 		        'packets_too_deep'))")"
 }
 
+# The sqlite3 shell reads the same as the collector's own command.
+check_shell()
+{
+	local sql="SELECT host, count(*), sum(packets), group_concat(DISTINCT proto_name) FROM flows
+		WHERE in_prefix(src_addr, '10.0.0.0/8') GROUP BY 1 ORDER BY 1"
+
+	[ -e "$build/weir_flows.so" ] || return 0 # not made for sanitizers
+	expect "by the sqlite3 shell" "$(query "$sql")" \
+		"$(sqlite3 -readonly -csv "$work/weir.db" ".load $build/weir_flows" "$sql" | tr -d '\r')"
+}
+
 check_host() # HOST PACKETS BYTES, counted by its interface
 {
 	local packets bytes not_ip
@@ -206,6 +217,7 @@ test_three_hosts()
 		check_host $host $(($(iface_packets $host) - p0[$host])) \
 			$(($(iface_bytes $host) - b0[$host]))
 	done
+	check_shell
 	check_both_ends
 	check_details
 	check_incidents
