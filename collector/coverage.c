@@ -11,7 +11,7 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define WAITING_BATCHES "100" /* fewer are on their way, as a rule */
+#define WAITING_BATCHES "300" /* fewer are on their way, as a rule */
 
 #define MAX_TEXTS "5" /* of one kind; the rest is a number */
 
