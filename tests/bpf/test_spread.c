@@ -187,6 +187,7 @@ static void no_count_is_lost_at_once(void **state)
 {
 	struct runner r[4];
 	pthread_t threads[4];
+	struct flow_totals refused;
 	struct flow_sums sums;
 
 	for (int i = 0; i < 4; i++) {
@@ -199,8 +200,12 @@ static void no_count_is_lost_at_once(void **state)
 	}
 	sums = sum_flows(*state);
 	assert_int_equal(sums.flows, 1);
-	assert_int_equal(sums.packets, 4 * MANY);
-	assert_int_equal(sums.bytes, 4ull * MANY * udp_packet(A, B, 1000, 2000).len);
+	/* A CPU that was held up while it opened the flow makes others give up: not lost. */
+	refused = read_catch_all(*state, FLOW_HOOK_INGRESS);
+	assert_true(refused.packets < MANY / 100);
+	assert_int_equal(sums.packets + refused.packets, 4 * MANY);
+	assert_int_equal(sums.bytes + refused.bytes,
+			 4ull * MANY * udp_packet(A, B, 1000, 2000).len);
 }
 
 int main(void)
