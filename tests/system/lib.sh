@@ -203,7 +203,7 @@ log_has() # NAME TEXT
 
 wait_log() # NAME TEXT [SECONDS]
 {
-	wait_for "${3:-10}" log_has "$1" "$2" && return 0
+	wait_for "${3:-60}" log_has "$1" "$2" && return 0
 	cat "$work/$1.log" >&2
 	fail "$1 does not say \"$2\""
 }

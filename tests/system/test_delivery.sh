@@ -28,6 +28,11 @@ has_requests() # DATABASE COUNT
 	[ "$(echo_requests "$1")" = "$2" ]
 }
 
+nothing_waits() # in the spool of host a
+{
+	[ "$("$probe" spool --spool "$work/spool-a.db" -o csv | wc -l)" = 1 ]
+}
+
 ping_five()
 {
 	in_host a ping -q -c 5 -i 0.2 "$net4.2" >/dev/null
@@ -49,7 +54,7 @@ test_fail_over_and_back()
 	probe_pid=$pid
 	ping_five
 	wait_for 60 has_requests weir 5 || fail "the first collector has $(echo_requests weir)"
-	sleep 1 # and the probe knows it
+	wait_for 60 nothing_waits || fail "the probe still keeps what the collector has"
 	kill -KILL "$collector_pid"
 	ping_five
 	wait_for 60 has_requests second 5 || fail "the second collector has $(echo_requests second)"
