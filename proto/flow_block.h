@@ -51,7 +51,7 @@
 #include "proto/flow_columns.h"
 #include "proto/flow_record.h"
 
-#define FLOW_BLOCK_VERSION     1
+#define FLOW_BLOCK_VERSION     2
 #define FLOW_BLOCK_MAX_ROWS    (1u << 17)
 #define FLOW_TIME_MAX_MS       (UINT64_C(1) << 43) /* the year 2248; in ns it fits 63 bits */
 #define FLOW_DURATION_EXACT_US 1000000		   /* longer ones are kept in ms */

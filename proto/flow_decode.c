@@ -16,6 +16,12 @@ static void add_u32(uint32_t *ret, const uint32_t *b, size_t n)
 		ret[i] += b[i];
 }
 
+static void near_u32(uint32_t *ret, const uint32_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] = flow_near_to(b[i], ret[i]);
+}
+
 static void add_u64(uint64_t *ret, const uint64_t *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -115,7 +121,10 @@ static void relate(struct flow_block *b)
 			add_u64(b->column[r->column].u64, b->column[r->minus].u64, b->n_rows);
 			continue;
 		}
-		add_u32(b->column[r->column].u32, b->column[r->minus].u32, b->n_rows);
+		if (r->near)
+			near_u32(b->column[r->column].u32, b->column[r->minus].u32, b->n_rows);
+		else
+			add_u32(b->column[r->column].u32, b->column[r->minus].u32, b->n_rows);
 		if (r->minus_too != FLOW_NONE)
 			add_u32(b->column[r->column].u32, b->column[r->minus_too].u32, b->n_rows);
 	}

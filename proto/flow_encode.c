@@ -12,6 +12,12 @@ static void subtract_u32(uint32_t *ret, const uint32_t *a, const uint32_t *b, si
 		ret[i] = a[i] - b[i];
 }
 
+static void far_u32(uint32_t *ret, const uint32_t *a, const uint32_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] = flow_far_from(b[i], a[i]);
+}
+
 static void subtract_u64(uint64_t *ret, const uint64_t *a, const uint64_t *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -73,7 +79,10 @@ static void put_related(struct encoder *e, const struct flow_relation *r)
 		flow_put_u64(&e->out, r->column, e->work);
 		return;
 	}
-	subtract_u32(e->work, columns[r->column].u32, columns[r->minus].u32, n);
+	if (r->near)
+		far_u32(e->work, columns[r->column].u32, columns[r->minus].u32, n);
+	else
+		subtract_u32(e->work, columns[r->column].u32, columns[r->minus].u32, n);
 	if (r->minus_too != FLOW_NONE)
 		subtract_u32(e->work, e->work, columns[r->minus_too].u32, n);
 	flow_put_u32(&e->out, r->column, e->work);

@@ -12,6 +12,9 @@ const struct flow_relation flow_relations[] = {
 	{FLOW_COLUMN_rev_total_packets, FLOW_COLUMN_rev_packets, FLOW_NONE},
 	{FLOW_COLUMN_rev_total_bytes, FLOW_COLUMN_rev_bytes, FLOW_NONE},
 	{FLOW_COLUMN_rtt_us, FLOW_COLUMN_rtt_client_us, FLOW_COLUMN_rtt_server_us},
+	/* The way of the handshake is that of the data. */
+	{FLOW_COLUMN_data_rtt_min_us, FLOW_COLUMN_rtt_server_us, FLOW_NONE, .near = true},
+	{FLOW_COLUMN_rev_data_rtt_min_us, FLOW_COLUMN_rtt_client_us, FLOW_NONE, .near = true},
 	{FLOW_COLUMN_data_rtt_avg_us, FLOW_COLUMN_data_rtt_min_us, FLOW_NONE},
 	{FLOW_COLUMN_data_rtt_max_us, FLOW_COLUMN_data_rtt_avg_us, FLOW_NONE},
 	{FLOW_COLUMN_rev_data_rtt_avg_us, FLOW_COLUMN_rev_data_rtt_min_us, FLOW_NONE},

@@ -16,7 +16,32 @@ enum { FLOW_TEXTS(FLOW_ROW_TEXT) FLOW_ROW_TEXTS }; /* likewise */
 /* Kept as the difference to others, which are often equal to it. */
 struct flow_relation {
 	enum flow_column column, minus, minus_too;
+	bool near; /* like minus where both are there; flow_far_from() and back */
 };
+
+/* A number that is small when value is near base, or 0; one for one, if base is not 0. */
+static inline uint32_t flow_far_from(uint32_t base, uint32_t value)
+{
+	uint32_t d = value - base, none = 0 - base;
+	uint32_t far = d << 1 ^ (uint32_t)((int32_t)d >> 31);
+
+	none = none << 1 ^ (uint32_t)((int32_t)none >> 31);
+	if (base == 0)
+		return value;
+	return value == 0 ? 0 : far + (far < none);
+}
+
+static inline uint32_t flow_near_to(uint32_t base, uint32_t far)
+{
+	uint32_t none = 0 - base, d;
+
+	none = none << 1 ^ (uint32_t)((int32_t)none >> 31);
+	d = far - (far <= none);
+	d = d >> 1 ^ (0 - (d & 1));
+	if (base == 0)
+		return far;
+	return far == 0 ? 0 : base + d;
+}
 
 /* In an order in which each counts on earlier ones only. */
 extern const struct flow_relation flow_relations[];

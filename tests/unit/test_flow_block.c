@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "proto/flow_id.h"
+#include "proto/flow_related.h"
 #include "proto/frame.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
@@ -294,6 +295,25 @@ static void test_null_where_the_record_has_none(void **state)
 	flow_block_done(&b);
 }
 
+static void test_near_and_far_are_one_for_one(void **state)
+{
+	static const uint32_t odd[] = {
+		0, 1, 2, 3, 1000, 0x7fffffff, 0x80000000, 0x80000001, UINT32_MAX, UINT32_MAX - 1};
+	const size_t n = sizeof(odd) / sizeof(odd[0]);
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < 200000; i++) {
+		uint64_t x = random_u64(&f->rng);
+		uint32_t base = i < n * n ? odd[i / n] : (uint32_t)x >> (x >> 58) % 32;
+		uint32_t value = i < n * n ? odd[i % n] : (uint32_t)(x >> 20) >> (x >> 53) % 32;
+
+		assert_int_equal(flow_near_to(base, flow_far_from(base, value)), value);
+		assert_int_equal(flow_far_from(base, flow_near_to(base, value)), value);
+	}
+	assert_true(flow_far_from(30000, 30100) < 256);
+	assert_int_equal(flow_far_from(30000, 0), 0);
+}
+
 static void test_codes_and_names_differ(void **state)
 {
 	(void)state;
@@ -361,6 +381,7 @@ int main(void)
 		TEST(test_hostile_blocks_are_refused_or_sound),
 		TEST(test_values_out_of_range_are_refused),
 		TEST(test_null_where_the_record_has_none),
+		TEST(test_near_and_far_are_one_for_one),
 		TEST(test_codes_and_names_differ),
 		TEST(test_every_allocation_failure_is_clean),
 	};
