@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "collector/filter.h"
+#include "collector/flowstore/flows_table.h"
 #include "collector/query.h"
 #include "collector/sql_functions.h"
 #include "migrations.h" /* generated */
@@ -26,7 +27,7 @@ static sqlite3 *open_schema(void)
 		if (sqlite3_exec(db, migrations[i], NULL, NULL, NULL) != SQLITE_OK)
 			abort();
 	}
-	if (sql_functions_register(db))
+	if (sql_functions_register(db) || flows_table_register(db))
 		abort();
 	return db;
 }
