@@ -54,7 +54,7 @@ test_tcpreplay()
 	in_host a ip link set wire0 up
 	in_host a ip link set wire1 mtu 9000 up
 	for file in "${replayed[@]}"; do
-		rm -f "$work"/weir.db*
+		rm -rf "$work"/weir.db* "$work/state-a" "$work"/spool-a.db* # another collector, another host
 		start_collector
 		start_probe a --iface wire1
 		in_host a tcpreplay --intf1=wire0 --pps=4000 "$captures/$file" >"$work/tcpreplay.log" 2>&1
