@@ -9,7 +9,8 @@ static const struct cli_command *const subcommands[] = {
 };
 
 const struct cli_command db_command = {
-	.command = {.name = "db", .summary = "backup, check, stats, export: the database as a file"},
+	.command = {.name = "db",
+		    .summary = "backup, check, stats, export: the database as a file"},
 	.subcommands = subcommands,
 	.n_subcommands = sizeof(subcommands) / sizeof(subcommands[0]),
 };
