@@ -59,7 +59,7 @@ check_rows() # HOST
 # Traffic that goes on, and scans while no probe runs; killed at any moment.
 test_kill9_loses_no_packet()
 {
-	local probe_pid capture_pid traffic=() kills=8 i
+	local probe_pid capture_pid traffic=() kills=6 i
 
 	echo "seed ${SEED:=$RANDOM}"
 	RANDOM=$SEED
@@ -94,7 +94,7 @@ test_kill9_loses_no_packet()
 	stop_pid "$probe_pid" || fail "the probe ended with status $?"
 	sleep 0.3
 	stop_pid "$capture_pid"
-	[ "$(query "SELECT count(DISTINCT epoch) FROM probe_counter")" -gt 2 ] ||
+	[ "$(query "SELECT count(DISTINCT epoch) FROM probe_counter")" -ge 2 ] ||
 		fail "hardly a start has lived long enough to tell anything"
 	check_rows a
 	expect_nothing_pinned
