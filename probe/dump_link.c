@@ -219,6 +219,15 @@ static int link_arcnet(const uint8_t *p, size_t len, uint16_t *ret)
 	return rfc1051 ? 5 : p[5] == 0xff ? 12 : 8;
 }
 
+/* FDDI: frame control, ends; LLC in frames of that kind. */
+static int link_fddi(const uint8_t *p, size_t len, uint16_t *ret)
+{
+	if (len < 13)
+		return -1;
+	*ret = (p[0] & 0xf0) == 0x50 ? DUMP_LINK_LLC : DUMP_LINK_UNKNOWN;
+	return 13;
+}
+
 /* Bridged Ethernet behind LLC/SNAP (RFC 2684 5.2), or whatever LLC says. */
 static int link_atm(const uint8_t *p, size_t len, uint16_t *ret)
 {
@@ -408,23 +417,23 @@ static const struct {
 	uint32_t link;
 	dump_link_fn read;
 } links[] = {
-	{0, link_null},		 {1, NULL}, /* Ethernet */
-	{9, link_hdlc},		 {11, link_atm},
-	{12, link_raw},		 {14, link_raw},
-	{19, link_atm},		 {50, link_hdlc},
-	{51, link_pppoe},	 {100, link_atm},
-	{101, link_raw},	 {104, link_chdlc},
-	{105, link_80211},	 {106, link_atm},
-	{107, link_frame_relay}, {108, link_null},
-	{109, link_enc},	 {113, link_sll},
-	{117, link_pflog},	 {119, link_prism},
-	{127, link_radiotap},	 {129, link_arcnet},
-	{149, link_pktap},	 {163, link_prism},
-	{LINK_PPI, link_ppi},	 {219, link_mpls},
-	{226, link_ipnet},	 {228, link_raw},
-	{229, link_ipv6},	 {239, link_nflog},
-	{242, link_ipoib},	 {LINK_PKTAP, link_pktap},
-	{276, link_sll2},
+	{0, link_null},		  {1, NULL}, /* Ethernet */
+	{9, link_hdlc},		  {10, link_fddi},
+	{11, link_atm},		  {12, link_raw},
+	{14, link_raw},		  {19, link_atm},
+	{50, link_hdlc},	  {51, link_pppoe},
+	{100, link_atm},	  {101, link_raw},
+	{104, link_chdlc},	  {105, link_80211},
+	{106, link_atm},	  {107, link_frame_relay},
+	{108, link_null},	  {109, link_enc},
+	{113, link_sll},	  {117, link_pflog},
+	{119, link_prism},	  {127, link_radiotap},
+	{129, link_arcnet},	  {149, link_pktap},
+	{163, link_prism},	  {LINK_PPI, link_ppi},
+	{219, link_mpls},	  {226, link_ipnet},
+	{228, link_raw},	  {229, link_ipv6},
+	{239, link_nflog},	  {242, link_ipoib},
+	{LINK_PKTAP, link_pktap}, {276, link_sll2},
 };
 #define N_LINKS (sizeof(links) / sizeof(*links))
 
@@ -446,8 +455,6 @@ const char *dump_link_name(uint32_t link)
 		return "Token Ring";
 	case 8:
 		return "SLIP";
-	case 10:
-		return "FDDI";
 	case 187:
 	case 201:
 		return "Bluetooth";

@@ -5,7 +5,7 @@
  *
  * Numbers are LINKTYPE_* (https://www.tcpdump.org/linktypes.html), and of the DLT_*
  * those that some systems write into files: raw IP, BSD loopback, PPP, Cisco HDLC,
- * Frame Relay, ATM (RFC 1483), SLIP, ARCNET, IEEE 802.11 (with or without what radiotap,
+ * Frame Relay, ATM (RFC 1483), FDDI, ARCNET, IEEE 802.11 (with or without what radiotap,
  * Prism or AVS put before), Linux cooked 1 and 2, netfilter log, MPLS, PKTAP, PPI,
  * pflog, IPNET, IP over InfiniBand, ...
  */

@@ -17,6 +17,7 @@ enum {
 	NULL_LINK = 0,
 	ETHERNET = 1,
 	PPP = 9,
+	FDDI = 10,
 	ATM = 100,
 	RAW = 101,
 	CISCO_HDLC = 104,
@@ -166,6 +167,7 @@ static void other_links_get_an_ethernet_header(void **state)
 	check_link(FRAME_RELAY, "\x18\x41\3\xcc", 4, ipv4, sizeof(ipv4), 0x0800);
 	check_link(FRAME_RELAY, "\x18\x41\x08\0", 4, ipv4, sizeof(ipv4), 0x0800); /* Cisco's */
 	check_link(FRAME_RELAY, "\x18\x41\3\0\x80\0\0\0\x86\xdd", 10, ipv6, sizeof(ipv6), 0x86dd);
+	check_link(FDDI, "\x50\1\2\3\4\5\6\1\2\3\4\5\6", 13, ipv4, sizeof(ipv4), 4); /* LLC */
 	check_link(ATM, "", 0, ipv4, sizeof(ipv4), 0x0800);
 	check_link(ARCNET, "\1\2\0\0\xd4\0\0\1", 8, ipv4, sizeof(ipv4), 0x0800);
 	check_link(ARCNET, "\1\2\0\0\xf0", 5, ipv4, sizeof(ipv4), 0x0800);
