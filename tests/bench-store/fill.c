@@ -23,18 +23,18 @@
 enum trade { WEB, APP, DATABASE, CACHE, NAMES, N_TRADES };
 
 static const struct {
-	uint16_t port;
 	double bytes, rev_bytes; /* medians */
 	double seconds;		 /* median */
 	double lasting;		 /* share that is kept open for minutes */
 	double response_us;	 /* median */
 	enum trade calls;	 /* what a server of this kind asks in turn */
+	uint16_t port;
 } trades[N_TRADES] = {
-	[WEB] = {443, 1800, 9000, 0.4, 0.08, 12000, APP},
-	[APP] = {8080, 900, 3500, 0.15, 0.10, 6000, DATABASE},
-	[DATABASE] = {5432, 700, 4000, 0.05, 0.30, 900, NAMES},
-	[CACHE] = {6379, 300, 900, 0.02, 0.25, 200, NAMES},
-	[NAMES] = {53, 78, 190, 0.002, 0, 700, NAMES},
+	[WEB] = {1800, 9000, 0.4, 0.08, 12000, APP, 443},
+	[APP] = {900, 3500, 0.15, 0.10, 6000, DATABASE, 8080},
+	[DATABASE] = {700, 4000, 0.05, 0.30, 900, NAMES, 5432},
+	[CACHE] = {300, 900, 0.02, 0.25, 200, NAMES, 6379},
+	[NAMES] = {78, 190, 0.002, 0, 700, NAMES, 53},
 };
 
 /* A conversation under way. */
@@ -132,15 +132,17 @@ static void host_addr(unsigned host, uint8_t ret[16])
 /* Every twelfth client has an IPv6 address. */
 static void outside_addr(const struct fill *f, size_t n, uint8_t ret[16])
 {
+	static const uint8_t documentation[] = {0x20, 0x01, 0x0d, 0xb8}; /* RFC 3849 */
 	uint64_t h = mix(f->settings.seed ^ n * 7919);
 
 	if (n % 12) {
 		v4(ret, (uint32_t)h | 0x20000000u);
 		return;
 	}
-	memcpy(ret, "\x20\x01\x0d\xb8", 4);
+	memcpy(ret, documentation, sizeof(documentation));
 	memcpy(ret + 4, &h, 8);
-	memcpy(ret + 12, "\0\0\0\1", 4);
+	memset(ret + 12, 0, 3);
+	ret[15] = 1;
 }
 
 /* A host of that trade; -1 if the fleet has none. */
@@ -156,6 +158,7 @@ static int pick_host(struct fill *f, enum trade trade)
 
 static void set_ends(struct fill *f, struct flow *flow)
 {
+	unsigned n_hosts = f->settings.hosts ? f->settings.hosts : 1;
 	double what = uniform(f);
 	size_t outside;
 
@@ -166,7 +169,7 @@ static void set_ends(struct fill *f, struct flow *flow)
 		outside_addr(f, outside, flow->client);
 		flow->rtt_us = (uint32_t)(2000 + mix(outside) % 60000);
 	} else {
-		flow->client_host = (int)(draw(f) % f->settings.hosts);
+		flow->client_host = (int)(draw(f) % n_hosts);
 		flow->trade =
 			what < 0.6 ? NAMES : trades[trade_of((unsigned)flow->client_host)].calls;
 		if (what > 0.9)
@@ -451,7 +454,7 @@ static int report_due(struct fill *f)
 /* The load at noon is three times that at midnight. */
 static double load_now(const struct fill *f)
 {
-	double hour = (double)(f->settings.start_ms / 1000 + f->now_s) / 3600;
+	double hour = ((double)f->settings.start_ms / 1000 + (double)f->now_s) / 3600;
 
 	return f->settings.flows_per_s * (1 - 0.5 * cos(2 * M_PI * hour / 24));
 }
