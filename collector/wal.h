@@ -22,7 +22,7 @@
 #define WAL_CROWDED_BYTES (64u << 20)
 #define WAL_URGENT_BYTES  (112u << 20) /* readers end at once */
 /* One more group of the writer may follow: the log stays below 256 MiB. */
-#define WAL_FULL_BYTES (160u << 20)
+#define WAL_FULL_BYTES (192u << 20)
 
 #define WAL_PATH_MAX 4096
 

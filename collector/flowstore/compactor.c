@@ -12,17 +12,21 @@
 #include "collector/flowstore/merge.h"
 #include "collector/flowstore/segment.h"
 #include "collector/job.h"
+#include "collector/wal.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/queue.h"
 #include "proto/message.h"
 
-#define POLL_MS	       200
-#define STORED_POLL_MS 10
-#define STORED_WAIT_MS 60000 /* for the writer; then it is made again */
-#define MAX_PENDING    3     /* segments on their way to the writer */
-#define MAX_DAMAGED    1024
+#define LOG_SHORT_BYTES (48u << 20) /* it shrinks to 32 MiB when it begins anew: db.c */
+#define LOG_POLL_MS	10
+#define LOG_WAIT_MS	10000
+#define POLL_MS		200
+#define STORED_POLL_MS	10
+#define STORED_WAIT_MS	60000 /* for the writer; then it is made again */
+#define MAX_PENDING	3     /* segments on their way to the writer */
+#define MAX_DAMAGED	1024
 
 /* Fresh batches that are not in a segment yet, in the order of their ids. */
 struct fresh {
@@ -457,12 +461,24 @@ static void settle(struct compactor *c, struct pending *p)
 		c->handed_over = 0;
 }
 
+/* The log begins anew only when nobody reads: it gets its chance before we read on. */
+static bool give_way(const char *wal, int stop_fd)
+{
+	bool stop = false;
+
+	for (int i = 0; !stop && i < LOG_WAIT_MS / LOG_POLL_MS && wal_bytes(wal) >= LOG_SHORT_BYTES;
+	     i++)
+		stop = wait_ms(stop_fd, LOG_POLL_MS);
+	return stop;
+}
+
 void compactor_run(const char *db_path, struct queue *jobs, int stop_fd)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
 	cleanup(compactor_free_p) struct compactor *c = NULL;
 	const char *why = "out of memory";
 	struct pending pending = {0};
+	char wal[WAL_PATH_MAX];
 	bool failing = false;
 	int found = 0, pause_ms = POLL_MS;
 
@@ -470,7 +486,8 @@ void compactor_run(const char *db_path, struct queue *jobs, int stop_fd)
 		log_warn("compactor: %s: %s; batches stay as they came", db_path, why);
 		return;
 	}
-	while (!wait_ms(stop_fd, pause_ms)) {
+	(void)wal_path(db_path, wal); /* SQLite has opened it */
+	while (!wait_ms(stop_fd, pause_ms) && !give_way(wal, stop_fd)) {
 		struct segment *s = NULL;
 
 		settle(c, &pending);
