@@ -238,10 +238,12 @@ static void test_conditions_find_the_same_rows(void **state)
 		int64_t got, wanted;
 
 		for (int i = 0; i < terms; i++) {
-			if (i)
-				(void)strcat(where, random_u64(&f->rng) % 4 ? " AND " : " OR ");
-			if (random_u64(&f->rng) % 6 == 0)
-				(void)strcat(where, "NOT ");
+			const char *join = random_u64(&f->rng) % 4 ? " AND " : " OR ";
+			const char *negation = random_u64(&f->rng) % 6 ? "" : "NOT ";
+			size_t at = strlen(where);
+
+			(void)snprintf(where + at, sizeof(where) - at, "%s%s", i ? join : "",
+				       negation);
 			add_condition(f, where, sizeof(where));
 		}
 		(void)snprintf(sql, sizeof(sql),
