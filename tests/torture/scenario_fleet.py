@@ -11,29 +11,26 @@ PROBES = 500
 
 
 def compare(db, result):
-    """Rows that are missing and rows that are too many, of each probe; a flow's id has the number
-    of its batch, whose sum and sum of squares tell if one stands for another."""
-    stored = {
-        row["host"]: [int(row[key]) for key in ("n", "sum", "squares")]
-        for row in oracle.query(
-            db,
-            "SELECT host, count(*) AS n, sum(seq) AS sum, sum(seq * seq) AS squares FROM"
-            " (SELECT host, (flow_id >> 12) & 0x3fffffff AS seq FROM flows) GROUP BY host",
-        )
-    }
-    lost = twice = 0
-    for probe in result["fleet"]:
-        n, rows = probe["acked_seq"], result["rows"]
-        wanted = [
-            n * rows,
-            rows * n * (n + 1) // 2,
-            rows * n * (n + 1) * (2 * n + 1) // 6,
-        ]
-        got = stored.get(probe["name"], [0, 0, 0])
-        lost += max(0, wanted[0] - got[0])
-        twice += max(0, got[0] - wanted[0])
-        if wanted[0] == got[0] and wanted != got:
-            lost, twice = lost + 1, twice + 1
+    """Rows that are missing, and rows that are too many. A flow's id has the numbers of its probe
+    and of its batch, whose sums tell if one stands for another."""
+    got = oracle.query(
+        db,
+        "SELECT count(*) AS n, sum(seq) AS seqs, sum(seq * seq) AS squares,"
+        " sum(seq * probe) AS weighted FROM (SELECT (flow_id >> 12) & 0x3fffffff AS seq,"
+        " flow_id >> 42 AS probe FROM flows)",
+    )[0]
+    n = seqs = squares = weighted = 0
+    for number, probe in enumerate(result["fleet"]):
+        last, rows = probe["acked_seq"], result["rows"]
+        n += rows * last
+        seqs += rows * last * (last + 1) // 2
+        squares += rows * last * (last + 1) * (2 * last + 1) // 6
+        weighted += (number + 1) * (rows * last * (last + 1) // 2)
+    lost, twice = max(0, n - int(got["n"])), max(0, int(got["n"]) - n)
+    if lost == twice and [seqs, squares, weighted] != [
+        int(got[key]) for key in ("seqs", "squares", "weighted")
+    ]:
+        lost, twice = 1, 1  # at least
     return lost, twice
 
 
