@@ -257,9 +257,10 @@ void settlement_resume(struct settlement *s, const struct spool_settled *known)
 struct settled_sums settlement_sums(const struct settlement *s)
 {
 	const struct sums_version *v = s->head->versions;
+	const struct settled_sums none = {0};
 	int version = newest(v[0].group, v[1].group, s->group);
 
-	return version < 0 ? (struct settled_sums){0} : v[version].sums;
+	return version < 0 ? none : v[version].sums;
 }
 
 const void *settlement_recall(struct settlement *s, uint32_t index, bool *ret_ended)

@@ -23,9 +23,9 @@ struct flow_relation {
 static inline uint32_t flow_far_from(uint32_t base, uint32_t value)
 {
 	uint32_t d = value - base, none = 0 - base;
-	uint32_t far = d << 1 ^ (uint32_t)((int32_t)d >> 31);
+	uint32_t far = d << 1 ^ (0u - (d >> 31));
 
-	none = none << 1 ^ (uint32_t)((int32_t)none >> 31);
+	none = none << 1 ^ (0u - (none >> 31));
 	if (base == 0)
 		return value;
 	return value == 0 ? 0 : far + (far < none);
@@ -35,7 +35,7 @@ static inline uint32_t flow_near_to(uint32_t base, uint32_t far)
 {
 	uint32_t none = 0 - base, d;
 
-	none = none << 1 ^ (uint32_t)((int32_t)none >> 31);
+	none = none << 1 ^ (0u - (none >> 31));
 	d = far - (far <= none);
 	d = d >> 1 ^ (0 - (d & 1));
 	if (base == 0)
