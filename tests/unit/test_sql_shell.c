@@ -10,11 +10,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <pty.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "collector/sql_shell.h"
@@ -72,11 +74,23 @@ static void type(struct terminal *t, const char *text)
 	assert_int_equal(write(t->fd, text, strlen(text)), strlen(text));
 }
 
-static int end(struct terminal *t)
+/* Waits for the end of the shell; typed: what to type until then, again and again. */
+static int end(struct terminal *t, const char *typed)
 {
-	int status;
+	const struct timespec pause = {.tv_nsec = 50000000};
+	pid_t ended = 0;
+	int status = 0;
 
-	assert_int_equal(waitpid(t->child, &status, 0), t->child);
+	for (int waited_ms = 0; !ended && waited_ms < WAIT_MS; waited_ms += 50) {
+		if (typed)
+			type(t, typed);
+		(void)nanosleep(&pause, NULL);
+		ended = waitpid(t->child, &status, WNOHANG);
+	}
+	if (!ended) {
+		kill(t->child, SIGKILL);
+		fail_msg("the shell does not end, but: %s", t->seen);
+	}
 	close(t->fd);
 	assert_true(WIFEXITED(status));
 	return WEXITSTATUS(status);
@@ -122,7 +136,7 @@ static void test_statement_over_lines(void **state)
 	expect(t, "no such column");
 	expect(t, "weir> ");
 	type(t, ".quit\n");
-	assert_int_equal(end(t), 0);
+	assert_int_equal(end(t, NULL), 0);
 }
 
 static void test_history_outlives_the_shell(void **state)
@@ -135,8 +149,8 @@ static void test_history_outlives_the_shell(void **state)
 	type(t, "SELECT 6 * 7 AS answer;\n");
 	expect(t, "42");
 	expect(t, "weir> ");
-	type(t, "\x04"); /* Ctrl-D */
-	assert_int_equal(end(t), 0);
+	/* Ctrl-D on an empty line; before the editor has the terminal it is something else. */
+	assert_int_equal(end(t, "\x15\x04"), 0);
 	assert_int_equal(stat(t->history, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
 
@@ -146,7 +160,7 @@ static void test_history_outlives_the_shell(void **state)
 	expect(t, "SELECT 6 * 7");
 	expect(t, "42");
 	type(t, ".quit\n");
-	assert_int_equal(end(t), 0);
+	assert_int_equal(end(t, NULL), 0);
 }
 
 static void test_dots(void **state)
@@ -174,7 +188,7 @@ static void test_dots(void **state)
 	type(t, ".nonsense\n");
 	expect(t, ".help lists them");
 	type(t, ".exit\n");
-	assert_int_equal(end(t), 0);
+	assert_int_equal(end(t, NULL), 0);
 }
 
 int main(void)
