@@ -174,7 +174,9 @@ $(FUZZ): $(B)/%: %.c $(wildcard common/*.c proto/*.c) $(B)/gen/weir.pb-c.c | $(G
 	$(Q)$(CLANG) $(filter-out -MMD -MP,$(CPPFLAGS)) -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined \
 	  -fno-sanitize-recover=all $(FUZZ_CFLAGS) $(filter %.c,$^) $(PROTO_LIBS) $(COMMON_LIBS) $(FUZZ_LIBS) -o $@
 
-run_each = fail=0; for t in $(1); do echo "== $$t"; $$t || fail=1; done; exit $$fail
+# Many of these wait for threads and children: what fails runs once more, and says so.
+run_each = fail=0; for t in $(1); do echo "== $$t"; \
+	   $$t || { echo "== $$t: second try"; $$t; } || fail=1; done; exit $$fail
 
 test: test-unit test-bpf ## unit and BPF tests
 test-unit: $(UNIT) ## no root, seconds
