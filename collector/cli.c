@@ -186,6 +186,23 @@ int cli_fail(sqlite3 *db, int err)
 	return db_exit_code(err);
 }
 
+int cli_exec(sqlite3 *db, const char *sql)
+{
+	int err = db_errno(sqlite3_exec(db, sql, NULL, NULL, NULL));
+
+	return err ? cli_fail(db, err) : EXIT_OK;
+}
+
+int cli_exec_query(sqlite3 *db, struct query *q)
+{
+	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
+	int err = query_prepare(q, db, &st);
+
+	if (!err)
+		err = db_errno(sqlite3_step(st));
+	return err ? cli_fail(db, err) : EXIT_OK;
+}
+
 void cli_add_window(struct query *q, const struct cli_settings *s)
 {
 	if (s->since_ms != INT64_MIN)

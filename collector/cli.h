@@ -85,6 +85,10 @@ int cli_open(const struct cli_settings *s, sqlite3 **ret);
 /* Says what went wrong with db and returns the exit status; quiet for -EPIPE. */
 int cli_fail(sqlite3 *db, int err);
 
+/* Runs SQL of ours, or the statement that q has, which gives no rows. */
+int cli_exec(sqlite3 *db, const char *sql);
+int cli_exec_query(sqlite3 *db, struct query *q);
+
 /* Appends " AND ..." for --since and --until on the column end_ms. */
 void cli_add_window(struct query *q, const struct cli_settings *s);
 

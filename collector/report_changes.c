@@ -28,13 +28,6 @@ static int close_window(struct cli_settings *s)
 	return EXIT_USAGE;
 }
 
-static int exec(sqlite3 *db, const char *sql)
-{
-	int err = db_errno(sqlite3_exec(db, sql, NULL, NULL, NULL));
-
-	return err ? cli_fail(db, err) : EXIT_OK;
-}
-
 /* traffic of the window that is back_ms before, then called traffic_NAME. */
 static int build_earlier(const struct cli_settings *s, sqlite3 *db, int argc, char **argv,
 			 int64_t back_ms, const char *rename_sql)
@@ -47,8 +40,8 @@ static int build_earlier(const struct cli_settings *s, sqlite3 *db, int argc, ch
 	earlier.until_ms -= back_ms;
 	code = traffic_build(&earlier, db, argc, argv, &copies);
 	if (!code)
-		code = exec(db, "DROP INDEX temp.traffic_by_conversation");
-	return code ? code : exec(db, rename_sql);
+		code = cli_exec(db, "DROP INDEX temp.traffic_by_conversation");
+	return code ? code : cli_exec(db, rename_sql);
 }
 
 /* --- changes ----------------------------------------------------------------------- */

@@ -78,8 +78,6 @@ static const struct section {
 static int gather(const struct cli_settings *s, sqlite3 *db, const char *host)
 {
 	cleanup(query_done) struct query q;
-	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int err;
 
 	query_init(&q);
 	query_add(&q,
@@ -88,10 +86,7 @@ static int gather(const struct cli_settings *s, sqlite3 *db, const char *host)
 		  " FROM flows WHERE host = ?%u",
 		  query_bind_text(&q, host));
 	cli_add_window(&q, s);
-	err = query_prepare(&q, db, &st);
-	if (!err)
-		err = db_errno(sqlite3_step(st));
-	return err ? cli_fail(db, err) : EXIT_OK;
+	return cli_exec_query(db, &q);
 }
 
 static int check_host(sqlite3 *db, const char *host)

@@ -20,8 +20,7 @@ DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
 static int narrow_flows(const struct cli_settings *s, sqlite3 *db, int argc, char **argv)
 {
 	cleanup(query_done) struct query q;
-	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int code, err;
+	int code;
 
 	query_init(&q);
 	query_add(&q, "CREATE TEMP TABLE flows AS SELECT * FROM main.flows WHERE 1");
@@ -29,10 +28,7 @@ static int narrow_flows(const struct cli_settings *s, sqlite3 *db, int argc, cha
 	code = cli_add_filter(&q, argc, argv);
 	if (code)
 		return code;
-	err = query_prepare(&q, db, &st);
-	if (!err)
-		err = db_errno(sqlite3_step(st));
-	return err ? cli_fail(db, err) : EXIT_OK;
+	return cli_exec_query(db, &q);
 }
 
 /* The view of the schema again, as a temporary one: so it reads the narrow flows. */

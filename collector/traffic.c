@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "collector/traffic.h"
 
-#include "collector/db.h"
 #include "collector/query.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
-#include "common/log.h"
-
-DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
 
 #define TEXT_OF(x)  TEXT_OF_(x)
 #define TEXT_OF_(x) #x
@@ -49,18 +45,10 @@ static const char set_aside_sql[] =
 	"    AND t.from_ms <= copy.to_ms + " SLACK " AND t.to_ms >= copy.from_ms - " SLACK
 	"    AND (t.sent, copy.host_id) > (copy.sent, t.host_id))";
 
-static int exec(sqlite3 *db, const char *sql)
-{
-	int err = db_errno(sqlite3_exec(db, sql, NULL, NULL, NULL));
-
-	return err ? cli_fail(db, err) : EXIT_OK;
-}
-
 static int collect(const struct cli_settings *s, sqlite3 *db, int argc, char **argv)
 {
 	cleanup(query_done) struct query q;
-	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int code, err;
+	int code;
 
 	query_init(&q);
 	query_add(&q, columns_sql, query_bind_int(&q, s->since_ms));
@@ -68,10 +56,7 @@ static int collect(const struct cli_settings *s, sqlite3 *db, int argc, char **a
 	code = cli_add_filter(&q, argc, argv);
 	if (code)
 		return code;
-	err = query_prepare(&q, db, &st);
-	if (!err)
-		err = db_errno(sqlite3_step(st));
-	return err ? cli_fail(db, err) : EXIT_OK;
+	return cli_exec_query(db, &q);
 }
 
 int traffic_build(const struct cli_settings *s, sqlite3 *db, int argc, char **argv,
@@ -80,9 +65,9 @@ int traffic_build(const struct cli_settings *s, sqlite3 *db, int argc, char **ar
 	int code = collect(s, db, argc, argv);
 
 	if (!code)
-		code = exec(db, index_sql);
+		code = cli_exec(db, index_sql);
 	if (!code)
-		code = exec(db, set_aside_sql);
+		code = cli_exec(db, set_aside_sql);
 	if (!code)
 		*ret_copies = (uint64_t)sqlite3_changes64(db);
 	return code;
