@@ -166,7 +166,7 @@ $(B)/tests/fuzz/fuzz_tls: $(addprefix probe/,tls.c wire_text.c)
 $(B)/tests/fuzz/fuzz_quic: $(addprefix probe/,quic.c assembly.c)
 $(B)/tests/fuzz/fuzz_key_file: $(addprefix probe/,keyring.c link.c)
 $(B)/tests/fuzz/fuzz_quic: FUZZ_LIBS := $(NETTLE)
-$(B)/tests/fuzz/fuzz_spool: $(addprefix probe/,backlog.c quarantine.c spool.c spool_db.c)
+$(B)/tests/fuzz/fuzz_spool: $(wildcard probe/backlog*.c) $(addprefix probe/,quarantine.c spool.c spool_db.c)
 $(B)/tests/fuzz/fuzz_spool: FUZZ_LIBS := -lsqlite3
 $(FUZZ): $(B)/%: %.c $(wildcard common/*.c proto/*.c) $(B)/gen/weir.pb-c.c | $(GEN)
 	$(call say,FUZZ)

@@ -77,6 +77,13 @@ void spool_load_add(struct spool_load *sum, const struct spool_load *more)
 		sum->until_ns = more->until_ns;
 }
 
+void spool_load_sub(struct spool_load *sum, const struct spool_load *less)
+{
+	sum->rows -= less->rows;
+	sum->packets -= less->packets;
+	sum->bytes -= less->bytes;
+}
+
 static void empty(struct group *g)
 {
 	*g = (struct group){0};

@@ -73,6 +73,8 @@ struct spool_frame {
 
 /* Adds more to sum; the time becomes that of both. */
 void spool_load_add(struct spool_load *sum, const struct spool_load *more);
+/* Takes the counts away; the times stay. */
+void spool_load_sub(struct spool_load *sum, const struct spool_load *less);
 
 /*
  * Opens the file. What it has of earlier epochs waits to be sent. In memory
