@@ -10,7 +10,7 @@
 
 #include "collector/admission.h"
 #include "collector/host_key.h"
-#include "collector/once.h"
+#include "collector/one_shot.h"
 #include "collector/orders.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
@@ -35,35 +35,35 @@ static int say(struct admin_reply *r, int exit_code, const char *fmt, ...)
 
 static int init_key(sqlite3 *db, const char *const *words, int64_t now_ms, struct admin_reply *ret)
 {
-	cleanup(once_end) struct once o =
-		once_begin(db, "INSERT INTO collector (id, public_key) VALUES (1, ?)"
-			       " ON CONFLICT DO UPDATE SET public_key = excluded.public_key");
+	cleanup(one_shot_end) struct one_shot o =
+		one_shot_begin(db, "INSERT INTO collector (id, public_key) VALUES (1, ?)"
+				   " ON CONFLICT DO UPDATE SET public_key = excluded.public_key");
 	uint8_t key[KEY_BYTES];
 
 	(void)now_ms;
 	if (key_parse(words[0], key) != 0)
 		return say(ret, EXIT_USAGE, "\"%s\" is no key", words[0]);
 	binder_blob(&o.b, key, sizeof(key));
-	return once_run(&o);
+	return one_shot_run(&o);
 }
 
 static int set_listen(sqlite3 *db, const char *const *words, int64_t now_ms,
 		      struct admin_reply *ret)
 {
-	cleanup(once_end) struct once o =
-		once_begin(db, "UPDATE collector SET listen = ?, enroll_listen = ?");
+	cleanup(one_shot_end) struct one_shot o =
+		one_shot_begin(db, "UPDATE collector SET listen = ?, enroll_listen = ?");
 
 	(void)now_ms;
 	(void)ret;
 	binder_text(&o.b, words[0]);
 	binder_text(&o.b, words[1]);
-	return once_run(&o);
+	return one_shot_run(&o);
 }
 
 static int create_token(sqlite3 *db, const char *const *words, int64_t now_ms,
 			struct admin_reply *ret)
 {
-	cleanup(once_end) struct once o = once_begin(
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
 		db, "INSERT INTO token (secret_hash, manual, max_uses, created_ms, expires_ms)"
 		    " VALUES (?1, ?2, ?3, ?4, ?4 + ?5)");
 	uint8_t secret[JOIN_SECRET_BYTES], hash[ADMISSION_HASH_BYTES];
@@ -77,7 +77,7 @@ static int create_token(sqlite3 *db, const char *const *words, int64_t now_ms,
 	binder_int(&o.b, strtoll(words[1], NULL, 10));
 	binder_int(&o.b, now_ms);
 	binder_int(&o.b, strtoll(words[0], NULL, 10));
-	err = once_run(&o);
+	err = one_shot_run(&o);
 	if (err)
 		return err;
 	(void)sodium_bin2hex(ret->text, sizeof(ret->text), secret, sizeof(secret));
@@ -89,7 +89,7 @@ static int create_token(sqlite3 *db, const char *const *words, int64_t now_ms,
 static int revoke_token(sqlite3 *db, const char *const *words, int64_t now_ms,
 			struct admin_reply *ret)
 {
-	cleanup(once_end) struct once o = once_begin(
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
 		db, "UPDATE token SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms IS NULL");
 	char *end, subject[40];
 	int64_t id = strtoll(words[0], &end, 10);
@@ -97,7 +97,7 @@ static int revoke_token(sqlite3 *db, const char *const *words, int64_t now_ms,
 
 	binder_int(&o.b, id);
 	binder_int(&o.b, now_ms);
-	err = once_run(&o);
+	err = one_shot_run(&o);
 	if (err)
 		return err;
 	if (*end || sqlite3_changes64(db) == 0)
@@ -118,14 +118,14 @@ static int revoke_token(sqlite3 *db, const char *const *words, int64_t now_ms,
 static int find_host(sqlite3 *db, const char *word, const char *states, struct admin_reply *reply,
 		     uint8_t ret_id[KEY_ID_BYTES])
 {
-	cleanup(once_end) struct once o = once_begin(
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
 		db, "SELECT k.probe_id, group_concat(k.fingerprint, ', ') OVER ()" MATCH);
 	int found;
 
 	binder_text(&o.b, word);
 	binder_text(&o.b, states);
 	binder_int(&o.b, FINGERPRINT_MIN);
-	found = once_row(&o);
+	found = one_shot_row(&o);
 	if (found < 0)
 		return found;
 	if (found == 0)
@@ -133,7 +133,7 @@ static int find_host(sqlite3 *db, const char *word, const char *states, struct a
 			   "no host is called \"%s\", or has a key that begins so, and is %s", word,
 			   states);
 	memcpy(ret_id, sqlite3_column_blob(o.st, 0), KEY_ID_BYTES);
-	while ((found = once_row(&o)) > 0)
+	while ((found = one_shot_row(&o)) > 0)
 		if (memcmp(ret_id, sqlite3_column_blob(o.st, 0), KEY_ID_BYTES) != 0)
 			return say(reply, EXIT_USAGE, "\"%s\" is several hosts, name the key: %s",
 				   word, (const char *)sqlite3_column_text(o.st, 1));
@@ -148,9 +148,9 @@ struct change {
 static int change_host(sqlite3 *db, const char *word, const struct change *c, int64_t now_ms,
 		       struct admin_reply *ret)
 {
-	cleanup(once_end) struct once o =
-		once_begin(db, "UPDATE host_key SET state = ?3, decided_ms = ?4 WHERE probe_id = ?1"
-			       " AND instr(?2, state) > 0 RETURNING fingerprint, name");
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
+		db, "UPDATE host_key SET state = ?3, decided_ms = ?4 WHERE probe_id = ?1"
+		    " AND instr(?2, state) > 0 RETURNING fingerprint, name");
 	char fingerprint[KEY_FINGERPRINT_BYTES] = "";
 	uint8_t id[KEY_ID_BYTES];
 	int found = find_host(db, word, c->from, ret, id);
@@ -161,7 +161,7 @@ static int change_host(sqlite3 *db, const char *word, const struct change *c, in
 	binder_text(&o.b, c->from);
 	binder_text(&o.b, c->to);
 	binder_int(&o.b, now_ms);
-	while ((found = once_row(&o)) > 0) {
+	while ((found = one_shot_row(&o)) > 0) {
 		(void)snprintf(fingerprint, sizeof(fingerprint), "%s",
 			       (const char *)sqlite3_column_text(o.st, 0));
 		(void)say(ret, EXIT_OK, "%s (%s) is %s", (const char *)sqlite3_column_text(o.st, 1),

@@ -9,7 +9,7 @@
 
 #include "collector/allow_list.h"
 #include "collector/host_key.h"
-#include "collector/once.h"
+#include "collector/one_shot.h"
 #include "common/cleanup.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -26,11 +26,11 @@ int admission_used(sqlite3 *db, const uint8_t key[KEY_BYTES], int64_t now_ms, bo
 
 	*ret_changed = false;
 	for (size_t i = 0; !err && i < ARRAY_SIZE(steps); i++) {
-		cleanup(once_end) struct once o = once_begin(db, steps[i]);
+		cleanup(one_shot_end) struct one_shot o = one_shot_begin(db, steps[i]);
 
 		binder_blob(&o.b, key, KEY_BYTES);
 		binder_int(&o.b, now_ms);
-		err = once_run(&o);
+		err = one_shot_run(&o);
 		if (!err && sqlite3_changes64(db) > 0)
 			*ret_changed = true;
 	}
@@ -39,22 +39,22 @@ int admission_used(sqlite3 *db, const uint8_t key[KEY_BYTES], int64_t now_ms, bo
 
 int admission_any(sqlite3 *db)
 {
-	cleanup(once_end) struct once o =
-		once_begin(db, "SELECT 1 FROM host_key WHERE state = 'admitted' LIMIT 1");
+	cleanup(one_shot_end) struct one_shot o =
+		one_shot_begin(db, "SELECT 1 FROM host_key WHERE state = 'admitted' LIMIT 1");
 
-	return once_row(&o);
+	return one_shot_row(&o);
 }
 
 int admission_publish(sqlite3 *db, struct allow_list *l)
 {
-	cleanup(once_end) struct once o =
-		once_begin(db, "SELECT public_key, probe_id, count(*) OVER () FROM host_key"
-			       " WHERE state = 'admitted'");
+	cleanup(one_shot_end) struct one_shot o =
+		one_shot_begin(db, "SELECT public_key, probe_id, count(*) OVER () FROM host_key"
+				   " WHERE state = 'admitted'");
 	cleanup(free_p) struct allowed *entries = NULL;
 	size_t n = 0;
 	int found;
 
-	while ((found = once_row(&o)) > 0) {
+	while ((found = one_shot_row(&o)) > 0) {
 		if (!entries)
 			entries = calloc((size_t)sqlite3_column_int64(o.st, 2), sizeof(*entries));
 		if (!entries)
@@ -97,7 +97,7 @@ struct token {
 static int use_token(sqlite3 *db, const uint8_t *secret, int64_t now_ms, struct token *ret,
 		     const char **ret_why)
 {
-	cleanup(once_end) struct once o = once_begin(
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
 		db, "UPDATE token SET uses = uses + (revoked_ms IS NULL AND expires_ms > ?2"
 		    " AND uses < max_uses) WHERE secret_hash = ?1"
 		    " RETURNING id, manual, revoked_ms IS NOT NULL, expires_ms <= ?2,"
@@ -108,7 +108,7 @@ static int use_token(sqlite3 *db, const uint8_t *secret, int64_t now_ms, struct 
 	admission_hash(secret, hash);
 	binder_blob(&o.b, hash, sizeof(hash));
 	binder_int(&o.b, now_ms);
-	found = once_row(&o);
+	found = one_shot_row(&o);
 	*ret_why = NULL;
 	if (found < 0)
 		return found;
@@ -127,34 +127,34 @@ static int use_token(sqlite3 *db, const uint8_t *secret, int64_t now_ms, struct 
 /* A token that is used up looks the same before and after: asked first. */
 static int used_up(sqlite3 *db, const uint8_t *secret)
 {
-	cleanup(once_end) struct once o =
-		once_begin(db, "SELECT 1 FROM token WHERE secret_hash = ? AND uses >= max_uses");
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
+		db, "SELECT 1 FROM token WHERE secret_hash = ? AND uses >= max_uses");
 	uint8_t hash[ADMISSION_HASH_BYTES];
 
 	admission_hash(secret, hash);
 	binder_blob(&o.b, hash, sizeof(hash));
-	return once_row(&o);
+	return one_shot_row(&o);
 }
 
 static int name_is_taken(sqlite3 *db, const char *name, const uint8_t *probe_id)
 {
-	cleanup(once_end) struct once o = once_begin(
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
 		db, "SELECT 1 FROM host_key k LEFT JOIN host h ON h.probe_id = k.probe_id"
 		    " WHERE k.state = 'admitted' AND k.probe_id <> ?1"
 		    "   AND coalesce(h.name, k.name) = ?2");
 
 	binder_blob(&o.b, probe_id, KEY_ID_BYTES);
 	binder_text(&o.b, name);
-	return once_row(&o);
+	return one_shot_row(&o);
 }
 
 static int too_many_wait(sqlite3 *db)
 {
-	cleanup(once_end) struct once o =
-		once_begin(db, "SELECT 1 FROM host_key WHERE state = 'pending' LIMIT 1 OFFSET ?");
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
+		db, "SELECT 1 FROM host_key WHERE state = 'pending' LIMIT 1 OFFSET ?");
 
 	binder_int(&o.b, ADMISSION_MAX_PENDING - 1);
-	return once_row(&o);
+	return one_shot_row(&o);
 }
 
 /*
@@ -163,9 +163,9 @@ static int too_many_wait(sqlite3 *db)
  */
 static int choose_id(sqlite3 *db, const struct enrollment *e, uint8_t ret[KEY_ID_BYTES])
 {
-	cleanup(once_end) struct once o =
-		once_begin(db, "SELECT 1 FROM host_key WHERE probe_id = ?1 AND public_key <> ?2"
-			       " UNION ALL SELECT 1 FROM host WHERE probe_id = ?1");
+	cleanup(one_shot_end) struct one_shot o =
+		one_shot_begin(db, "SELECT 1 FROM host_key WHERE probe_id = ?1 AND public_key <> ?2"
+				   " UNION ALL SELECT 1 FROM host WHERE probe_id = ?1");
 	int found = 0;
 
 	key_id(e->key, ret);
@@ -173,7 +173,7 @@ static int choose_id(sqlite3 *db, const struct enrollment *e, uint8_t ret[KEY_ID
 		return 0;
 	binder_blob(&o.b, e->ask.probe_id, KEY_ID_BYTES);
 	binder_blob(&o.b, e->key, KEY_BYTES);
-	found = once_row(&o);
+	found = one_shot_row(&o);
 	if (found == 0)
 		memcpy(ret, e->ask.probe_id, KEY_ID_BYTES);
 	return found < 0 ? found : 0;
@@ -234,12 +234,13 @@ static int enroll_new(sqlite3 *db, struct enrollment *e, bool waits, int64_t now
 /* The admitted key of the connection vouches for another one. */
 static int rotate(sqlite3 *db, struct enrollment *e, const struct host_key *old, int64_t now_ms)
 {
-	cleanup(once_end) struct once o = once_begin(db, "DELETE FROM host_key WHERE replaces = ?");
+	cleanup(one_shot_end) struct one_shot o =
+		one_shot_begin(db, "DELETE FROM host_key WHERE replaces = ?");
 	struct host_key known;
 	int err;
 
 	binder_blob(&o.b, e->key, KEY_BYTES); /* one that was never used */
-	err = once_run(&o);
+	err = one_shot_run(&o);
 	if (err)
 		return err;
 	err = host_key_find(db, e->ask.new_key, &known);
