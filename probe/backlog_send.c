@@ -79,14 +79,19 @@ static bool is_sound(const struct spool_row *row)
 	return frame_open(row->frame, row->len, &frame) == FRAME_OK && frame.type == FRAME_BATCH;
 }
 
-static int find_sound(struct backlog *b, struct lane *lane, struct spool_row *ret)
+/* The next to be sent. *lane is another place when that moved lanes. */
+static int find_sound(struct backlog *b, struct lane **lane, struct spool_row *ret)
 {
-	int err = spool_db_find(b->db, &lane->e, lane->cursor + 1, true, ret);
+	uint64_t epoch = (*lane)->e.epoch;
+	int err = spool_db_find(b->db, &(*lane)->e, (*lane)->cursor + 1, true, ret);
 
 	if (err || is_sound(ret))
 		return err;
-	err = bury_damaged(b, lane, ret);
-	return err ? err : spool_db_find(b->db, &lane->e, lane->cursor + 1, true, ret);
+	err = bury_damaged(b, *lane, ret);
+	if (err)
+		return err;
+	*lane = backlog_lane_of(b, epoch); /* it is there: it has the tombstone */
+	return spool_db_find(b->db, &(*lane)->e, (*lane)->cursor + 1, true, ret);
 }
 
 static int next_of(struct backlog *b, struct lane *lane, uint64_t credit_bytes,
@@ -98,7 +103,7 @@ static int next_of(struct backlog *b, struct lane *lane, uint64_t credit_bytes,
 
 	if (lane->cursor >= lane->e.last_seq)
 		return -EAGAIN;
-	err = find_sound(b, lane, &row);
+	err = find_sound(b, &lane, &row);
 	if (err)
 		return err == -ENOENT ? -EAGAIN : err;
 	if (in_flight && in_flight + credit_cost(row.len) > credit_bytes)
