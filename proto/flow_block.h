@@ -22,11 +22,12 @@
  *
  * A sealed block is one blob: parts, directory and a CRC-32C:
  *
- *	1 byte    FLOW_BLOCK_VERSION
+ *	1 byte    FLOW_BLOCK_VERSION, or FLOW_BLOCK_PLACED
  *	varint    n_rows
  *	varint    n_parts
  *	per part  u16 code, varint (length * 2 + elsewhere); elsewhere: the part's
- *	          bytes are not in this blob (segments of the collector)
+ *	          bytes are not in this blob (segments of the collector);
+ *	          FLOW_BLOCK_PLACED: varint, its place among those elsewhere
  *	          the parts, one after another
  *	u32       CRC-32C of all before
  *
@@ -52,6 +53,7 @@
 #include "proto/flow_record.h"
 
 #define FLOW_BLOCK_VERSION     2
+#define FLOW_BLOCK_PLACED      3
 #define FLOW_BLOCK_MAX_ROWS    (1u << 17)
 #define FLOW_TIME_MAX_MS       (UINT64_C(1) << 43) /* the year 2248; in ns it fits 63 bits */
 #define FLOW_DURATION_EXACT_US 1000000		   /* longer ones are kept in ms */
@@ -154,6 +156,7 @@ struct flow_parts {
 		uint32_t len;
 		bool present;	/* else: all zeros */
 		bool elsewhere; /* present, but data is to be fetched */
+		uint16_t place; /* elsewhere: counted from 1; 0: it goes by its code */
 	} part[FLOW_N_PARTS];
 	uint8_t *memory; /* of flow_block_encode(); else NULL: borrowed */
 };

@@ -78,22 +78,31 @@ void flow_parts_needed(const struct flow_columns *columns, bool ret[FLOW_N_PARTS
 /* --- sealed blocks -----------------------------------------------------------------------------
  */
 
+static bool is_placed(const struct flow_parts *p)
+{
+	for (unsigned i = 0; i < FLOW_N_PARTS; i++)
+		if (p->part[i].elsewhere && p->part[i].place)
+			return true;
+	return false;
+}
+
 int flow_parts_seal(const struct flow_parts *p, uint8_t **ret, size_t *ret_len)
 {
 	size_t n = 0, bytes = 1 + 10 + 10 + sizeof(uint32_t);
+	bool placed = is_placed(p);
 	uint8_t *blob, *at;
 	uint32_t crc;
 
 	(void)pthread_once(&codes_once, make_codes); /* cannot fail */
 	for (unsigned i = 0; i < FLOW_N_PARTS; i++) {
 		n += p->part[i].present;
-		bytes += p->part[i].present ? sizeof(uint16_t) + 10 : 0;
+		bytes += p->part[i].present ? sizeof(uint16_t) + 10 + 10 : 0;
 		bytes += p->part[i].elsewhere ? 0 : p->part[i].len;
 	}
 	blob = malloc(bytes);
 	if (!blob)
 		return -ENOMEM;
-	blob[0] = FLOW_BLOCK_VERSION;
+	blob[0] = placed ? FLOW_BLOCK_PLACED : FLOW_BLOCK_VERSION;
 	at = varint_put(varint_put(blob + 1, p->n_rows), n);
 	for (unsigned i = 0; i < FLOW_N_PARTS; i++) {
 		if (!p->part[i].present)
@@ -101,6 +110,8 @@ int flow_parts_seal(const struct flow_parts *p, uint8_t **ret, size_t *ret_len)
 		memcpy(at, &codes[i], sizeof(codes[i]));
 		at = varint_put(at + sizeof(codes[i]),
 				(uint64_t)p->part[i].len * 2 + p->part[i].elsewhere);
+		if (placed && p->part[i].elsewhere)
+			at = varint_put(at, p->part[i].place);
 	}
 	for (unsigned i = 0; i < FLOW_N_PARTS; i++) {
 		if (!p->part[i].present || p->part[i].elsewhere)
@@ -115,44 +126,60 @@ int flow_parts_seal(const struct flow_parts *p, uint8_t **ret, size_t *ret_len)
 	return 0;
 }
 
-static int open_directory(const uint8_t *at, const uint8_t *end, size_t n_parts,
+/* A line of a directory. */
+struct entry {
+	uint16_t code, place;
+	bool elsewhere;
+	uint32_t len;
+};
+
+static bool get_entry(const uint8_t **at, const uint8_t *end, bool placed, struct entry *ret)
+{
+	uint64_t len, place = 0;
+
+	if (end - *at < 2)
+		return false;
+	memcpy(&ret->code, *at, sizeof(ret->code));
+	*at += sizeof(ret->code);
+	if (!varint_get(at, end, &len) || len / 2 > UINT32_MAX)
+		return false;
+	if (placed && len & 1 && (!varint_get(at, end, &place) || place > UINT16_MAX))
+		return false;
+	ret->elsewhere = len & 1;
+	ret->len = (uint32_t)(len / 2);
+	ret->place = (uint16_t)place;
+	return true;
+}
+
+static int open_directory(const uint8_t *at, const uint8_t *end, size_t n_parts, bool placed,
 			  struct flow_parts *p, const char **ret_why)
 {
 	const uint8_t *payload = at;
 	unsigned guess = 0;
-	uint64_t len;
+	struct entry e;
 
 	/* Where the payload begins is known only behind the directory: it is read twice. */
-	for (size_t i = 0; i < n_parts; i++) {
-		if (end - payload < 2)
+	for (size_t i = 0; i < n_parts; i++)
+		if (!get_entry(&payload, end, placed, &e))
 			return refuse("a directory is cut off", ret_why);
-		payload += 2;
-		if (!varint_get(&payload, end, &len) || len / 2 > UINT32_MAX)
-			return refuse("a directory is cut off", ret_why);
-	}
 	for (size_t i = 0; i < n_parts; i++) {
-		uint16_t code;
-		bool elsewhere;
 		int part;
 
-		memcpy(&code, at, sizeof(code));
-		at += sizeof(code);
-		(void)varint_get(&at, end, &len); /* read above */
-		elsewhere = len & 1;
-		len /= 2;
-		if (!elsewhere && len > (size_t)(end - payload))
+		(void)get_entry(&at, end, placed, &e); /* read above */
+		if (!e.elsewhere && e.len > (size_t)(end - payload))
 			return refuse("a part is cut off", ret_why);
-		part = part_of(code, guess);
+		part = part_of(e.code, guess);
 		if (part >= 0) {
 			if (p->part[part].present)
 				return refuse("a part comes twice", ret_why);
-			p->part[part] = (struct flow_part){.data = elsewhere ? NULL : payload,
-							   .len = (uint32_t)len,
+			p->part[part] = (struct flow_part){.data = e.elsewhere ? NULL : payload,
+							   .len = e.len,
 							   .present = true,
-							   .elsewhere = elsewhere};
+							   .elsewhere = e.elsewhere,
+							   .place = e.place};
 			guess = (unsigned)part + 1;
 		}
-		payload += elsewhere ? 0 : len;
+		payload += e.elsewhere ? 0 : e.len;
 	}
 	return payload == end ? 0 : refuse("bytes behind the last part", ret_why);
 }
@@ -173,14 +200,14 @@ int flow_parts_open(const uint8_t *data, size_t len, struct flow_parts *ret, con
 	memcpy(&crc, end, sizeof(crc));
 	if (crc32c(data, len - sizeof(crc)) != crc)
 		return refuse("the checksum of a block is wrong", ret_why);
-	if (data[0] != FLOW_BLOCK_VERSION)
+	if (data[0] != FLOW_BLOCK_VERSION && data[0] != FLOW_BLOCK_PLACED)
 		return refuse("a block of another version", ret_why);
 	if (!varint_get(&at, end, &n_rows) || n_rows > FLOW_BLOCK_MAX_ROWS)
 		return refuse("too many rows", ret_why);
 	if (!varint_get(&at, end, &n_parts) || n_parts > UINT16_MAX)
 		return refuse("too many parts", ret_why);
 	p.n_rows = (size_t)n_rows;
-	err = open_directory(at, end, (size_t)n_parts, &p, ret_why);
+	err = open_directory(at, end, (size_t)n_parts, data[0] == FLOW_BLOCK_PLACED, &p, ret_why);
 	if (!err)
 		*ret = p;
 	return err;

@@ -262,7 +262,7 @@ static int open_fresh(struct compactor *c, const struct fresh *f)
 static int open_segment_parts(struct compactor *c, struct source *s, struct flow_parts *parts)
 {
 	for (unsigned p = 0; p < FLOW_N_PARTS; p++) {
-		int64_t id = s->id << SEGMENT_CODE_BITS | flow_part_code(p);
+		int64_t id = segment_column_id(s->id, parts, p);
 		size_t len = 0;
 		int err;
 

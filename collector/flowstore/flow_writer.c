@@ -22,7 +22,7 @@ enum statement {
 	N_STATEMENTS,
 };
 
-/* The ids of the columns of segment ?1: see SEGMENT_CODE_BITS. */
+/* The ids of the columns of segment ?1: see SEGMENT_PLACE_BITS. */
 static const char *const statement_sql[N_STATEMENTS] = {
 	[PUT_FRESH] =
 		"INSERT INTO flow_fresh (host_id, n_rows, min_start_ms, min_end_ms, max_end_ms,"
@@ -109,11 +109,11 @@ static int drop_segment(struct flow_writer *w, int64_t id)
 	return err ? err : drop_row(w, DROP_SEGMENT, id);
 }
 
-static int put_column(struct flow_writer *w, int64_t segment_id, const struct segment_column *c)
+static int put_column(struct flow_writer *w, int64_t id, const struct segment_column *c)
 {
 	struct binder b = binder_start(w->st[PUT_COLUMN]);
 
-	binder_int(&b, segment_id << SEGMENT_CODE_BITS | c->code);
+	binder_int(&b, id);
 	binder_blob(&b, c->data, c->len);
 	return binder_run(&b);
 }
@@ -134,7 +134,7 @@ static int put_segment(struct flow_writer *w, const struct segment *s)
 	err = binder_run(&b);
 	id = sqlite3_last_insert_rowid(w->db);
 	for (size_t i = 0; !err && i < s->n_columns; i++)
-		err = put_column(w, id, &s->columns[i]);
+		err = put_column(w, id << SEGMENT_PLACE_BITS | (int64_t)(i + 1), &s->columns[i]);
 	return err;
 }
 

@@ -236,15 +236,6 @@ struct fetched {
 	size_t at[FLOW_N_PARTS], len[FLOW_N_PARTS];
 };
 
-static int fetch_part(struct scan *s, const struct item *item, unsigned part, struct scan_memory *m,
-		      struct fetched *f)
-{
-	int64_t id = item->id << SEGMENT_CODE_BITS | flow_part_code(part);
-
-	f->at[part] = m->blob_len;
-	return read_blob(s, s->get_column, id, m, &f->len[part]);
-}
-
 /* --- a block, decoded ---------------------------------------------------------------- */
 
 static void note_damage(struct scan *s, const struct item *item, const char *part, const char *why)
@@ -272,7 +263,9 @@ static int load_parts(struct scan *s, const struct item *item, struct scan_memor
 	(void)pthread_mutex_lock(&s->lock);
 	for (unsigned p = 0; err > 0 && p < FLOW_N_PARTS; p++)
 		if (needed[p] && parts->part[p].elsewhere && !parts->part[p].data) {
-			err = fetch_part(s, item, p, m, &f);
+			f.at[p] = m->blob_len;
+			err = read_blob(s, s->get_column, segment_column_id(item->id, parts, p), m,
+					&f.len[p]);
 			if (err == 0)
 				f.len[p] = 0; /* its row is gone: damage */
 			err = err < 0 ? err : 1;

@@ -39,10 +39,62 @@ static int take_column(struct segment *s, unsigned part, const struct flow_part 
 	memcpy(c->data, p->data, p->len);
 	memcpy(c->data + p->len, &crc, CRC_BYTES);
 	c->len = p->len + CRC_BYTES;
-	c->code = flow_part_code(part);
+	c->part = part;
 	s->n_bytes += c->len;
 	s->n_columns++;
 	return 0;
+}
+
+/*
+ * What SQLite keeps of a blob within the leaf: the end of it, or a little where
+ * that does not fit; the rest fills whole pages. "Cell payload overflow" in
+ * SQLite's file format, for the page size that it takes.
+ */
+#define LEAF_MIN    489
+#define LEAF_MAX    4061
+#define LEAF_ROOM   4088
+#define LEAF_CELL   10 /* around each: pointer, length, id; and the head of the row */
+#define CHAIN_BYTES 4092
+
+static size_t leaf_bytes(size_t len)
+{
+	size_t end = LEAF_MIN + (len - LEAF_MIN) % CHAIN_BYTES;
+
+	if (len <= LEAF_MAX)
+		return len + LEAF_CELL;
+	return (end <= LEAF_MAX ? end : LEAF_MIN) + LEAF_CELL;
+}
+
+static int by_leaf_bytes(const void *a, const void *b)
+{
+	size_t x = leaf_bytes(((const struct segment_column *)a)->len);
+	size_t y = leaf_bytes(((const struct segment_column *)b)->len);
+
+	return (x < y) - (x > y);
+}
+
+/* First fit, the largest ends first: of pages filled as they come a quarter is empty. */
+static void put_in_places(struct segment *s)
+{
+	struct segment_column in_turn[FLOW_N_PARTS] = {{0}};
+	size_t page[FLOW_N_PARTS], room[FLOW_N_PARTS], n_pages = 0, n = 0;
+
+	qsort(s->columns, s->n_columns, sizeof(s->columns[0]), by_leaf_bytes);
+	for (size_t i = 0; i < s->n_columns; i++) {
+		size_t bytes = leaf_bytes(s->columns[i].len), p = 0;
+
+		while (p < n_pages && room[p] < bytes)
+			p++;
+		if (p == n_pages)
+			room[n_pages++] = LEAF_ROOM;
+		room[p] -= bytes;
+		page[i] = p;
+	}
+	for (size_t p = 0; p < n_pages; p++)
+		for (size_t i = 0; i < s->n_columns; i++)
+			if (page[i] == p)
+				in_turn[n++] = s->columns[i];
+	memcpy(s->columns, in_turn, n * sizeof(in_turn[0]));
 }
 
 int segment_new(struct column_codec *codec, const struct flow_parts *parts, struct segment **ret)
@@ -62,6 +114,10 @@ int segment_new(struct column_codec *codec, const struct flow_parts *parts, stru
 		head.part[p].elsewhere = true;
 	}
 	if (!err)
+		put_in_places(s);
+	for (size_t i = 0; !err && i < s->n_columns; i++)
+		head.part[s->columns[i].part].place = (uint16_t)(i + 1);
+	if (!err)
 		err = flow_parts_seal(&head, &s->head, &s->head_len);
 	if (!err)
 		err = zone_pack(&s->zone, &s->zone_data, &s->zone_len);
@@ -70,6 +126,13 @@ int segment_new(struct column_codec *codec, const struct flow_parts *parts, stru
 	s->n_bytes += s->head_len + s->zone_len;
 	*ret = take_ptr(s);
 	return 0;
+}
+
+int64_t segment_column_id(int64_t segment_id, const struct flow_parts *head, unsigned part)
+{
+	unsigned place = head->part[part].place;
+
+	return segment_id << SEGMENT_PLACE_BITS | (place ? place : flow_part_code(part));
 }
 
 bool segment_column_open(const uint8_t *data, size_t len, size_t *ret_len)

@@ -6,8 +6,9 @@
  * The head of a segment is a sealed block (proto/flow_block.h) that holds its
  * small parts; each larger one is a row of flow_column by itself, with a
  * CRC-32C behind it, so that a question reads no column that it does not ask
- * for. The zone says which hosts, services and protocols are in it, so that
- * most questions need not even open most segments.
+ * for. They come in an order in which their ends fill SQLite's pages: the head
+ * tells the place of each (segments of before go by the part's code). The zone says which hosts,
+ * services and protocols are in it, so that most questions need not even open most segments.
  *
  * Threads: none of its own. Errors: -ENOMEM, -EBADMSG.
  */
@@ -20,7 +21,7 @@
 #include "collector/flowstore/zone.h"
 #include "proto/flow_block.h"
 
-#define SEGMENT_CODE_BITS 16 /* id in flow_column: id of the segment, then the part's code */
+#define SEGMENT_PLACE_BITS 16 /* id in flow_column: id of the segment, then the place */
 
 /* One to be written, with what it takes the place of. */
 struct segment {
@@ -30,10 +31,10 @@ struct segment {
 	size_t zone_len, head_len;
 	size_t n_columns;
 	struct segment_column {
-		uint16_t code;
+		unsigned part;
 		uint8_t *data;
 		size_t len;
-	} columns[FLOW_N_PARTS];
+	} columns[FLOW_N_PARTS];   /* number i has place i + 1 */
 	int64_t *fresh, *segments; /* ids; they are gone once this one is there */
 	size_t n_fresh, n_segments;
 };
@@ -43,6 +44,8 @@ int segment_new(struct column_codec *codec, const struct flow_parts *parts, stru
 /* NULL is a no-op. */
 void segment_free(struct segment *s);
 
+/* Where the bytes of a part lie that is elsewhere. */
+int64_t segment_column_id(int64_t segment_id, const struct flow_parts *head, unsigned part);
 /* Takes the checksum off a blob of flow_column. False if it is wrong. */
 bool segment_column_open(const uint8_t *data, size_t len, size_t *ret_len);
 

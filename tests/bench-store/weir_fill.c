@@ -25,7 +25,7 @@
 #include "proto/message.h"
 #include "tests/bench-store/fill.h"
 
-#define COMMIT_ROWS 200000 /* of one transaction */
+#define COMMIT_ROWS SEGMENT_ROWS /* of one transaction: a collector merges what makes a segment */
 #define START_MS    1767225600000ull
 
 struct times {
@@ -173,25 +173,41 @@ static int fill_all(struct filling *f, uint64_t flows)
 	return err;
 }
 
+static int by_bytes(const void *a, const void *b)
+{
+	uint64_t x = ((const uint64_t *)a)[1], y = ((const uint64_t *)b)[1];
+
+	return (x < y) - (x > y);
+}
+
+static const char *part_name(uint64_t part)
+{
+	static const char *const others[] = {"(addresses)", "(texts)", "(histogram)",
+					     "(rev histogram)"};
+
+	return part < FLOW_N_COLUMNS ? flow_column_info[part].name : others[part - FLOW_N_COLUMNS];
+}
+
 static void print_columns(struct filling *f)
 {
+	uint64_t bytes[FLOW_N_PARTS][2] = {{0}}; /* part, bytes */
+	struct flow_parts parts;
 	sqlite3_stmt *st;
 
-	if (sqlite3_prepare_v2(f->db,
-			       "SELECT id & 65535, sum(length(data)) FROM flow_column GROUP BY 1"
-			       " ORDER BY 2 DESC",
-			       -1, &st, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(f->db, "SELECT head FROM flow_segment", -1, &st, NULL) != SQLITE_OK)
 		return;
-	while (sqlite3_step(st) == SQLITE_ROW) {
-		const char *name = "dictionary or histogram";
-
-		for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
-			if (flow_part_code(c) == sqlite3_column_int(st, 0))
-				name = flow_column_info[c].name;
-		printf("  %-24s %6.3f bytes\n", name,
-		       (double)sqlite3_column_int64(st, 1) / (double)f->merged);
-	}
+	for (size_t p = 0; p < FLOW_N_PARTS; p++)
+		bytes[p][0] = p;
+	while (sqlite3_step(st) == SQLITE_ROW)
+		if (flow_parts_open(sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0),
+				    &parts, NULL) == 0)
+			for (size_t p = 0; p < FLOW_N_PARTS; p++)
+				bytes[p][1] += parts.part[p].len;
 	(void)sqlite3_finalize(st);
+	qsort(bytes, FLOW_N_PARTS, sizeof(bytes[0]), by_bytes);
+	for (size_t p = 0; p < FLOW_N_PARTS && bytes[p][1]; p++)
+		printf("  %-24s %6.3f bytes\n", part_name(bytes[p][0]),
+		       (double)bytes[p][1] / (double)f->merged);
 }
 
 static void print_result(struct filling *f, const char *path, bool columns)

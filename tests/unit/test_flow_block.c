@@ -320,6 +320,7 @@ static void test_codes_and_names_differ(void **state)
 	for (unsigned p = 0; p < FLOW_N_PARTS; p++) {
 		for (unsigned q = 0; q < p; q++)
 			assert_int_not_equal(flow_part_code(p), flow_part_code(q));
+		assert_true(flow_part_code(p) > FLOW_N_PARTS); /* a place is not taken for it */
 		if (p < FLOW_N_COLUMNS)
 			assert_int_equal(flow_column_find(flow_column_info[p].name), p);
 	}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* What segments take in the file, and what is read of a file of before. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/flowstore/compactor.h"
+#include "collector/flowstore/segment.h"
+#include "tests/unit/random_flows.h"
+#include "tests/unit/sample_db.h"
+#include "tests/unit/sample_jobs.h"
+
+#define PER_BLOCK 60
+
+struct fixture {
+	struct sample_dir dir;
+	sqlite3 *db, *reader; /* the one that writes; beside it */
+	struct flow_writer *writer;
+	uint64_t rng;
+	int64_t n_flows;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *why = NULL;
+
+	assert_non_null(f);
+	*state = f;
+	f->rng = 0x123456789abcdefull;
+	sample_dir_make(&f->dir);
+	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
+	assert_int_equal(flow_writer_open(f->db, &f->writer), 0);
+	sample_add_host(f->db, 1, "web1", 1000, 0);
+	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	flow_writer_close(f->writer);
+	db_close(f->reader);
+	db_close(f->db);
+	sample_dir_remove(&f->dir);
+	free(f);
+	return 0;
+}
+
+static void put_blocks(struct fixture *f, int n)
+{
+	for (int b = 0; b < n; b++) {
+		struct flow_record rows[PER_BLOCK];
+
+		for (size_t i = 0; i < PER_BLOCK; i++)
+			rows[i] = random_flow(&f->rng);
+		sample_add_records(f->db, 1, rows, PER_BLOCK);
+		f->n_flows += PER_BLOCK;
+	}
+}
+
+/* Segments of up to rows flows, until there is no more to do. */
+static void compact(struct fixture *f, size_t rows)
+{
+	struct compactor *c = NULL;
+	struct segment *s;
+	int found;
+
+	assert_int_equal(compactor_new(f->reader, rows, 1000, &c), 0);
+	while ((found = compactor_make(c, &s)) > 0) {
+		sample_exec(f->db, "BEGIN IMMEDIATE");
+		assert_int_equal(flow_writer_segment(f->writer, s), 0);
+		sample_exec(f->db, "COMMIT");
+		segment_free(s);
+	}
+	assert_int_equal(found, 0);
+	compactor_free(c);
+}
+
+/* --- how full the pages are -------------------------------------------------------- */
+
+static void test_ends_of_columns_fill_pages(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 6; i++) {
+		put_blocks(f, 100);
+		compact(f, 6000);
+	}
+	assert_true(sample_number(f->db, "SELECT count(*) FROM flow_column") > 100);
+	/* A quarter, if they came as they are. */
+	assert_true(sample_number(f->db, "SELECT 100 * sum(unused) / sum(pgsize) FROM dbstat"
+					 " WHERE name = 'flow_column' AND pagetype = 'leaf'") < 12);
+}
+
+/* --- segments of before: their columns go by code ----------------------------------- */
+
+static void make_old(struct fixture *f, int64_t segment, struct flow_parts *parts)
+{
+	char sql[200];
+
+	for (unsigned p = 0; p < FLOW_N_PARTS; p++) {
+		int64_t id = segment_column_id(segment, parts, p);
+
+		if (!parts->part[p].elsewhere)
+			continue;
+		parts->part[p].place = 0;
+		(void)snprintf(sql, sizeof(sql), "UPDATE flow_column SET id = %lld WHERE id = %lld",
+			       (long long)segment_column_id(segment, parts, p), (long long)id);
+		sample_exec(f->db, sql);
+		assert_int_equal(sqlite3_changes(f->db), 1);
+	}
+}
+
+static void make_head_old(struct fixture *f, int64_t segment)
+{
+	struct flow_parts parts;
+	sqlite3_stmt *get, *put;
+	uint8_t *head;
+	size_t len;
+
+	assert_int_equal(sqlite3_prepare_v2(f->db, "SELECT head FROM flow_segment WHERE id = ?", -1,
+					    &get, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(f->db,
+					    "UPDATE flow_segment SET head = ?2 WHERE id = ?1", -1,
+					    &put, NULL),
+			 SQLITE_OK);
+	sqlite3_bind_int64(get, 1, segment);
+	assert_int_equal(sqlite3_step(get), SQLITE_ROW);
+	assert_int_equal(flow_parts_open(sqlite3_column_blob(get, 0),
+					 (size_t)sqlite3_column_bytes(get, 0), &parts, NULL),
+			 0);
+	make_old(f, segment, &parts);
+	assert_int_equal(flow_parts_seal(&parts, &head, &len), 0);
+	assert_int_equal(head[0], FLOW_BLOCK_VERSION);
+	sqlite3_bind_int64(put, 1, segment);
+	sqlite3_bind_blob(put, 2, head, (int)len, free);
+	assert_int_equal(sqlite3_step(put), SQLITE_DONE);
+	sqlite3_finalize(put);
+	sqlite3_finalize(get);
+}
+
+static void test_segments_of_before_are_read(void **state)
+{
+	struct fixture *f = *state;
+	int64_t segments;
+
+	put_blocks(f, 40);
+	sample_exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	compact(f, 1000);
+	segments = sample_number(f->db, "SELECT count(*) FROM flow_segment");
+	assert_true(segments > 1);
+	for (int64_t id = 1; id <= segments; id++)
+		make_head_old(f, id);
+	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM flows"), f->n_flows);
+	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM (SELECT * FROM flows"
+						  " INTERSECT SELECT * FROM temp.plain)"),
+			 sample_number(f->reader, "SELECT count(*) FROM (SELECT DISTINCT * FROM"
+						  " temp.plain)"));
+	/* The last one is small: it is made new, and is one of today. */
+	put_blocks(f, 80);
+	compact(f, 5000);
+	assert_int_equal(sample_number(f->db, "SELECT count(*) FROM flow_segment"), segments);
+	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM flows"), f->n_flows);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_ends_of_columns_fill_pages),
+		TEST(test_segments_of_before_are_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
