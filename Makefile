@@ -145,9 +145,12 @@ $(B)/weir-bench: $(TORTURE_OBJ) $(PROTO) $(COMMON)
 $(B)/backlog-bench: $(B)/tests/torture/backlog_bench.o $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
-$(B)/weir-fill: $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench-store/*.c)) $(COLLECTOR) $(PROTO) $(COMMON)
+# The records of a fleet that could be, in weir's store and in others.
+FLEET := $(patsubst %,$(B)/tests/bench-store/%.o,fill fill_options)
+$(B)/weir-peers: $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench-store/peer_*.c))
+$(B)/weir-fill $(B)/weir-peers: $(B)/weir-%: $(B)/tests/bench-store/weir_%.o $(FLEET) $(COLLECTOR) $(PROTO) $(COMMON)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH): $(B)/%: $(B)/%.o $(addprefix $(B)/tests/bench/,mill.o peer.o results.o) $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@

@@ -11,14 +11,16 @@
 #include "proto/flow_columns.h"
 #include "proto/flow_id.h"
 
-#define N_OUTSIDE 200000 /* clients */
-#define N_NAMES	  2000	 /* that are asked for */
-#define WHEEL	  128	 /* seconds ahead that a report can be due */
-#define ACTIVE_S  60	 /* a flow that goes on is reported so often */
-#define GRACE_S	  2	 /* from its end to its report */
-#define NS_PER_MS 1000000ull
-#define NS_PER_US 1000ull
-#define US_PER_S  1000000ull
+#define N_OUTSIDE  200000 /* clients */
+#define N_SCANNERS 20	  /* addresses outside that try what is there */
+#define SCANS	   0.01	  /* share of their attempts */
+#define N_NAMES	   2000	  /* that are asked for */
+#define WHEEL	   128	  /* seconds ahead that a report can be due */
+#define ACTIVE_S   60	  /* a flow that goes on is reported so often */
+#define GRACE_S	   2	  /* from its end to its report */
+#define NS_PER_MS  1000000ull
+#define NS_PER_US  1000ull
+#define US_PER_S   1000000ull
 
 enum trade { WEB, APP, DATABASE, CACHE, NAMES, N_TRADES };
 
@@ -50,6 +52,7 @@ struct flow {
 	uint64_t total[4];     /* packets, bytes, rev packets, rev bytes */
 	uint32_t rtt_us, name, mss;
 	bool first;
+	bool scan; /* nobody answers */
 };
 
 struct host_rows {
@@ -162,7 +165,13 @@ static void set_ends(struct fill *f, struct flow *flow)
 	double what = uniform(f);
 	size_t outside;
 
-	if (what < 0.45) { /* a client outside asks a web server */
+	flow->scan = chance(f, SCANS);
+	if (flow->scan) {
+		flow->client_host = -1;
+		flow->server_host = (int)(draw(f) % n_hosts);
+		outside_addr(f, N_OUTSIDE + zipf(f, N_SCANNERS), flow->client);
+		flow->rtt_us = 40000;
+	} else if (what < 0.45) { /* a client outside asks a web server */
 		outside = zipf(f, N_OUTSIDE);
 		flow->client_host = -1;
 		flow->server_host = pick_host(f, WEB);
@@ -209,19 +218,16 @@ static void schedule(struct fill *f, struct flow *flow)
 	f->wheel[at % WHEEL] = flow;
 }
 
-static int begin_flow(struct fill *f)
+static void set_traffic(struct fill *f, struct flow *flow)
 {
-	struct flow *flow = calloc(1, sizeof(*flow));
 	double seconds, bytes, rev_bytes;
 
-	if (!flow)
-		return -ENOMEM;
-	set_ends(f, flow);
-	flow->client_port = (uint16_t)(32768 + draw(f) % 28232);
-	flow->server_port = trades[flow->trade].port;
-	flow->proto = flow->trade == NAMES ? IPPROTO_UDP : IPPROTO_TCP;
-	flow->mss = flow->client_host < 0 && chance(f, 0.2) ? 1400 : 1460;
-	flow->name = (uint32_t)zipf(f, N_NAMES);
+	if (flow->scan) { /* a SYN, and two more after 1 and 3 s */
+		flow->proto = IPPROTO_TCP;
+		flow->server_port = (uint16_t)(1 + zipf(f, 10000));
+		flow->end_us = flow->start_us + 3 * US_PER_S;
+		return;
+	}
 	seconds = lognormal(f, trades[flow->trade].seconds, 1.4);
 	bytes = lognormal(f, trades[flow->trade].bytes, 0.9);
 	rev_bytes = lognormal(f, trades[flow->trade].rev_bytes, 1.5);
@@ -237,8 +243,23 @@ static int begin_flow(struct fill *f)
 	seconds += 3e-6 * flow->rtt_us;
 	flow->rate = bytes / seconds;
 	flow->rev_rate = rev_bytes / seconds;
-	flow->start_us = f->now_s * US_PER_S + draw(f) % US_PER_S;
 	flow->end_us = flow->start_us + (uint64_t)(seconds * 1e6);
+}
+
+static int begin_flow(struct fill *f)
+{
+	struct flow *flow = calloc(1, sizeof(*flow));
+
+	if (!flow)
+		return -ENOMEM;
+	set_ends(f, flow);
+	flow->client_port = (uint16_t)(32768 + draw(f) % 28232);
+	flow->server_port = trades[flow->trade].port;
+	flow->proto = flow->trade == NAMES ? IPPROTO_UDP : IPPROTO_TCP;
+	flow->mss = flow->client_host < 0 && chance(f, 0.2) ? 1400 : 1460;
+	flow->name = (uint32_t)zipf(f, N_NAMES);
+	flow->start_us = f->now_s * US_PER_S + draw(f) % US_PER_S;
+	set_traffic(f, flow);
 	flow->reported_us = flow->start_us;
 	flow->first = true;
 	schedule(f, flow);
@@ -284,6 +305,11 @@ static void set_tcp(struct fill *f, const struct flow *flow, bool at_server, boo
 {
 	double here = 15 + (double)(flow->rtt_us % 25), there = flow->rtt_us;
 
+	if (flow->scan) {
+		r->tcp_flags = 0x02;
+		r->verdict = FLOW_VERDICT_SYN_UNANSWERED;
+		return;
+	}
 	r->tcp_flags = ended ? 0x1b : 0x1a;
 	r->rev_tcp_flags = r->tcp_flags;
 	r->verdict = ended ? FLOW_VERDICT_CLOSED : FLOW_VERDICT_ESTABLISHED;
@@ -354,6 +380,13 @@ static struct step advance(struct flow *flow, uint64_t now_s)
 	s.end_us = s.ended ? flow->end_us : now_us - flow->rtt_us % 50000;
 	if (s.end_us < flow->reported_us)
 		s.end_us = flow->reported_us;
+	if (flow->scan) {
+		s.packets = 3;
+		s.bytes = 3 * 74;
+		flow->total[0] = s.packets;
+		flow->total[1] = s.bytes;
+		return s;
+	}
 	seconds = (double)(s.end_us - flow->reported_us) / 1e6;
 	payload = (uint64_t)(flow->rate * seconds);
 	rev_payload = (uint64_t)(flow->rev_rate * seconds);
@@ -402,9 +435,9 @@ static int report(struct fill *f, const struct flow *flow, const struct step *s,
 		.iface = "eth0",
 		.direction = at_server ? FLOW_DIRECTION_INGRESS : FLOW_DIRECTION_EGRESS,
 		.role = at_server ? FLOW_ROLE_SERVER : FLOW_ROLE_CLIENT,
-		.end_reason = !s->ended			   ? FLOW_END_ACTIVE
-			      : flow->proto == IPPROTO_TCP ? FLOW_END_DETECTED
-							   : FLOW_END_IDLE,
+		.end_reason = !s->ended					  ? FLOW_END_ACTIVE
+			      : flow->proto == IPPROTO_TCP && !flow->scan ? FLOW_END_DETECTED
+									  : FLOW_END_IDLE,
 		.packets = s->packets,
 		.bytes = s->bytes,
 		.rev_packets = s->rev_packets,
@@ -422,7 +455,8 @@ static int report(struct fill *f, const struct flow *flow, const struct step *s,
 			       start_ms / 1000);
 	if (flow->proto == IPPROTO_TCP)
 		set_tcp(f, flow, at_server, s->ended, &r);
-	set_service(f, flow, &r);
+	if (!flow->scan)
+		set_service(f, flow, &r);
 	return add_row(&f->hosts[host], &r);
 }
 

@@ -6,7 +6,8 @@
  * each other, and to clients outside whose popularity falls as Zipf's law says.
  * The load follows the hour. A conversation between two hosts of the fleet is
  * reported by both; one that lasts gives a record a minute. Sizes, times and
- * round trips are log-normal; some segments are lost.
+ * round trips are log-normal; some segments are lost. A few addresses
+ * outside try ports of hosts, and nobody answers.
  *
  * Threads: none of its own. Memory: 200 bytes for each flow under way.
  */

@@ -23,10 +23,7 @@
 #include "collector/flowstore/segment.h"
 #include "common/clock.h"
 #include "proto/message.h"
-#include "tests/bench-store/fill.h"
-
-#define COMMIT_ROWS SEGMENT_ROWS /* of one transaction: a collector merges what makes a segment */
-#define START_MS    1767225600000ull
+#include "tests/bench-store/fill_options.h"
 
 struct times {
 	uint64_t pack_ns, check_ns, commit_ns, merge_ns, swap_ns;
@@ -43,27 +40,11 @@ struct filling {
 
 static const char usage[] = "usage: weir-fill [OPTION...]\n"
 			    "  --db FILE       made new; it must not be there (fill.db)\n"
-			    "  --flows N       records; k and M are taken (1M)\n"
-			    "  --hosts N       of the fleet (50)\n"
-			    "  --rate N        conversations a second (2000)\n"
-			    "  --seed N        another fleet (1)\n"
-			    "  --columns       bytes of each column\n";
+			    "  --columns       bytes of each column\n" FILL_OPTIONS_HELP;
 
 static uint64_t cpu_ns(void)
 {
 	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
-static uint64_t number(const char *text)
-{
-	char *end;
-	double n = strtod(text, &end);
-
-	if (*end == 'k')
-		n *= 1e3;
-	if (*end == 'M')
-		n *= 1e6;
-	return (uint64_t)n;
 }
 
 static int exec(struct filling *f, const char *sql)
@@ -151,7 +132,7 @@ static int fill_all(struct filling *f, uint64_t flows)
 	int err = 0;
 
 	while (!err && f->rows < flows) {
-		uint64_t until = f->rows + COMMIT_ROWS, t0;
+		uint64_t until = f->rows + FILL_COMMIT_ROWS, t0;
 
 		err = exec(f, "BEGIN IMMEDIATE");
 		while (!err && f->rows < until && f->rows < flows) {
@@ -234,42 +215,22 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{"db", required_argument, NULL, 'd'},
-		{"flows", required_argument, NULL, 'f'},
-		{"hosts", required_argument, NULL, 'h'},
-		{"rate", required_argument, NULL, 'r'},
-		{"seed", required_argument, NULL, 's'},
+		FILL_LONG_OPTIONS,
 		{"columns", no_argument, NULL, 'c'},
 		{NULL, 0, NULL, 0},
 	};
-	struct fill_settings settings = {
-		.seed = 1, .hosts = 50, .flows_per_s = 2000, .start_ms = START_MS};
+	struct fill_options o = FILL_OPTIONS_DEFAULT;
 	const char *path = "fill.db", *why = NULL;
 	struct filling f = {0};
-	uint64_t flows = 1000000;
 	bool columns = false;
 	int c, err;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 'd':
+		if (c == 'd') {
 			path = optarg;
-			break;
-		case 'f':
-			flows = number(optarg);
-			break;
-		case 'h':
-			settings.hosts = (unsigned)number(optarg);
-			break;
-		case 'r':
-			settings.flows_per_s = (double)number(optarg);
-			break;
-		case 's':
-			settings.seed = number(optarg);
-			break;
-		case 'c':
+		} else if (c == 'c') {
 			columns = true;
-			break;
-		default:
+		} else if (!fill_options_take(&o, c, optarg)) {
 			(void)fputs(usage, stderr);
 			return 2;
 		}
@@ -282,11 +243,11 @@ int main(int argc, char **argv)
 	if (!err)
 		err = compactor_new(f.reader, 0, 0, &f.compactor);
 	if (!err)
-		err = fill_new(&settings, &f.fill);
+		err = fill_new(&o.fleet, &f.fill);
 	if (!err)
-		err = put_hosts(&f, settings.hosts);
+		err = put_hosts(&f, o.fleet.hosts);
 	if (!err)
-		err = fill_all(&f, flows);
+		err = fill_all(&f, o.flows);
 	if (err)
 		(void)fprintf(stderr, "weir-fill: %s: %s\n", path, why ? why : strerror(-err));
 	else

@@ -22,6 +22,8 @@ import subprocess
 import time
 import traceback
 
+import results
+
 SCENARIOS = ("kills", "failpoints", "outage", "disk", "hostile", "idle", "fleet", "reader", "backlog")
 # Keys of torture.json, and how the scenarios' figures come together in one.
 KEYS = {
@@ -107,15 +109,15 @@ def earlier(path, commit):
         return {}
 
 
-def write_results(options, results):
+def write_results(options, ran):
     os.makedirs(options.results, exist_ok=True)
-    add_to_bench(options, results.get("fleet", ({},))[0])
+    add_to_bench(options, ran.get("fleet", ({},))[0])
     if options.bench:
         return
     path = f"{options.results}/torture.json"
     here = machine()
     scenarios = earlier(path, here["commit"])
-    for name, (figures, good, seconds) in results.items():
+    for name, (figures, good, seconds) in ran.items():
         scenarios[name] = {
             "ok": good,
             "seed": options.seed,
@@ -131,18 +133,9 @@ def write_results(options, results):
 
 def add_to_bench(options, figures):
     """What the fleet has measured belongs to the figures of speed, too."""
-    path = f"{options.results}/bench.json"
     ours = {key: figures[key] for key in BENCH_KEYS if key in figures}
-    if not ours:
-        return
-    bench = {}
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as f:
-            bench = json.load(f)
-    bench.update(ours)
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(bench, f, indent=2)
-        f.write("\n")
+    if ours:
+        results.merge(options.results, "bench", ours)
 
 
 def main():
@@ -153,13 +146,13 @@ def main():
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"torture: seed {options.seed}, {os.cpu_count()} CPUs, Linux {platform.release()},"
           f" load {os.getloadavg()[0]:.1f}", flush=True)
-    results = {}
+    ran = {}
     for name in options.scenarios:
-        results[name] = run_scenario(name, options)
-        print_row(name, *results[name])
-        write_results(options, {name: results[name]})
-    failed = [name for name, (_, good, _) in results.items() if not good]
-    print(f"seed {options.seed}: {len(results) - len(failed)} hold, {len(failed)} do not"
+        ran[name] = run_scenario(name, options)
+        print_row(name, *ran[name])
+        write_results(options, {name: ran[name]})
+    failed = [name for name, (_, good, _) in ran.items() if not good]
+    print(f"seed {options.seed}: {len(ran) - len(failed)} hold, {len(failed)} do not"
           + (f": {', '.join(failed)}" if failed else ""))
     sys.exit(1 if failed else 0)
 

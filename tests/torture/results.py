@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Files of figures that several proofs write to: each adds its own, and leaves the others' alone."""
+
+import json
+import os
+
+
+def merge(folder, name, figures):
+    """Puts figures into FOLDER/NAME.json, in the place of those of the same keys."""
+    path = f"{folder}/{name}.json"
+    os.makedirs(folder, exist_ok=True)
+    together = {}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as f:
+            together = json.load(f)
+    together.update(figures)
+    with open(f"{path}.new", "w", encoding="utf-8") as f:
+        json.dump(together, f, indent=2)
+        f.write("\n")
+    os.replace(f"{path}.new", path)
