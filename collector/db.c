@@ -22,10 +22,16 @@
  * SQLite copies the WAL into the file once it has about 4 MiB, so that a nearly
  * full disk is not filled by it; it is cut to 32 MiB after a reader has held it
  * open for longer.
+ *
+ * secure_delete, which Debian's SQLite has on, would write zeros over every
+ * batch that has become part of a segment, and over what retention deletes.
+ * auto_vacuum stays off: it would move pages about in every transaction; holes
+ * are used before the file grows (docs/ARCHITECTURE.md).
  */
 #define WRITER_PRAGMAS                                                                             \
 	"PRAGMA synchronous = FULL;"                                                               \
 	"PRAGMA wal_autocheckpoint = 1000;"                                                        \
+	"PRAGMA secure_delete = OFF;"                                                              \
 	"PRAGMA journal_size_limit = 33554432;"
 
 DEFINE_CLEANUP(sqlite3 *, db_close)

@@ -172,6 +172,43 @@ static void test_segments_of_before_are_read(void **state)
 	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM flows"), f->n_flows);
 }
 
+/* --- holes ------------------------------------------------------------------------- */
+
+static int64_t pragma(struct fixture *f, const char *name)
+{
+	char sql[64];
+
+	(void)snprintf(sql, sizeof(sql), "PRAGMA %s", name);
+	return sample_number(f->db, sql);
+}
+
+static void test_ingest_with_retention_does_not_grow_the_file(void **state)
+{
+	struct fixture *f = *state;
+	int64_t pages = 0, limit = 0;
+	size_t rows;
+
+	for (int round = 0; round < 30; round++) {
+		put_blocks(f, 50);
+		compact(f, 1500);
+		if (round == 9) {
+			pages = pragma(f, "page_count");
+			limit = (pages - pragma(f, "freelist_count")) * pragma(f, "page_size");
+		}
+		if (round < 9)
+			continue;
+		assert_int_equal(flow_writer_shrink(f->writer, (uint64_t)limit, SIZE_MAX, &rows),
+				 0);
+		f->n_flows -= (int64_t)rows;
+	}
+	/* 20 rounds more, each a tenth of what there is. */
+	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM flows"), f->n_flows);
+	assert_in_range(pragma(f, "page_count"), pages, pages + pages / 8);
+	/* What is deleted is not written over, and nothing is moved. */
+	assert_int_equal(pragma(f, "secure_delete"), 0);
+	assert_int_equal(pragma(f, "auto_vacuum"), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -179,6 +216,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_ends_of_columns_fill_pages),
 		TEST(test_segments_of_before_are_read),
+		TEST(test_ingest_with_retention_does_not_grow_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
