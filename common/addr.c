@@ -28,6 +28,24 @@ bool addr_is_v4(const uint8_t addr[16])
 	return memcmp(addr, v4_mapped, sizeof(v4_mapped)) == 0;
 }
 
+bool addr_is_loopback(const uint8_t addr[16])
+{
+	static const uint8_t v6[16] = {[15] = 1};
+
+	return addr_is_v4(addr) ? addr[12] == 127 : memcmp(addr, v6, sizeof(v6)) == 0;
+}
+
+bool addr_is_of_host(const uint8_t addr[16])
+{
+	static const uint8_t none[16];
+
+	if (addr_is_loopback(addr) || memcmp(addr, none, sizeof(none)) == 0)
+		return false;
+	if (addr_is_v4(addr)) /* 0/8, 169.254/16, 224/3 */
+		return addr[12] != 0 && addr[12] < 224 && !(addr[12] == 169 && addr[13] == 254);
+	return addr[0] != 0xff && !(addr[0] == 0xfe && (addr[1] & 0xc0) == 0x80);
+}
+
 const char *addr_format(const uint8_t addr[16], char ret[ADDR_TEXT_MAX])
 {
 	/* Cannot fail: the family is known and the buffer long enough. */

@@ -17,6 +17,9 @@ struct addr_prefix {
 };
 
 bool addr_is_v4(const uint8_t addr[16]);
+bool addr_is_loopback(const uint8_t addr[16]);
+/* One that a host can have for itself: not loopback, link-local, multicast or unspecified. */
+bool addr_is_of_host(const uint8_t addr[16]);
 
 /* Writes the text of addr to ret and returns ret. */
 const char *addr_format(const uint8_t addr[16], char ret[ADDR_TEXT_MAX]);

@@ -28,6 +28,7 @@
 #ifndef WEIR_COLLECTOR_FLOWSTORE_ADDRESS_BOOK_H
 #define WEIR_COLLECTOR_FLOWSTORE_ADDRESS_BOOK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,11 @@ struct address_book;
 int address_book_load(sqlite3 *db, struct address_book **ret);
 void address_book_free(struct address_book *book);
 
+/* Whether no host has told any address. */
+bool address_book_is_empty(const struct address_book *book);
+/* The host that owns the address at that time; 0: nobody does. */
+uint32_t address_book_owner(const struct address_book *book, const uint8_t addr[16], int64_t ms);
+
 /* Adds the columns that claims are worked out from. */
 void address_book_columns(struct flow_columns *columns);
 
@@ -53,5 +59,8 @@ void address_book_columns(struct flow_columns *columns);
  */
 int address_book_claims(const struct address_book *book, const struct flow_block *b,
 			uint32_t *claims);
+/* The same of n rows: claims[k] is that of row selected[k]; selected NULL: of the first n. */
+int address_book_claims_of(const struct address_book *book, const struct flow_block *b,
+			   const uint32_t *selected, size_t n, uint32_t *claims);
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_ADDRESS_BOOK_H */

@@ -19,6 +19,35 @@ void predicate_columns(const struct predicate *p, struct flow_columns *columns)
 	}
 }
 
+bool predicate_reads_other(const struct predicate *p, const struct flow_columns *columns)
+{
+	struct flow_columns read = {{0}};
+
+	predicate_columns(p, &read);
+	for (size_t i = 0; i < sizeof(read.bits) / sizeof(read.bits[0]); i++)
+		if (read.bits[i] & ~columns->bits[i])
+			return true;
+	return false;
+}
+
+void predicate_bounds(const struct predicate *p, enum flow_column column, uint64_t *ret_low,
+		      uint64_t *ret_high)
+{
+	*ret_low = 0;
+	*ret_high = UINT64_MAX;
+	if (p->kind == PREDICATE_RANGE && p->column == column) {
+		*ret_low = p->low;
+		*ret_high = p->high;
+	}
+	for (size_t i = 0; p->kind == PREDICATE_ALL && i < p->n_children; i++) {
+		uint64_t low, high;
+
+		predicate_bounds(&p->children[i], column, &low, &high);
+		*ret_low = low > *ret_low ? low : *ret_low;
+		*ret_high = high < *ret_high ? high : *ret_high;
+	}
+}
+
 size_t predicate_depth(const struct predicate *p)
 {
 	size_t deepest = 0;

@@ -48,6 +48,12 @@ struct predicate {
 /* Adds the columns that testing it reads. */
 void predicate_columns(const struct predicate *p, struct flow_columns *columns);
 
+/* Whether it reads a column that is not in the set. */
+bool predicate_reads_other(const struct predicate *p, const struct flow_columns *columns);
+/* No row with a value of a number column outside *ret_low .. *ret_high matches. */
+void predicate_bounds(const struct predicate *p, enum flow_column column, uint64_t *ret_low,
+		      uint64_t *ret_high);
+
 /*
  * Sets match[0 .. n_rows) to 1 or 0. The block has the columns of
  * predicate_columns(). scratch: n_rows bytes for each level of the tree

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * evidence.h - which records are copies of what another host has reported, by
+ * the records alone (once.h says what is a copy, and of what).
+ *
+ * The records that are asked about are read once; a fingerprint of each, 64
+ * bits with a random seed, is sorted, and where several hosts have the same one
+ * their times are compared. Two conversations taken for one: one in ten million
+ * databases of a million records.
+ *
+ * Threads: works with as many as there are CPUs, eight at most; what was found
+ * is only read. Memory: 56 bytes a record while it works, then a bit.
+ */
+#ifndef WEIR_COLLECTOR_FLOWSTORE_EVIDENCE_H
+#define WEIR_COLLECTOR_FLOWSTORE_EVIDENCE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sqlite3.h>
+
+struct address_book;
+struct evidence;
+struct predicate;
+struct presence;
+
+struct evidence_question {
+	const struct predicate *predicate; /* NULL: every record */
+	const struct address_book *book;   /* of these, those that have no owner; NULL: all */
+	const struct presence *presence;
+	int64_t since_ms; /* no record of the predicate ended before */
+	size_t max_records;
+};
+
+/*
+ * q is borrowed until the call returns. Release with evidence_free(); NULL is a
+ * no-op. Returns -E2BIG for more than max_records, or an error of collector/db.h.
+ */
+int evidence_gather(sqlite3 *db, const struct evidence_question *q, struct evidence **ret);
+void evidence_free(struct evidence *e);
+
+/* A bit for each row of the block with that scan_rows_key(), set in a copy; NULL: none is set. */
+const uint64_t *evidence_copies(const struct evidence *e, int64_t key);
+
+#endif /* WEIR_COLLECTOR_FLOWSTORE_EVIDENCE_H */

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/flowstore/once.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#include "collector/flowstore/address_book.h"
+#include "collector/flowstore/evidence.h"
+#include "collector/flowstore/predicate.h"
+#include "collector/flowstore/presence.h"
+#include "collector/flowstore/scan.h"
+#include "common/cleanup.h"
+#include "common/log.h"
+
+struct once {
+	bool all;		   /* every record counts */
+	struct address_book *book; /* NULL: the records alone decide */
+	struct presence *presence;
+	struct evidence *evidence; /* NULL: too many records */
+};
+
+struct once_memory {
+	uint32_t *selected, *claims;
+	size_t max;
+};
+
+DEFINE_CLEANUP(struct once *, once_close)
+
+/*
+ * Columns that all hosts on a conversation's way tell alike. A predicate on others
+ * may match the record of one and not of the other.
+ */
+static bool takes_views(const struct predicate *p)
+{
+	static const enum flow_column alike[] = {
+		FLOW_COLUMN_end_ms,    FLOW_COLUMN_proto,     FLOW_COLUMN_src_addr,
+		FLOW_COLUMN_dst_addr,  FLOW_COLUMN_src_port,  FLOW_COLUMN_dst_port,
+		FLOW_COLUMN_icmp_type, FLOW_COLUMN_icmp_code, FLOW_COLUMN_icmp_id,
+	};
+	struct flow_columns columns = {{0}};
+
+	for (size_t i = 0; i < sizeof(alike) / sizeof(alike[0]); i++)
+		flow_columns_add(&columns, alike[i]);
+	return p && predicate_reads_other(p, &columns);
+}
+
+static bool has_one_host(const struct predicate *p, const struct presence *presence)
+{
+	uint64_t low = 0, high = UINT64_MAX;
+
+	if (p)
+		predicate_bounds(p, FLOW_COLUMN_host_id, &low, &high);
+	return low >= high || presence_hosts(presence) < 2;
+}
+
+/* The hosts' clocks are not the collector's, but presence_load() takes that into account. */
+static int load(sqlite3 *db, const struct predicate *p, struct once *o, int64_t *ret_since_ms)
+{
+	uint64_t since_ms = 0, until_ms = FLOW_TIME_MAX_MS;
+	int err;
+
+	if (p)
+		predicate_bounds(p, FLOW_COLUMN_end_ms, &since_ms, &until_ms);
+	if (since_ms > FLOW_TIME_MAX_MS)
+		since_ms = FLOW_TIME_MAX_MS;
+	if (until_ms > FLOW_TIME_MAX_MS)
+		until_ms = FLOW_TIME_MAX_MS;
+	*ret_since_ms = (int64_t)since_ms;
+	err = presence_load(db, (int64_t)since_ms, (int64_t)until_ms, &o->presence);
+	if (!err && !takes_views(p))
+		err = address_book_load(db, &o->book);
+	if (o->book && address_book_is_empty(o->book)) {
+		address_book_free(o->book);
+		o->book = NULL;
+	}
+	return err;
+}
+
+int once_open(sqlite3 *db, const struct predicate *predicate, struct once **ret)
+{
+	cleanup(once_close_p) struct once *o = calloc(1, sizeof(*o));
+	struct evidence_question q = {.predicate = predicate, .max_records = ONCE_MAX_RECORDS};
+	int err = o ? load(db, predicate, o, &q.since_ms) : -ENOMEM;
+
+	if (err)
+		return err;
+	o->all = has_one_host(predicate, o->presence);
+	if (!o->all) {
+		q.book = o->book;
+		q.presence = o->presence;
+		err = evidence_gather(db, &q, &o->evidence);
+	}
+	if (err == -E2BIG) {
+		log_warn("more than %u records of hosts whose addresses are not known: they are "
+			 "counted as often as they were reported; a shorter time is exact",
+			 ONCE_MAX_RECORDS);
+		err = 0;
+	}
+	if (!err)
+		*ret = take_ptr(o);
+	return err;
+}
+
+void once_close(struct once *o)
+{
+	if (!o)
+		return;
+	address_book_free(o->book);
+	presence_free(o->presence);
+	evidence_free(o->evidence);
+	free(o);
+}
+
+void once_columns(const struct once *o, struct flow_columns *columns)
+{
+	if (!o->all && o->book)
+		address_book_columns(columns);
+}
+
+/* --- rows ---------------------------------------------------------------------- */
+
+/* A block of rows that is gone through. */
+struct pass {
+	const struct once *o;
+	const struct flow_block *b;
+	const uint64_t *copies; /* NULL: none */
+	uint32_t host_id;	/* of the row before */
+	int64_t skew_ms;	/* of its clock */
+};
+
+static bool is_copy(const struct pass *p, uint32_t row)
+{
+	return p->copies && p->copies[row / 64] >> row % 64 & 1;
+}
+
+static bool was_there(const struct pass *p, uint32_t host_id, uint32_t row)
+{
+	int64_t ms = (int64_t)FLOW_COL_U64(p->b, end_ms)[row] - p->skew_ms;
+
+	return presence_has(p->o->presence, host_id, ms, ONCE_SLACK_MS);
+}
+
+/* The other end, for a host that is at neither: either of both counts before it. */
+static uint32_t second_claim(const struct pass *p, uint32_t claim, uint32_t row)
+{
+	const struct address_book *book = p->o->book;
+	const uint32_t host_id = FLOW_COL_U32(p->b, host_id)[row];
+	int64_t ms = (int64_t)FLOW_COL_U64(p->b, end_ms)[row];
+	uint32_t src = address_book_owner(book, p->b->addrs[FLOW_COL_U32(p->b, src_addr)[row]], ms);
+	uint32_t dst = address_book_owner(book, p->b->addrs[FLOW_COL_U32(p->b, dst_addr)[row]], ms);
+
+	return src == claim && dst != claim && dst != host_id && src != host_id ? dst : 0;
+}
+
+static bool counts(struct pass *p, uint32_t claim, uint32_t row)
+{
+	const uint32_t host_id = FLOW_COL_U32(p->b, host_id)[row];
+	uint32_t second;
+
+	if (claim == ADDRESS_BOOK_NONE)
+		return true;
+	if (claim == ADDRESS_BOOK_UNOWNED)
+		return !is_copy(p, row);
+	if (host_id != p->host_id) {
+		p->host_id = host_id;
+		p->skew_ms = presence_skew(p->o->presence, host_id);
+	}
+	if (was_there(p, claim, row))
+		return false;
+	second = second_claim(p, claim, row);
+	return !second || !was_there(p, second, row);
+}
+
+static int reserve(struct once_memory **memory, size_t n)
+{
+	struct once_memory *m = *memory;
+
+	if (!m)
+		m = *memory = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	if (m->max >= n)
+		return 0;
+	free(m->selected);
+	free(m->claims);
+	m->selected = malloc(n * sizeof(*m->selected));
+	m->claims = malloc(n * sizeof(*m->claims));
+	m->max = m->selected && m->claims ? n : 0;
+	return m->max ? 0 : -ENOMEM;
+}
+
+int once_select(const struct once *o, struct once_memory **memory, struct scan_rows *rows,
+		uint64_t *set_aside)
+{
+	struct pass p = {.o = o, .b = &rows->block};
+	size_t n = 0;
+	int err;
+
+	if (o->evidence)
+		p.copies = evidence_copies(o->evidence, scan_rows_key(rows));
+	if (o->all || (!o->book && !p.copies))
+		return 0;
+	err = reserve(memory, rows->n_selected);
+	if (!err && o->book)
+		err = address_book_claims_of(o->book, p.b, rows->selected, rows->n_selected,
+					     (*memory)->claims);
+	if (err)
+		return err;
+	for (size_t k = 0; k < rows->n_selected; k++) {
+		uint32_t row = rows->selected[k];
+		uint32_t claim = o->book ? (*memory)->claims[k] : ADDRESS_BOOK_UNOWNED;
+
+		(*memory)->selected[n] = row;
+		n += counts(&p, claim, row);
+	}
+	*set_aside += rows->n_selected - n;
+	rows->selected = (*memory)->selected;
+	rows->n_selected = n;
+	return 0;
+}
+
+void once_memory_free(struct once_memory *memory)
+{
+	if (!memory)
+		return;
+	free(memory->selected);
+	free(memory->claims);
+	free(memory);
+}
