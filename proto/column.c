@@ -273,6 +273,32 @@ static size_t count_bits(const uint8_t *bits, size_t n_bytes)
 	return count;
 }
 
+/*
+ * Moves the bits of those rows to the front, zeros behind them, and tells which
+ * of the bits that are set they are: the first, and how many.
+ */
+static struct column_rows cut_bits(uint8_t *bits, struct column_rows rows)
+{
+	struct column_rows ret = {0};
+	size_t n_bytes = (rows.n + 7) / 8;
+	unsigned shift = rows.first % 8;
+
+	for (size_t at = 0; at < rows.first / 8; at++)
+		ret.first += (size_t)__builtin_popcount(bits[at]);
+	if (shift)
+		ret.first += (size_t)__builtin_popcount(bits[rows.first / 8] & ((1u << shift) - 1));
+	for (size_t at = 0; rows.first && at < n_bytes; at++) { /* PADDING is behind the last */
+		const uint8_t *from = bits + rows.first / 8 + at;
+
+		bits[at] = (uint8_t)((from[0] | from[1] << 8) >> shift);
+	}
+	memset(bits + n_bytes, 0, PADDING);
+	if (rows.n % 8)
+		bits[n_bytes - 1] &= (uint8_t)((1u << rows.n % 8) - 1);
+	ret.n = count_bits(bits, n_bytes);
+	return ret;
+}
+
 /* The head of a SPARSE column; its bits are in the codec. */
 struct sparse {
 	uint64_t base;
@@ -316,13 +342,14 @@ static bool get_sparse(struct column_codec *c, const uint8_t *data, size_t len, 
 static bool check_planes(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 			 size_t width, uint64_t *ret_most)
 {
+	struct column_rows all = {0, n};
 	bool ok;
 
 	if (width == sizeof(uint64_t)) {
-		ok = get_dense_u64(c, data, len, n, c->checked);
+		ok = get_dense_u64(c, data, len, n, all, c->checked);
 		*ret_most = ok ? span_of_u64(c->checked, n).max : 0;
 	} else {
-		ok = get_dense_u32(c, data, len, n, (uint32_t *)c->checked);
+		ok = get_dense_u32(c, data, len, n, all, (uint32_t *)c->checked);
 		*ret_most = ok ? span_of_u32((uint32_t *)c->checked, n).max : 0;
 	}
 	return ok;

@@ -66,6 +66,17 @@ bool column_decode_u32(struct column_codec *c, const uint8_t *data, size_t len, 
 bool column_decode_u64(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 		       uint64_t *ret);
 
+/* Some of the numbers of a column, one behind another. */
+struct column_rows {
+	size_t first, n;
+};
+
+/* Those of n numbers only; the others are checked no further than they must be read. */
+bool column_decode_rows_u32(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+			    struct column_rows rows, uint32_t *ret);
+bool column_decode_rows_u64(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+			    struct column_rows rows, uint64_t *ret);
+
 /*
  * Checks a column of n numbers of width bytes (4 or 8) as decoding does, but
  * without looking at each where their bits alone tell how large one can be.

@@ -186,28 +186,29 @@ size_t COLUMN_F(column_encode)(struct column_codec *c, const COLUMN_T *in, size_
 
 /* --- decoding ------------------------------------------------------------------ */
 
-static void COLUMN_F(unpack)(const uint8_t *in, size_t len, size_t n, COLUMN_T base, unsigned bits,
-			     COLUMN_T *ret)
+static void COLUMN_F(unpack)(const uint8_t *in, size_t len, struct column_rows rows, COLUMN_T base,
+			     unsigned bits, COLUMN_T *ret)
 {
-	size_t safe = safe_numbers(n, bits, len);
+	size_t safe = safe_numbers(rows.first + rows.n, bits, len);
 	struct tail tail = tail_of(in, len);
 	uint64_t mask = mask_of(bits);
+	size_t i = 0;
 
-	for (size_t i = 0; i < safe; i++) {
-		size_t at = i * bits;
+	for (; rows.first + i < safe; i++) {
+		size_t at = (rows.first + i) * bits;
 
 		ret[i] = (COLUMN_T)(base + (COLUMN_T)(load64(in + at / 8) >> at % 8 & mask));
 	}
-	for (size_t i = safe; i < n; i++) {
-		size_t at = i * bits - tail.from * 8;
+	for (; i < rows.n; i++) {
+		size_t at = (rows.first + i) * bits - tail.from * 8;
 
 		ret[i] =
 			(COLUMN_T)(base + (COLUMN_T)(load64(tail.bytes + at / 8) >> at % 8 & mask));
 	}
 }
 
-static bool COLUMN_F(get_packed)(const uint8_t *at, const uint8_t *end, size_t n, COLUMN_T base,
-				 COLUMN_T *ret)
+static bool COLUMN_F(get_packed)(const uint8_t *at, const uint8_t *end, size_t n,
+				 struct column_rows rows, COLUMN_T base, COLUMN_T *ret)
 {
 	unsigned bits;
 
@@ -217,7 +218,7 @@ static bool COLUMN_F(get_packed)(const uint8_t *at, const uint8_t *end, size_t n
 	if (bits < 1 || (bits > MAX_SHIFT && bits != 64) || bits > 8 * sizeof(COLUMN_T) ||
 	    (size_t)(end - at) != packed_bytes(n, bits))
 		return false;
-	COLUMN_F(unpack)(at, (size_t)(end - at), n, base, bits, ret);
+	COLUMN_F(unpack)(at, (size_t)(end - at), rows, base, bits, ret);
 	return true;
 }
 
@@ -234,7 +235,7 @@ static void COLUMN_F(fill)(COLUMN_T *ret, size_t n, COLUMN_T value)
 }
 
 static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, const uint8_t *end,
-				 size_t n, COLUMN_T base, COLUMN_T *ret)
+				 size_t n, struct column_rows rows, COLUMN_T base, COLUMN_T *ret)
 {
 	size_t lengths[MAX_PLANES];
 	unsigned planes;
@@ -247,7 +248,7 @@ static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, cons
 	for (unsigned p = 0; p < planes; p++)
 		if (!size_get(&at, end, n, &lengths[p]))
 			return false;
-	COLUMN_F(fill)(ret, n, base);
+	COLUMN_F(fill)(ret, rows.n, base);
 	for (unsigned p = 0; p < planes; p++) {
 		const uint8_t *plane = at;
 
@@ -258,7 +259,7 @@ static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, cons
 				return false;
 			plane = c->planes;
 		}
-		COLUMN_F(add_plane)(ret, plane, n, 8 * p);
+		COLUMN_F(add_plane)(ret, plane + rows.first, rows.n, 8 * p);
 		at += lengths[p];
 	}
 	return at == end;
@@ -266,7 +267,7 @@ static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, cons
 
 /* Everything but SPARSE. */
 static bool COLUMN_F(get_dense)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
-				COLUMN_T *ret)
+				struct column_rows rows, COLUMN_T *ret)
 {
 	const uint8_t *at = data + 1, *end = data + len;
 	uint64_t base;
@@ -275,12 +276,12 @@ static bool COLUMN_F(get_dense)(struct column_codec *c, const uint8_t *data, siz
 		return false;
 	switch (data[0]) {
 	case CONST:
-		COLUMN_F(fill)(ret, n, (COLUMN_T)base);
+		COLUMN_F(fill)(ret, rows.n, (COLUMN_T)base);
 		return at == end;
 	case PACKED:
-		return COLUMN_F(get_packed)(at, end, n, (COLUMN_T)base, ret);
+		return COLUMN_F(get_packed)(at, end, n, rows, (COLUMN_T)base, ret);
 	case PLANES:
-		return COLUMN_F(get_planes)(c, at, end, n, (COLUMN_T)base, ret);
+		return COLUMN_F(get_planes)(c, at, end, n, rows, (COLUMN_T)base, ret);
 	default:
 		return false;
 	}
@@ -298,25 +299,34 @@ static void COLUMN_F(spread)(const uint8_t *bits, size_t n_bytes, const COLUMN_T
 }
 
 static bool COLUMN_F(get_spread)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
-				 COLUMN_T *ret)
+				 struct column_rows rows, COLUMN_T *ret)
 {
 	COLUMN_T *others = (COLUMN_T *)c->inner;
+	struct column_rows inner;
 	struct sparse s;
 
-	if (!get_sparse(c, data, len, n, &s) || s.base != (COLUMN_T)s.base ||
-	    !COLUMN_F(get_dense)(c, s.others, s.others_len, s.n_others, others))
+	if (!get_sparse(c, data, len, n, &s) || s.base != (COLUMN_T)s.base)
 		return false;
-	COLUMN_F(fill)(ret, n, (COLUMN_T)s.base);
-	COLUMN_F(spread)(c->bits, (n + 7) / 8, others, ret);
+	inner = cut_bits(c->bits, rows);
+	if (!COLUMN_F(get_dense)(c, s.others, s.others_len, s.n_others, inner, others))
+		return false;
+	COLUMN_F(fill)(ret, rows.n, (COLUMN_T)s.base);
+	COLUMN_F(spread)(c->bits, (rows.n + 7) / 8, others, ret);
 	return true;
+}
+
+bool COLUMN_F(column_decode_rows)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
+				  struct column_rows rows, COLUMN_T *ret)
+{
+	if (len < 2 || n == 0 || n > c->max_rows || rows.first > n || rows.n > n - rows.first)
+		return false;
+	if (data[0] == SPARSE)
+		return COLUMN_F(get_spread)(c, data, len, n, rows, ret);
+	return COLUMN_F(get_dense)(c, data, len, n, rows, ret);
 }
 
 bool COLUMN_F(column_decode)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 			     COLUMN_T *ret)
 {
-	if (len < 2 || n == 0 || n > c->max_rows)
-		return false;
-	if (data[0] == SPARSE)
-		return COLUMN_F(get_spread)(c, data, len, n, ret);
-	return COLUMN_F(get_dense)(c, data, len, n, ret);
+	return COLUMN_F(column_decode_rows)(c, data, len, n, (struct column_rows){0, n}, ret);
 }

@@ -52,7 +52,7 @@ struct flow_columns flow_columns_all(void)
 
 /* --- memory ------------------------------------------------------------------ */
 
-static size_t width_of(enum flow_kind kind)
+size_t flow_width(enum flow_kind kind)
 {
 	switch (kind) {
 	case FLOW_U64:
@@ -78,7 +78,7 @@ int flow_memory_alloc(struct flow_block *b, const struct flow_columns *columns, 
 
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (flow_columns_has(columns, (enum flow_column)c))
-			size += aligned(b->n_rows * width_of(flow_column_info[c].kind));
+			size += aligned(b->n_rows * flow_width(flow_column_info[c].kind));
 	at = malloc(size ? size : 1);
 	if (!at)
 		return -ENOMEM;
@@ -88,7 +88,7 @@ int flow_memory_alloc(struct flow_block *b, const struct flow_columns *columns, 
 		if (!flow_columns_has(columns, (enum flow_column)c))
 			continue;
 		b->column[c].any = at;
-		at += aligned(b->n_rows * width_of(flow_column_info[c].kind));
+		at += aligned(b->n_rows * flow_width(flow_column_info[c].kind));
 	}
 	b->addrs = (void *)at;
 	at += aligned(b->n_addrs * sizeof(*b->addrs));

@@ -179,6 +179,11 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 		      const struct flow_columns *columns, struct flow_block *ret,
 		      const char **ret_why);
 
+/* The same of some rows: only their values are checked; dictionaries are whole. */
+int flow_parts_decode_rows(struct column_codec *c, const struct flow_parts *p,
+			   const struct flow_columns *columns, struct column_rows rows,
+			   struct flow_block *ret, const char **ret_why);
+
 /* The dictionaries alone: a block without columns. Release with flow_block_done(). */
 int flow_parts_dictionaries(struct column_codec *c, const struct flow_parts *p, bool addrs,
 			    bool texts, struct flow_block *ret, const char **ret_why);

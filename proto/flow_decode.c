@@ -59,6 +59,7 @@ static void lengthen_durations(uint64_t *us, size_t n)
 struct decoder {
 	struct column_codec *codec;
 	const struct flow_parts *parts;
+	struct column_rows rows; /* of the parts; all that is in b */
 	struct flow_block *b;
 	const char *why;
 };
@@ -77,7 +78,8 @@ static bool get_u32(struct decoder *d, unsigned part, uint32_t *ret)
 		memset(ret, 0, d->b->n_rows * sizeof(*ret));
 		return true;
 	}
-	if (p->data && column_decode_u32(d->codec, p->data, p->len, d->b->n_rows, ret))
+	if (p->data &&
+	    column_decode_rows_u32(d->codec, p->data, p->len, d->parts->n_rows, d->rows, ret))
 		return true;
 	return bad(d, "a column is not n_rows numbers");
 }
@@ -90,7 +92,8 @@ static bool get_u64(struct decoder *d, unsigned part, uint64_t *ret)
 		memset(ret, 0, d->b->n_rows * sizeof(*ret));
 		return true;
 	}
-	if (p->data && column_decode_u64(d->codec, p->data, p->len, d->b->n_rows, ret))
+	if (p->data &&
+	    column_decode_rows_u64(d->codec, p->data, p->len, d->parts->n_rows, d->rows, ret))
 		return true;
 	return bad(d, "a column is not n_rows numbers");
 }
@@ -403,7 +406,7 @@ static int get_columns(struct decoder *d)
 static int get_dictionaries(struct decoder *d, const struct flow_columns *wanted, bool with_addrs,
 			    bool with_texts)
 {
-	size_t n = d->b->n_rows, addr_len = 0, text_len = 0;
+	size_t n = d->parts->n_rows, addr_len = 0, text_len = 0;
 	uint8_t *addrs = NULL, *texts = NULL;
 	char *text_at;
 	int err = 0;
@@ -452,13 +455,28 @@ int flow_parts_dictionaries(struct column_codec *c, const struct flow_parts *p, 
 	return err;
 }
 
-int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
-		      const struct flow_columns *columns, struct flow_block *ret,
-		      const char **ret_why)
+static void cut_rows(struct flow_block *b, struct column_rows rows)
+{
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+		if (b->column[c].any)
+			b->column[c].any = (char *)b->column[c].any +
+					   rows.first * flow_width(flow_column_info[c].kind);
+	b->n_rows = rows.n;
+}
+
+int flow_parts_decode_rows(struct column_codec *c, const struct flow_parts *p,
+			   const struct flow_columns *columns, struct column_rows rows,
+			   struct flow_block *ret, const char **ret_why)
 {
 	struct flow_columns wanted = flow_closure(columns);
-	struct flow_block b = {.n_rows = p->n_rows};
-	struct decoder d = {.codec = c, .parts = p, .b = &b, .why = "not a block of flows"};
+	/* Where the values of a histogram are follows from all those before it. */
+	bool all = flow_any_of_kind(&wanted, FLOW_HIST);
+	struct flow_block b = {.n_rows = all ? p->n_rows : rows.n};
+	struct decoder d = {.codec = c,
+			    .parts = p,
+			    .rows = {all ? 0 : rows.first, b.n_rows},
+			    .b = &b,
+			    .why = "not a block of flows"};
 	int err;
 
 	if (p->n_rows > column_codec_max_rows(c))
@@ -466,9 +484,11 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 	else
 		err = get_dictionaries(&d, &wanted, flow_any_of_kind(&wanted, FLOW_ADDR),
 				       flow_any_of_kind(&wanted, FLOW_TEXT));
-	if (!err && p->n_rows)
+	if (!err && b.n_rows)
 		err = get_columns(&d);
 	if (!err) {
+		if (all)
+			cut_rows(&b, rows);
 		*ret = b;
 		return 0;
 	}
@@ -478,6 +498,14 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 	if (err == -EBADMSG && ret_why)
 		*ret_why = d.why;
 	return err;
+}
+
+int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
+		      const struct flow_columns *columns, struct flow_block *ret,
+		      const char **ret_why)
+{
+	return flow_parts_decode_rows(c, p, columns, (struct column_rows){0, p->n_rows}, ret,
+				      ret_why);
 }
 
 /* --- checking without decoding ------------------------------------------------------------------
@@ -554,7 +582,11 @@ int flow_parts_check(struct column_codec *c, const struct flow_parts *p, struct 
 		     const char **ret_why)
 {
 	struct flow_block b = {.n_rows = p->n_rows};
-	struct decoder d = {.codec = c, .parts = p, .b = &b, .why = "not a block of flows"};
+	struct decoder d = {.codec = c,
+			    .parts = p,
+			    .rows = {0, p->n_rows},
+			    .b = &b,
+			    .why = "not a block of flows"};
 	struct flow_columns doubtful = {{0}};
 	uint64_t most[FLOW_N_COLUMNS] = {0};
 	int err = 0;

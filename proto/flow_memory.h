@@ -5,6 +5,9 @@
 
 #include "proto/flow_block.h"
 
+/* Bytes of a value. */
+size_t flow_width(enum flow_kind kind);
+
 /*
  * One allocation for the columns, b->n_addrs and b->n_texts of b, and
  * text_bytes of text at *ret_text. Nothing in it is set. Returns -ENOMEM.

@@ -8,33 +8,24 @@
 #include <string.h>
 
 #include "collector/db.h"
+#include "collector/flowstore/catalog.h"
 #include "collector/flowstore/segment.h"
-#include "collector/flowstore/zone.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 
 #define FEW_ROWS    256		   /* below it, one column by itself takes as long as all of them */
 #define MAX_FETCHED FLOW_N_COLUMNS /* columns of one block that were fetched later */
 
-/* A segment or a fresh block, as the list of them says. */
-struct item {
-	bool fresh;
-	int64_t id;
-	uint32_t host_id; /* fresh */
-	size_t n_rows;
-	struct zone zone;
-};
-
 struct scan {
 	sqlite3 *db;
 	const struct predicate *predicate;
-	struct flow_columns wanted, decoded; /* with those of the predicate */
-	bool dictionaries_first;	     /* they may rule a segment out */
-	sqlite3_stmt *list; /* not stepped to its end: keeps the transaction open */
+	struct flow_columns wanted, tested; /* tested: by the predicate */
+	bool dictionaries_first;	    /* they may rule a segment out */
+	const struct predicate *of_hosts;   /* a part that must hold; NULL: there is none */
+	struct catalog catalog;
 	sqlite3_stmt *get_fresh, *get_head, *get_column;
 	pthread_mutex_t lock; /* of all below, and of the statements */
-	struct item *items;
-	size_t n_items, max_items, next;
+	size_t next;	      /* of the catalog */
 	struct scan_totals totals;
 	int err; /* of a thread: all stop */
 };
@@ -48,87 +39,40 @@ struct scan_memory {
 	size_t max_selected;
 	uint8_t *scratch;
 	size_t max_scratch;
-	struct item item; /* of the block, for scan_fetch() */
+	struct catalog_item item; /* of the block, for scan_fetch() */
+	struct column_rows rows;  /* of the item; all that is in the block */
 	struct flow_parts parts;
+	bool opened; /* parts are those of the item */
 	struct flow_block more[MAX_FETCHED];
 	size_t n_more;
 };
 
-/* The last row is there so that the statement stays open when all others are read. */
-static const char list_sql[] =
-	"SELECT 0, id, 0, n_rows, min_start_ms, min_end_ms, max_end_ms, zone FROM flow_segment"
-	" UNION ALL SELECT 1, id, host_id, n_rows, min_start_ms, min_end_ms, max_end_ms, NULL"
-	"  FROM flow_fresh"
-	" UNION ALL SELECT 2, 0, 0, 0, 0, 0, 0, NULL";
-
 DEFINE_CLEANUP(struct scan *, scan_close)
 
-/* --- the list ------------------------------------------------------------------ */
-
-static bool get_item(sqlite3_stmt *st, struct item *ret)
-{
-	struct item i = {
-		.fresh = sqlite3_column_int(st, 0) == 1,
-		.id = sqlite3_column_int64(st, 1),
-		.host_id = (uint32_t)sqlite3_column_int64(st, 2),
-		.n_rows = (size_t)sqlite3_column_int64(st, 3),
-		.zone = {.min_start_ms = (uint64_t)sqlite3_column_int64(st, 4),
-			 .min_end_ms = (uint64_t)sqlite3_column_int64(st, 5),
-			 .max_end_ms = (uint64_t)sqlite3_column_int64(st, 6)},
-	};
-	bool ok = true;
-
-	if (i.fresh) {
-		i.zone.hosts = (struct zone_values){1, {i.host_id}};
-		i.zone.protos.n = i.zone.dst_ports.n = ZONE_MAX_VALUES + 1;
-	} else {
-		ok = zone_unpack(sqlite3_column_blob(st, 7), (size_t)sqlite3_column_bytes(st, 7),
-				 &i.zone);
-		if (!ok) /* it rules nothing out, then */
-			i.zone.hosts.n = i.zone.protos.n = i.zone.dst_ports.n = ZONE_MAX_VALUES + 1;
-	}
-	*ret = i;
-	return ok;
-}
-
-static int add_item(struct scan *s, const struct item *item)
-{
-	if (s->n_items == s->max_items) {
-		size_t max = s->max_items ? 2 * s->max_items : 64;
-		struct item *items = realloc(s->items, max * sizeof(*items));
-
-		if (!items)
-			return -ENOMEM;
-		s->items = items;
-		s->max_items = max;
-	}
-	s->items[s->n_items++] = *item;
-	return 0;
-}
-
-static int read_list(struct scan *s)
-{
-	int err = 0;
-
-	while (!err && sqlite3_step(s->list) == SQLITE_ROW) {
-		struct item item;
-
-		if (sqlite3_column_int(s->list, 0) == 2)
-			return 0;
-		s->totals.blocks++;
-		(void)get_item(s->list, &item);
-		if (s->predicate && !zone_admits(&item.zone, s->predicate, NULL))
-			s->totals.blocks_skipped++;
-		else
-			err = add_item(s, &item);
-	}
-	return err ? err : db_last_errno(s->db);
-}
+/* --- the scan ------------------------------------------------------------------ */
 
 static int prepare(struct scan *s, const char *sql, sqlite3_stmt **ret)
 {
 	return sqlite3_prepare_v2(s->db, sql, -1, ret, NULL) == SQLITE_OK ? 0
 									  : db_last_errno(s->db);
+}
+
+/* A condition on nothing but the host that every row must meet. */
+static const struct predicate *of_hosts(const struct predicate *p)
+{
+	struct flow_columns columns = {{0}}, host = {{0}};
+
+	flow_columns_add(&host, FLOW_COLUMN_host_id);
+	predicate_columns(p, &columns);
+	if (memcmp(&columns, &host, sizeof(host)) == 0)
+		return p;
+	for (size_t i = 0; p->kind == PREDICATE_ALL && p->children && i < p->n_children; i++) {
+		const struct predicate *found = of_hosts(&p->children[i]);
+
+		if (found)
+			return found;
+	}
+	return NULL;
 }
 
 int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
@@ -142,22 +86,23 @@ int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_
 	(void)pthread_mutex_init(&s->lock, NULL); /* cannot fail on Linux */
 	s->db = db;
 	s->predicate = predicate;
-	s->wanted = s->decoded = *columns;
+	s->wanted = *columns;
 	if (predicate) {
-		predicate_columns(predicate, &s->decoded);
+		predicate_columns(predicate, &s->tested);
 		s->dictionaries_first = zone_dictionaries_help(predicate);
+		s->of_hosts = of_hosts(predicate);
 	}
-	err = prepare(s, list_sql, &s->list);
-	if (!err)
-		err = prepare(s, "SELECT data FROM flow_fresh WHERE id = ?", &s->get_fresh);
+	err = prepare(s, "SELECT data FROM flow_fresh WHERE id = ?", &s->get_fresh);
 	if (!err)
 		err = prepare(s, "SELECT head FROM flow_segment WHERE id = ?", &s->get_head);
 	if (!err)
 		err = prepare(s, "SELECT data FROM flow_column WHERE id = ?", &s->get_column);
 	if (!err)
-		err = read_list(s);
+		err = catalog_open(&s->catalog, db, predicate, s->dictionaries_first);
 	if (err)
 		return err;
+	s->totals.blocks = s->catalog.n_all;
+	s->totals.blocks_skipped = s->catalog.n_all - s->catalog.n;
 	*ret = take_ptr(s);
 	return 0;
 }
@@ -166,12 +111,11 @@ void scan_close(struct scan *s)
 {
 	if (!s)
 		return;
-	(void)sqlite3_finalize(s->list); /* all repeat an old error at most */
-	(void)sqlite3_finalize(s->get_fresh);
+	catalog_close(&s->catalog);
+	(void)sqlite3_finalize(s->get_fresh); /* all repeat an old error at most */
 	(void)sqlite3_finalize(s->get_head);
 	(void)sqlite3_finalize(s->get_column);
 	(void)pthread_mutex_destroy(&s->lock);
-	free(s->items);
 	free(s);
 }
 
@@ -238,13 +182,14 @@ struct fetched {
 
 /* --- a block, decoded ---------------------------------------------------------------- */
 
-static void note_damage(struct scan *s, const struct item *item, const char *part, const char *why)
+static void note_damage(struct scan *s, const struct catalog_item *item, const char *part,
+			const char *why)
 {
 	(void)pthread_mutex_lock(&s->lock);
 	s->totals.damaged_blocks++;
 	s->totals.damaged_rows += item->n_rows;
 	(void)pthread_mutex_unlock(&s->lock);
-	log_warn("damaged: %s %" PRIi64 "%s%s: %s; %zu flows are left out",
+	log_warn("damaged: %s %" PRIi64 "%s%s: %s; %" PRIu32 " flows are left out",
 		 item->fresh ? "fresh block" : "segment", item->id, part ? ", part " : "",
 		 part ? part : "", why ? why : "cannot be read", item->n_rows);
 }
@@ -253,7 +198,7 @@ static void note_damage(struct scan *s, const struct item *item, const char *par
  * Reads those parts in the set that are elsewhere, and checks them. Returns 1,
  * or 0 for a damaged one.
  */
-static int load_parts(struct scan *s, const struct item *item, struct scan_memory *m,
+static int load_parts(struct scan *s, const struct catalog_item *item, struct scan_memory *m,
 		      struct flow_parts *parts, const bool needed[FLOW_N_PARTS])
 {
 	const uint8_t *before = m->blob;
@@ -293,7 +238,7 @@ static int load_parts(struct scan *s, const struct item *item, struct scan_memor
 }
 
 /* Opens the head or the whole fresh block. Returns 1, 0 for a damaged one, or an error. */
-static int open_item(struct scan *s, const struct item *item, struct scan_memory *m,
+static int open_item(struct scan *s, const struct catalog_item *item, struct scan_memory *m,
 		     struct flow_parts *ret)
 {
 	const char *why = NULL;
@@ -315,34 +260,39 @@ static int open_item(struct scan *s, const struct item *item, struct scan_memory
 	return err ? err : 1;
 }
 
+static void note_skipped(struct scan *s)
+{
+	(void)pthread_mutex_lock(&s->lock);
+	s->totals.blocks_skipped++;
+	(void)pthread_mutex_unlock(&s->lock);
+}
+
 /* Whether the dictionaries leave it possible that a row matches. 1, 0, or an error. */
-static int try_dictionaries(struct scan *s, const struct item *item, struct scan_memory *m,
-			    struct flow_parts *parts)
+static int try_dictionaries(struct scan *s, const struct catalog_item *item, struct scan_memory *m)
 {
 	bool needed[FLOW_N_PARTS] = {[FLOW_PART_ADDRS] = true, [FLOW_PART_TEXTS] = true};
+	struct zone of_host = {.max_end_ms = UINT64_MAX, .hosts = {1, {item->host_id}}};
 	struct flow_block b;
-	int err = load_parts(s, item, m, parts, needed);
+	int err = load_parts(s, item, m, &m->parts, needed);
 
 	if (err <= 0)
 		return err;
-	err = flow_parts_dictionaries(m->codec, parts, true, true, &b, NULL);
+	err = flow_parts_dictionaries(m->codec, &m->parts, true, true, &b, NULL);
 	if (err == -EBADMSG) {
 		note_damage(s, item, "dictionary", "is none");
 		return 0;
 	}
 	if (err)
 		return err;
-	err = zone_admits(&item->zone, s->predicate, &b);
+	of_host.protos.n = of_host.dst_ports.n = ZONE_MAX_VALUES + 1;
+	err = zone_admits(item->zone ? item->zone : &of_host, s->predicate, &b);
 	flow_block_done(&b);
-	if (!err) {
-		(void)pthread_mutex_lock(&s->lock);
-		s->totals.blocks_skipped++;
-		(void)pthread_mutex_unlock(&s->lock);
-	}
+	if (!err)
+		note_skipped(s);
 	return err;
 }
 
-/* Those columns of m->item. Returns 1, 0 for a damaged one, or an error. */
+/* Those columns of the rows. Returns 1, 0 for a damaged one, or an error. */
 static int decode_columns(struct scan *s, struct scan_memory *m, const struct flow_columns *columns,
 			  struct flow_block *ret)
 {
@@ -354,7 +304,7 @@ static int decode_columns(struct scan *s, struct scan_memory *m, const struct fl
 	err = load_parts(s, &m->item, m, &m->parts, needed);
 	if (err <= 0)
 		return err;
-	err = flow_parts_decode(m->codec, &m->parts, columns, ret, &why);
+	err = flow_parts_decode_rows(m->codec, &m->parts, columns, m->rows, ret, &why);
 	if (err == -EBADMSG) {
 		note_damage(s, &m->item, NULL, why);
 		return 0;
@@ -367,15 +317,36 @@ static int decode_columns(struct scan *s, struct scan_memory *m, const struct fl
 	return 1;
 }
 
-static int decode_item(struct scan *s, const struct item *item, struct scan_memory *m,
-		       struct flow_block *ret)
+/* Adds those that the block does not have. Returns 1, 0 for a damaged one, or an error. */
+static int add_columns(struct scan *s, struct scan_rows *rows, const struct flow_columns *columns)
 {
-	int err = open_item(s, item, m, &m->parts);
+	struct scan_memory *m = rows->owner;
+	struct flow_columns missing = {{0}}, none = {{0}};
+	struct flow_block b;
+	int err;
 
-	m->item = *item;
-	if (err > 0 && s->dictionaries_first)
-		err = try_dictionaries(s, item, m, &m->parts);
-	return err <= 0 ? err : decode_columns(s, m, &s->decoded, ret);
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+		if (flow_columns_has(columns, (enum flow_column)c) && !rows->block.column[c].any)
+			flow_columns_add(&missing, (enum flow_column)c);
+	if (memcmp(&missing, &none, sizeof(none)) == 0)
+		return 1;
+	err = decode_columns(s, m, &missing, &b);
+	if (err <= 0)
+		return err;
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+		if (!rows->block.column[c].any)
+			rows->block.column[c] = b.column[c];
+	/* A block without such columns has but the first entry of a dictionary. */
+	if (b.n_addrs > rows->block.n_addrs) {
+		rows->block.addrs = b.addrs;
+		rows->block.n_addrs = b.n_addrs;
+	}
+	if (b.n_texts > rows->block.n_texts) {
+		rows->block.texts = b.texts;
+		rows->block.n_texts = b.n_texts;
+	}
+	m->more[m->n_more++] = b;
+	return 1;
 }
 
 /* --- rows that match -------------------------------------------------------------------- */
@@ -394,6 +365,48 @@ static int grow(void **memory, size_t *max, size_t wanted)
 	return 0;
 }
 
+/* match[0 .. n_rows) is then in the scratch. */
+static int match_rows(const struct predicate *p, const struct flow_block *b, struct scan_memory *m)
+{
+	int err = grow((void **)&m->scratch, &m->max_scratch,
+		       b->n_rows + predicate_scratch_bytes(p, b));
+
+	if (!err)
+		predicate_match(p, b, m->scratch, m->scratch + b->n_rows);
+	return err;
+}
+
+/*
+ * Rows of a segment are in the order of their hosts: leaves those before the
+ * first and behind the last row of a wanted host undecoded. Returns 1, 0 if
+ * there are none or the segment is damaged, or an error.
+ */
+static int narrow_rows(struct scan *s, struct scan_memory *m)
+{
+	struct flow_columns host = {{0}};
+	const uint8_t *first, *last;
+	struct flow_block b;
+	int err;
+
+	flow_columns_add(&host, FLOW_COLUMN_host_id);
+	err = decode_columns(s, m, &host, &b);
+	if (err <= 0)
+		return err;
+	err = match_rows(s->of_hosts, &b, m);
+	first = err ? NULL : memchr(m->scratch, 1, b.n_rows);
+	last = first ? memrchr(m->scratch, 1, b.n_rows) : NULL;
+	flow_block_done(&b);
+	if (err)
+		return err;
+	if (!first) {
+		note_skipped(s);
+		return 0;
+	}
+	m->rows.first = (size_t)(first - m->scratch);
+	m->rows.n = (size_t)(last - first) + 1;
+	return 1;
+}
+
 static int select_rows(struct scan *s, struct scan_rows *rows)
 {
 	struct scan_memory *m = rows->owner;
@@ -402,12 +415,10 @@ static int select_rows(struct scan *s, struct scan_rows *rows)
 
 	err = grow((void **)&m->selected, &m->max_selected, (n + 1) * sizeof(*m->selected));
 	if (!err && s->predicate)
-		err = grow((void **)&m->scratch, &m->max_scratch,
-			   n + predicate_scratch_bytes(s->predicate, &rows->block));
+		err = match_rows(s->predicate, &rows->block, m);
 	if (err)
 		return err;
 	if (s->predicate) {
-		predicate_match(s->predicate, &rows->block, m->scratch, m->scratch + n);
 		for (size_t i = 0; i < n; i++) {
 			m->selected[k] = (uint32_t)i;
 			k += m->scratch[i];
@@ -419,6 +430,41 @@ static int select_rows(struct scan *s, struct scan_rows *rows)
 	rows->selected = m->selected;
 	rows->n_selected = k;
 	return 0;
+}
+
+/* Whether it takes no more than the number of rows. */
+static bool is_bare(const struct scan *s)
+{
+	struct flow_columns none = {{0}};
+
+	return !s->predicate && memcmp(&s->wanted, &none, sizeof(none)) == 0;
+}
+
+/* The rows of an item that match. Returns 1, 0 if there are none or it is damaged, or an error. */
+static int read_item(struct scan *s, const struct catalog_item *item, struct scan_rows *rows)
+{
+	struct scan_memory *m = rows->owner;
+	int err = 1;
+
+	m->item = *item;
+	m->rows = (struct column_rows){0, item->n_rows};
+	m->opened = !is_bare(s);
+	if (m->opened)
+		err = open_item(s, item, m, &m->parts);
+	if (err > 0 && s->dictionaries_first)
+		err = try_dictionaries(s, item, m);
+	if (err > 0 && s->of_hosts && item->several_hosts)
+		err = narrow_rows(s, m);
+	if (err <= 0)
+		return err;
+	rows->block = (struct flow_block){.n_rows = m->rows.n};
+	err = add_columns(s, rows, &s->tested);
+	if (err <= 0)
+		return err;
+	err = select_rows(s, rows);
+	if (err || rows->n_selected == 0)
+		return err;
+	return add_columns(s, rows, &s->wanted);
 }
 
 /* --- threads come in here ------------------------------------------------------------------ */
@@ -433,7 +479,6 @@ static int fail(struct scan *s, int err)
 
 static void drop_block(struct scan_rows *rows)
 {
-	flow_block_done(&rows->block);
 	while (rows->owner->n_more > 0)
 		flow_block_done(&rows->owner->more[--rows->owner->n_more]);
 }
@@ -473,49 +518,37 @@ int scan_fetch(struct scan *s, struct scan_rows *rows, enum flow_column column)
 {
 	struct flow_columns wanted = {{0}};
 	struct scan_memory *m = rows->owner;
-	struct flow_block b;
-	int err;
+	int err = 1;
 
 	if (rows->block.column[column].any)
 		return 1;
-	if (rows->block.n_rows < FEW_ROWS)
+	if (m->item.n_rows < FEW_ROWS)
 		wanted = flow_columns_all();
 	else
 		flow_columns_add_needed(&wanted, column);
-	err = decode_columns(s, m, &wanted, &b);
-	if (err <= 0)
-		return err < 0 ? fail(s, err) : 0;
-	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
-		if (!rows->block.column[c].any)
-			rows->block.column[c] = b.column[c];
-	/* A block without such columns has but the first entry of a dictionary. */
-	if (b.n_addrs > rows->block.n_addrs) {
-		rows->block.addrs = b.addrs;
-		rows->block.n_addrs = b.n_addrs;
-	}
-	if (b.n_texts > rows->block.n_texts) {
-		rows->block.texts = b.texts;
-		rows->block.n_texts = b.n_texts;
-	}
-	m->more[m->n_more++] = b;
-	return 1;
+	if (!m->opened)
+		err = open_item(s, &m->item, m, &m->parts);
+	m->opened = true;
+	if (err > 0)
+		err = add_columns(s, rows, &wanted);
+	return err < 0 ? fail(s, err) : err;
 }
 
 int64_t scan_rows_key(const struct scan_rows *rows)
 {
-	const struct item *item = &rows->owner->item;
+	const struct scan_memory *m = rows->owner;
 
-	return item->id << 18 | (int64_t)item->fresh << 17;
+	return (m->item.id << 18 | (int64_t)m->item.fresh << 17) + (int64_t)m->rows.first;
 }
 
-static bool take_item(struct scan *s, struct item *ret, int *ret_err)
+static bool take_item(struct scan *s, struct catalog_item *ret, int *ret_err)
 {
 	bool more;
 
 	(void)pthread_mutex_lock(&s->lock);
-	more = !s->err && s->next < s->n_items;
+	more = !s->err && s->next < s->catalog.n;
 	if (more)
-		*ret = s->items[s->next++];
+		*ret = s->catalog.items[s->next++];
 	*ret_err = s->err;
 	(void)pthread_mutex_unlock(&s->lock);
 	return more;
@@ -523,7 +556,7 @@ static bool take_item(struct scan *s, struct item *ret, int *ret_err)
 
 int scan_next(struct scan *s, struct scan_rows **rows)
 {
-	struct item item;
+	struct catalog_item item;
 	int err = 0;
 
 	if (!*rows) {
@@ -533,14 +566,10 @@ int scan_next(struct scan *s, struct scan_rows **rows)
 	}
 	while (take_item(s, &item, &err)) {
 		drop_block(*rows);
-		err = decode_item(s, &item, (*rows)->owner, &(*rows)->block);
-		if (err == 0)
-			continue;
-		if (err > 0)
-			err = select_rows(s, *rows);
+		err = read_item(s, &item, *rows);
 		if (err < 0)
 			return fail(s, err);
-		if ((*rows)->n_selected > 0)
+		if (err > 0)
 			return 1;
 	}
 	return err;

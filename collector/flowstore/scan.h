@@ -19,7 +19,9 @@
  *	scan_close(scan);
  *
  * Every segment and every fresh block whose zone map the predicate admits is
- * given once. The scan reads within one transaction of db (its own, or the one
+ * given once; of a segment, where the predicate is one host's, only the range of
+ * that host's rows. What the predicate tests is decoded first, the rest only
+ * when a row matches. The scan reads within one transaction of db (its own, or the one
  * that is open), so that it sees each record exactly once, whatever the
  * compactor does meanwhile.
  *
@@ -49,7 +51,7 @@ struct scan;
 
 struct scan_rows {
 	struct flow_block block;   /* the wanted columns, and those of the predicate */
-	const uint32_t *selected;  /* numbers of the rows that match, rising */
+	const uint32_t *selected;  /* rows of the block that match, rising */
 	size_t n_selected;	   /* above 0 */
 	struct scan_memory *owner; /* private */
 };

@@ -65,6 +65,32 @@ static uint8_t *encode(struct fixture *f, size_t n, enum column_effort effort, s
 	return exact;
 }
 
+/* Some rows of it, by themselves; nothing behind them is written. */
+static void assert_rows(struct fixture *f, const uint8_t *data, size_t len, size_t n, bool wide)
+{
+	for (int round = 0; round < 4; round++) {
+		size_t first = draw(f) % (n + 1), count = draw(f) % (n - first + 1);
+		struct column_rows rows = {first, count};
+
+		if (round == 0) /* the last ones */
+			rows.n = n - first;
+		f->back[rows.n] = 99;
+		f->back32[rows.n] = 99;
+		if (wide) {
+			assert_true(column_decode_rows_u64(f->codec, data, len, n, rows, f->back));
+			assert_memory_equal(f->in + first, f->back, rows.n * sizeof(*f->in));
+			assert_int_equal(f->back[rows.n], 99);
+		} else {
+			assert_true(
+				column_decode_rows_u32(f->codec, data, len, n, rows, f->back32));
+			assert_memory_equal(f->in32 + first, f->back32, rows.n * sizeof(*f->in32));
+			assert_int_equal(f->back32[rows.n], 99);
+		}
+	}
+	assert_false(column_decode_rows_u64(f->codec, data, len, n, (struct column_rows){1, n},
+					    f->back));
+}
+
 static void assert_round_trip(struct fixture *f, size_t n, enum column_effort effort)
 {
 	uint64_t most, max = 0;
@@ -80,6 +106,7 @@ static void assert_round_trip(struct fixture *f, size_t n, enum column_effort ef
 	assert_true(most >= max);
 	assert_false(column_decode_u64(f->codec, data, len - 1, n, f->back));
 	assert_false(column_check(f->codec, data, len - 1, n, 8, &most));
+	assert_rows(f, data, len, n, true);
 	free(data);
 	for (size_t i = 0; i < n; i++)
 		f->in32[i] = (uint32_t)f->in[i];
@@ -87,6 +114,7 @@ static void assert_round_trip(struct fixture *f, size_t n, enum column_effort ef
 	assert_true(column_decode_u32(f->codec, f->out, len, n, f->back32));
 	assert_memory_equal(f->in32, f->back32, n * sizeof(*f->in32));
 	assert_true(column_check(f->codec, f->out, len, n, 4, &most));
+	assert_rows(f, f->out, len, n, false);
 }
 
 static void test_every_width(void **state)

@@ -135,6 +135,14 @@ static void test_each_column_alone(void **state)
 		assert_non_null(one.column[c].any);
 		assert_memory_equal(one.column[c].any, all.column[c].any, N * width);
 		flow_block_done(&one);
+		assert_int_equal(flow_parts_decode_rows(f->codec, &parts, &wanted,
+							(struct column_rows){N / 3, N / 2}, &one,
+							NULL),
+				 0);
+		assert_int_equal(one.n_rows, N / 2);
+		assert_memory_equal(one.column[c].any,
+				    (const char *)all.column[c].any + N / 3 * width, N / 2 * width);
+		flow_block_done(&one);
 	}
 	flow_block_done(&all);
 	free(blob);

@@ -293,6 +293,34 @@ static void test_zones_leave_segments_out(void **state)
 	assert_int_equal(t.damaged_blocks, 0);
 }
 
+static void test_of_one_host_only_its_rows_are_decoded(void **state)
+{
+	struct predicate p = {.kind = PREDICATE_RANGE, .column = FLOW_COLUMN_host_id};
+	struct flow_columns columns = {{0}};
+	struct fixture *f = *state;
+	struct scan_rows *rows = NULL;
+	struct scan *scan;
+	int64_t n = 0;
+
+	put_blocks(f);
+	assert_true(compact(f, 600) > 0);
+	p.low = p.high = 2;
+	flow_columns_add(&columns, FLOW_COLUMN_bytes);
+	assert_int_equal(scan_open(f->reader, &p, &columns, &scan), 0);
+	while (scan_next(scan, &rows) > 0) {
+		assert_int_equal(rows->n_selected, rows->block.n_rows);
+		n += (int64_t)rows->n_selected;
+	}
+	scan_rows_free(rows);
+	scan_close(scan);
+	assert_int_equal(n, number(f, "SELECT count(*) FROM flows WHERE +host_id = 2"));
+	assert_true(n > 0 && n < f->n_flows / 2);
+	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT rowid AS row, * FROM flows");
+	assert_int_equal(number(f, "SELECT count(*) FROM (SELECT rowid, * FROM flows WHERE"
+				   " host_id = 2 EXCEPT SELECT * FROM temp.plain)"),
+			 0);
+}
+
 /* --- readers and the compactor at the same time -------------------------------------- */
 
 struct race {
@@ -513,6 +541,7 @@ int main(void)
 		TEST(test_small_segments_grow),
 		TEST(test_conditions_find_the_same_rows),
 		TEST(test_zones_leave_segments_out),
+		TEST(test_of_one_host_only_its_rows_are_decoded),
 		TEST(test_readers_see_each_flow_once_meanwhile),
 		TEST(test_damage_is_found_and_left_out),
 		TEST(test_lost_column_is_damage),

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/flowstore/catalog.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/db.h"
+
+enum { SEGMENT, FRESH, LAST };
+
+/* The last row is there so that the statement stays open when all others are read. */
+static const char list_sql[] =
+	"SELECT 0, id, 0, n_rows, min_start_ms, min_end_ms, max_end_ms, zone FROM flow_segment"
+	" UNION ALL SELECT 1, id, host_id, n_rows, min_start_ms, min_end_ms, max_end_ms, NULL"
+	"  FROM flow_fresh"
+	" UNION ALL SELECT 2, 0, 0, 0, 0, 0, 0, NULL";
+
+static struct zone get_zone(sqlite3_stmt *st)
+{
+	struct zone z;
+
+	z.hosts.n = z.protos.n = z.dst_ports.n = ZONE_MAX_VALUES + 1;
+	if (sqlite3_column_int(st, 0) == FRESH) {
+		z.hosts.n = 1;
+		z.hosts.values[0] = (uint32_t)sqlite3_column_int64(st, 2);
+	} else if (!zone_unpack(sqlite3_column_blob(st, 7), (size_t)sqlite3_column_bytes(st, 7),
+				&z)) { /* it rules nothing out, then */
+		z.hosts.n = z.protos.n = z.dst_ports.n = ZONE_MAX_VALUES + 1;
+	}
+	z.min_start_ms = (uint64_t)sqlite3_column_int64(st, 4);
+	z.min_end_ms = (uint64_t)sqlite3_column_int64(st, 5);
+	z.max_end_ms = (uint64_t)sqlite3_column_int64(st, 6);
+	return z;
+}
+
+static int add_item(struct catalog *c, const struct catalog_item *item)
+{
+	if (c->n == c->max) {
+		size_t max = c->max ? 2 * c->max : 256;
+		struct catalog_item *items = realloc(c->items, max * sizeof(*items));
+
+		if (!items)
+			return -ENOMEM;
+		c->items = items;
+		c->max = max;
+	}
+	c->items[c->n++] = *item;
+	return 0;
+}
+
+static int add_row(struct catalog *c, const struct predicate *predicate, bool keep_zones)
+{
+	struct zone zone = get_zone(c->list), *kept = NULL;
+	struct catalog_item item = {
+		.id = sqlite3_column_int64(c->list, 1),
+		.n_rows = (uint32_t)sqlite3_column_int64(c->list, 3),
+		.host_id = (uint32_t)sqlite3_column_int64(c->list, 2),
+		.fresh = sqlite3_column_int(c->list, 0) == FRESH,
+		.several_hosts = zone.hosts.n != 1,
+	};
+	int err;
+
+	c->n_all++;
+	if (predicate && !zone_admits(&zone, predicate, NULL))
+		return 0;
+	if (keep_zones && !item.fresh) {
+		kept = malloc(sizeof(*kept));
+		if (!kept)
+			return -ENOMEM;
+		*kept = zone;
+		item.zone = kept;
+	}
+	err = add_item(c, &item);
+	if (err)
+		free(kept);
+	return err;
+}
+
+int catalog_open(struct catalog *c, sqlite3 *db, const struct predicate *predicate, bool keep_zones)
+{
+	int err = 0;
+
+	*c = (struct catalog){0};
+	if (sqlite3_prepare_v2(db, list_sql, -1, &c->list, NULL) != SQLITE_OK)
+		return db_last_errno(db);
+	while (sqlite3_step(c->list) == SQLITE_ROW) {
+		if (sqlite3_column_int(c->list, 0) == LAST)
+			return 0;
+		err = add_row(c, predicate, keep_zones);
+		if (err)
+			return err;
+	}
+	return db_last_errno(db);
+}
+
+void catalog_close(struct catalog *c)
+{
+	(void)sqlite3_finalize(c->list); /* repeats an old error at most */
+	for (size_t i = 0; i < c->n; i++)
+		free((void *)c->items[i].zone);
+	free(c->items);
+	*c = (struct catalog){0};
+}
