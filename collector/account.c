@@ -447,5 +447,7 @@ int account_hello(struct account *a, int64_t host_id, const struct hello *h, int
 
 int account_expire(struct account *a, int64_t before_ms, size_t max_rows)
 {
+	if (before_ms < INT64_MIN + MINUTE_MS) /* nothing is too old */
+		return 0;
 	return run_2(a, EXPIRE_MINUTES, before_ms - MINUTE_MS, (int64_t)max_rows);
 }

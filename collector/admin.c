@@ -60,6 +60,20 @@ static int set_listen(sqlite3 *db, const char *const *words, int64_t now_ms,
 	return one_shot_run(&o);
 }
 
+static int set_retention(sqlite3 *db, const char *const *words, int64_t now_ms,
+			 struct admin_reply *ret)
+{
+	cleanup(one_shot_end) struct one_shot o =
+		one_shot_begin(db, "INSERT OR REPLACE INTO retention (id, age_ms, max_bytes,"
+				   " since_ms) VALUES (1, ?, ?, ?)");
+
+	(void)ret;
+	binder_int(&o.b, strtoll(words[0], NULL, 10));
+	binder_int(&o.b, strtoll(words[1], NULL, 10));
+	binder_int(&o.b, now_ms);
+	return one_shot_run(&o);
+}
+
 static int create_token(sqlite3 *db, const char *const *words, int64_t now_ms,
 			struct admin_reply *ret)
 {
@@ -241,6 +255,7 @@ int admin_command(sqlite3 *db, size_t n, const char *const *words, int64_t now_m
 	} commands[] = {
 		{"init-key", 1, init_key},
 		{"listen", 2, set_listen},
+		{"retention", 2, set_retention},
 		{"token-create", 3, create_token},
 		{"token-revoke", 1, revoke_token},
 		{"approve", 1, approve},

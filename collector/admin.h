@@ -15,6 +15,9 @@
  *	add NAME KEY			admits a key without a request of its own
  *	revoke|admit HOST
  *	order HOST KIND PREFIX TTL_S REASON ACTOR	answer: the number (orders.h)
+ *	retention AGE_MS MAX_BYTES	as serve was told
+ *	expire BEFORE_MS MAX_BYTES	retention, now (store.c): at most ADMIN_EXPIRE_ROWS and what
+ *					the last segment has more; answer: how many; 0: it is done
  *
  * Errors: those of db.h.
  */
@@ -26,8 +29,9 @@
 
 #include <sqlite3.h>
 
-#define ADMIN_MAX_WORDS 8
-#define ADMIN_TEXT_MAX	1024
+#define ADMIN_MAX_WORDS	  8
+#define ADMIN_TEXT_MAX	  1024
+#define ADMIN_EXPIRE_ROWS 500000 /* of one request: batches are waiting */
 
 struct admin_reply {
 	int exit_code; /* enum exit_code */

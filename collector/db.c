@@ -311,6 +311,23 @@ int db_open_writer(const char *path, sqlite3 **ret, const char **ret_why)
 	return err;
 }
 
+int64_t db_newest_version(void)
+{
+	return N_MIGRATIONS;
+}
+
+int db_version(const char *path, int64_t *ret, const char **ret_why)
+{
+	cleanup(db_close_p) sqlite3 *db = NULL;
+	int err = open_file(path, SQLITE_OPEN_READONLY, &db);
+
+	if (!err)
+		err = identify(db, ret);
+	if (err)
+		*ret_why = why(err);
+	return err;
+}
+
 int db_open_reader(const char *path, sqlite3 **ret, const char **ret_why)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
@@ -325,8 +342,10 @@ int db_open_reader(const char *path, sqlite3 **ret, const char **ret_why)
 		return err;
 	}
 	if (version < N_MIGRATIONS) {
-		*ret_why = version == 0 ? "empty; weir-collector serve makes its tables"
-					: "of an older weir; weir-collector serve updates it";
+		*ret_why =
+			version == 0
+				? "empty; weir-collector serve makes its tables"
+				: "of an older weir; weir-collector serve or db migrate updates it";
 		return version == 0 ? -EMEDIUMTYPE : -EPROTO;
 	}
 	*ret = take_ptr(db);

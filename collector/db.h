@@ -20,6 +20,8 @@
 #ifndef WEIR_COLLECTOR_DB_H
 #define WEIR_COLLECTOR_DB_H
 
+#include <stdint.h>
+
 #include <sqlite3.h>
 
 #define DB_APPLICATION_ID 0x77656972 /* "weir" */
@@ -28,6 +30,11 @@
 /* Creates or migrates path and holds PATH-lock until it is closed; WAL, synchronous=FULL. *ret:
  * release with db_close(). */
 int db_open_writer(const char *path, sqlite3 **ret, const char **ret_why);
+
+/* Of the schema that this weir writes. */
+int64_t db_newest_version(void);
+/* That of path, 0: an empty file. Errors as of db_open_reader(), which takes the newest only. */
+int db_version(const char *path, int64_t *ret, const char **ret_why);
 
 /* Opens path read-only while a collector may be writing it. Release with db_close(). */
 int db_open_reader(const char *path, sqlite3 **ret, const char **ret_why);

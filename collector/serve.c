@@ -222,13 +222,27 @@ static int open_store(struct serve *s)
 	return db_exit_code(err);
 }
 
-/* Where we listen, for join strings; who may come in; where commands ask. */
+/* For commands: where we listen, how long records are kept. */
+static int note_settings(struct serve *s)
+{
+	const char *listen[] = {"listen", receiver_endpoint(s->receiver),
+				receiver_enroll_endpoint(s->receiver)};
+	char age[24], bytes[24];
+	const char *retention[] = {"retention", age, bytes};
+	int64_t now_ms = (int64_t)(clock_real_ns() / NS_PER_MS);
+	struct admin_reply reply;
+	int err = store_command(s->store, ARRAY_SIZE(listen), listen, now_ms, &reply);
+
+	(void)snprintf(age, sizeof(age), "%" PRIu64, s->settings->retention_ms);
+	(void)snprintf(bytes, sizeof(bytes), "%" PRIu64, s->settings->retention_bytes);
+	return err ? err
+		   : store_command(s->store, ARRAY_SIZE(retention), retention, now_ms, &reply);
+}
+
+/* Who may come in; where commands ask. */
 static int open_admission(struct serve *s)
 {
-	const char *words[] = {"listen", receiver_endpoint(s->receiver),
-			       receiver_enroll_endpoint(s->receiver)};
-	struct admin_reply reply;
-	int err = store_command(s->store, 3, words, (int64_t)(clock_real_ns() / NS_PER_MS), &reply);
+	int err = note_settings(s);
 
 	if (!err)
 		err = store_share(s->store, s->allow);

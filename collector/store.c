@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "collector/account.h"
 #include "collector/admin.h"
@@ -20,6 +21,7 @@
 #include "collector/wal.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/exit_code.h"
 
 /* "name hooks, name hooks" of all interfaces of a HELLO. */
 #define IFACES_TEXT_MAX (HELLO_MAX_IFACES * (IFACE_NAME_MAX + 16 + 2))
@@ -182,14 +184,49 @@ int store_has_admitted(struct store *s)
 	return admission_any(s->db);
 }
 
+/* Within a transaction. */
+static int expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t max_rows,
+		  size_t *ret_rows)
+{
+	size_t aged = 0, excess = 0;
+	int err = flow_writer_expire(s->flows, before_ms, max_rows, &aged);
+
+	if (!err && max_bytes && aged < max_rows)
+		err = flow_writer_shrink(s->flows, max_bytes, max_rows - aged, &excess);
+	if (!err)
+		err = account_expire(s->account, before_ms, max_rows);
+	*ret_rows = aged + excess;
+	return err;
+}
+
+/* expire BEFORE_MS MAX_BYTES */
+static int expire_asked(struct store *s, const char *const *words, struct admin_reply *ret)
+{
+	size_t rows = 0;
+	int err = expire(s, strtoll(words[1], NULL, 10), strtoull(words[2], NULL, 10),
+			 ADMIN_EXPIRE_ROWS, &rows);
+
+	*ret = (struct admin_reply){.exit_code = EXIT_OK};
+	(void)snprintf(ret->text, sizeof(ret->text), "%zu", rows);
+	return err;
+}
+
+static int command(struct store *s, size_t n, const char *const *words, int64_t now_ms,
+		   struct admin_reply *ret)
+{
+	s->admissions_changed = true;
+	if (n == 3 && strcmp(words[0], "expire") == 0)
+		return expire_asked(s, words, ret);
+	return admin_command(s->db, n, words, now_ms, ret);
+}
+
 int store_command(struct store *s, size_t n, const char *const *words, int64_t now_ms,
 		  struct admin_reply *ret)
 {
 	int err = store_begin(s);
 
 	if (!err)
-		err = admin_command(s->db, n, words, now_ms, ret);
-	s->admissions_changed = true;
+		err = command(s, n, words, now_ms, ret);
 	if (!err)
 		err = store_commit(s);
 	if (err)
@@ -491,9 +528,8 @@ static int apply_enrollment(struct store *s, struct enrollment *e, int64_t now_m
 
 static int apply_admin(struct store *s, struct admin_request *r, int64_t now_ms)
 {
-	s->admissions_changed = true;
 	r->applied = true;
-	return admin_command(s->db, r->n, r->words, now_ms, &r->reply);
+	return command(s, r->n, r->words, now_ms, &r->reply);
 }
 
 static int apply(struct store *s, struct job *job, int64_t now_ms)
@@ -559,22 +595,18 @@ size_t store_readers(const struct store *s, char *ret, size_t size)
 int store_expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t max_rows,
 		 size_t *ret_rows)
 {
-	size_t aged = 0, excess = 0;
+	size_t rows = 0;
 	int err = store_begin(s);
 
 	if (err)
 		return err;
-	err = flow_writer_expire(s->flows, before_ms, max_rows, &aged);
-	if (!err && max_bytes && aged < max_rows)
-		err = flow_writer_shrink(s->flows, max_bytes, max_rows - aged, &excess);
-	if (!err)
-		err = account_expire(s->account, before_ms, max_rows);
+	err = expire(s, before_ms, max_bytes, max_rows, &rows);
 	if (!err)
 		err = store_commit(s);
 	if (err)
 		store_rollback(s);
 	else
-		*ret_rows = aged + excess;
+		*ret_rows = rows;
 	return err;
 }
 

@@ -11,6 +11,7 @@
 #include "collector/db.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/segment.h"
+#include "collector/progress.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -195,18 +196,40 @@ static int move_rows(struct upgrade *u)
 	return err;
 }
 
+/* The number of the last row. */
+static int read_last(struct upgrade *u, int64_t *ret)
+{
+	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
+	int err = prepare(u, "SELECT max(id) FROM flow_row", &st);
+
+	if (err)
+		return err;
+	if (sqlite3_step(st) != SQLITE_ROW)
+		return db_last_errno(u->db);
+	*ret = sqlite3_column_int64(st, 0);
+	return 0;
+}
+
 static int move_all(struct upgrade *u)
 {
-	int err = read_rows(u);
+	struct progress bar = progress_begin("moving flow records into columns", false);
+	int64_t last = 0, before = 0;
+	int err = read_last(u, &last);
 
-	if (!err && u->n)
+	if (!err)
+		err = read_rows(u);
+	if (!err && u->n) {
 		log_info("moving flow records into columns");
+		before = u->last_id - (int64_t)u->n;
+	}
 	while (!err && u->n) {
 		err = move_rows(u);
 		u->moved += u->n;
+		progress_show(&bar, (uint64_t)(u->last_id - before), (uint64_t)(last - before));
 		if (!err)
 			err = read_rows(u);
 	}
+	progress_end(&bar);
 	if (!err && u->moved)
 		log_info("%" PRIu64 " flow records moved", u->moved);
 	return err ? err : exec(u, "DROP TABLE flow_row");
