@@ -127,7 +127,7 @@ static enum trade trade_of(unsigned host)
 	return shares[host % 10];
 }
 
-static void host_addr(unsigned host, uint8_t ret[16])
+void fill_host_addr(unsigned host, uint8_t ret[16])
 {
 	v4(ret, 0x0a010000u + (host / 10 << 8) + host % 10 + 10);
 }
@@ -184,7 +184,7 @@ static void set_ends(struct fill *f, struct flow *flow)
 		if (what > 0.9)
 			flow->trade = CACHE;
 		flow->server_host = pick_host(f, flow->trade);
-		host_addr((unsigned)flow->client_host, flow->client);
+		fill_host_addr((unsigned)flow->client_host, flow->client);
 		flow->rtt_us = 60 + (uint32_t)(mix((uint64_t)flow->client_host * 251 +
 						   (uint64_t)flow->server_host) %
 					       300);
@@ -196,7 +196,7 @@ static void set_ends(struct fill *f, struct flow *flow)
 		if (flow->client_host < 0)
 			flow->client_host = 0;
 	} else {
-		host_addr((unsigned)flow->server_host, flow->server);
+		fill_host_addr((unsigned)flow->server_host, flow->server);
 		flow->trade = trade_of((unsigned)flow->server_host);
 	}
 }

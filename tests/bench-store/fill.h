@@ -42,6 +42,9 @@ void fill_free(struct fill *f);
 /* The next batch, of at most max_rows; time goes on as needed. Returns 0 or -ENOMEM. */
 int fill_next(struct fill *f, size_t max_rows, struct fill_batch *ret);
 
+/* The address of a host; it has one. */
+void fill_host_addr(unsigned host, uint8_t ret[16]);
+
 /* Unix time of what was given last. */
 uint64_t fill_now_ms(const struct fill *f);
 

@@ -21,6 +21,8 @@
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/segment.h"
+#include "collector/one_shot.h"
+#include "common/cleanup.h"
 #include "common/clock.h"
 #include "proto/message.h"
 #include "tests/bench-store/fill_options.h"
@@ -52,6 +54,18 @@ static int exec(struct filling *f, const char *sql)
 	return sqlite3_exec(f->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_last_errno(f->db);
 }
 
+static int put_addr(struct filling *f, unsigned host)
+{
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
+		f->db, "INSERT INTO host_addr (host_id, addr, since_ms) VALUES (?, ?, 0)");
+	uint8_t addr[16];
+
+	fill_host_addr(host, addr);
+	binder_int(&o.b, host + 1);
+	binder_blob(&o.b, addr, sizeof(addr));
+	return one_shot_run(&o);
+}
+
 static int put_hosts(struct filling *f, unsigned n)
 {
 	int err = exec(f, "BEGIN");
@@ -66,8 +80,23 @@ static int put_hosts(struct filling *f, unsigned n)
 			" AS BLOB), 'host%02u', '', '', x'', '', 0, 0)",
 			h, h, h);
 		err = exec(f, sql);
+		if (!err)
+			err = put_addr(f, h - 1);
 	}
 	return err ? err : exec(f, "COMMIT");
+}
+
+/* Every host has reported in every minute, as a collector would have noted. */
+static int put_coverage(struct filling *f, uint64_t start_ms)
+{
+	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
+		f->db, "WITH RECURSIVE m (ms) AS (SELECT ?1 UNION ALL SELECT ms + 60000 FROM m"
+		       " WHERE ms + 60000 <= ?2) INSERT INTO coverage_minute"
+		       " (host_id, minute_ms, batches) SELECT id, ms, 1 FROM host, m");
+
+	binder_count(&o.b, start_ms - start_ms % 60000);
+	binder_count(&o.b, fill_now_ms(f->fill));
+	return one_shot_run(&o);
 }
 
 static int put_batch(struct filling *f, const struct fill_batch *b)
@@ -248,6 +277,8 @@ int main(int argc, char **argv)
 		err = put_hosts(&f, o.fleet.hosts);
 	if (!err)
 		err = fill_all(&f, o.flows);
+	if (!err)
+		err = put_coverage(&f, o.fleet.start_ms);
 	if (err)
 		(void)fprintf(stderr, "weir-fill: %s: %s\n", path, why ? why : strerror(-err));
 	else
