@@ -50,7 +50,7 @@ TORTURE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out %/backlog_bench.c,$(wildcard
 BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all test test-unit test-bpf test-system test-san bench torture truth fuzz lint format deps check install uninstall clean help
+.PHONY: all test test-unit test-bpf test-system test-san bench torture property truth fuzz lint format deps check install uninstall clean help
 PROGRAMS := $(patsubst %/main.c,$(B)/weir-%,$(wildcard probe/main.c collector/main.c))
 all: $(PROGRAMS) $(if $(SAN),,$(B)/weir_flows.so) ## build both programs, and flows for sqlite3 (default)
 
@@ -151,6 +151,9 @@ $(B)/weir-peers: $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench-store/peer_*.c))
 $(B)/weir-fill $(B)/weir-peers: $(B)/weir-%: $(B)/tests/bench-store/weir_%.o $(FLEET) $(COLLECTOR) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(B)/weir-property: $(patsubst %.c,$(B)/%.o,$(wildcard tests/property/*.c)) $(B)/tests/bench-store/fill.o $(COLLECTOR) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH): $(B)/%: $(B)/%.o $(addprefix $(B)/tests/bench/,mill.o peer.o results.o) $(PROBE) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
@@ -182,8 +185,8 @@ run_each = fail=0; for t in $(1); do echo "== $$t"; \
 	   $$t || { echo "== $$t: second try"; $$t; } || fail=1; done; exit $$fail
 
 test: test-unit test-bpf ## unit and BPF tests
-test-unit: $(UNIT) ## no root, seconds
-	$(Q)$(call run_each,$(UNIT))
+test-unit: $(UNIT) $(B)/weir-property ## no root, seconds
+	$(Q)$(call run_each,$(UNIT) "$(B)/weir-property --queries 600 --seed 1")
 test-bpf: $(BPFT) ## BPF programs on crafted packets; root
 	$(Q)$(call run_each,$(BPFT))
 test-system: all ## three hosts, a bridge, a collector in network namespaces; root
@@ -199,6 +202,10 @@ torture: all $(B)/weir-bench $(B)/backlog-bench ## nothing lost, nothing twice, 
 	$(Q)+$(MAKE) --no-print-directory FAILPOINTS=1 all
 	$(Q)B=$(B) python3 tests/torture/torture.py --results $(B)/results $(if $(LONG),--long) \
 	  $(if $(SEED),--seed $(SEED)) $(SCENARIOS)
+QUERIES ?= 10000
+property: $(B)/weir-property ## random queries to the store and to plain rows agree: 2 minutes; QUERIES=n, SEED=n
+	$(Q)$< --queries $(QUERIES) $(if $(SEED),--seed $(SEED)) --figures $(B)/property.figures; code=$$?; \
+	  python3 tests/torture/results.py $(B)/results store $$(cat $(B)/property.figures); exit $$code
 CAPTURES ?= ../shared/captures
 truth: $(B)/weir-probe ## replay of CAPTURES compared with tshark's account of them; root
 	$(Q)python3 tests/truth/truth.py --probe $(B)/weir-probe --results $(B)/results $(CAPTURES)

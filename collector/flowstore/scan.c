@@ -520,8 +520,6 @@ int scan_fetch(struct scan *s, struct scan_rows *rows, enum flow_column column)
 	struct scan_memory *m = rows->owner;
 	int err = 1;
 
-	if (rows->block.column[column].any)
-		return 1;
 	if (m->item.n_rows < FEW_ROWS)
 		wanted = flow_columns_all();
 	else

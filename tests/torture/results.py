@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Files of figures that several proofs write to: each adds its own, and leaves the others' alone."""
+"""Files of figures that several proofs write to: each adds its own, and leaves the others' alone.
+
+results.py FOLDER NAME KEY=NUMBER... does it for programs."""
 
 import json
 import os
+import sys
 
 
 def merge(folder, name, figures):
@@ -18,3 +21,7 @@ def merge(folder, name, figures):
         json.dump(together, f, indent=2)
         f.write("\n")
     os.replace(f"{path}.new", path)
+
+
+if __name__ == "__main__":
+    merge(*sys.argv[1:3], {key: json.loads(value) for key, value in (a.split("=") for a in sys.argv[3:])})
