@@ -18,12 +18,12 @@
 #include "common/addr.h"
 #include "common/cleanup.h"
 
-#define MAX_THREADS    8
-#define CHUNK_BITS     16
-#define CHUNK	       (1u << CHUNK_BITS)
-#define MAX_BLOCKS     (1u << 20)		 /* bits of struct sighting */
-#define PARTITION_ROWS 16384			 /* sorting stays in the cache */
-#define KEY_MASK       ((UINT64_C(1) << 33) - 1) /* three digits of radix_order() */
+#define MAX_THREADS   8
+#define MAX_BLOCKS    (1u << 20) /* bits of struct sighting */
+#define PART_BITS     9		 /* what is sorted at a time stays in the cache */
+#define N_PARTS	      (1u << PART_BITS)
+#define KEY_MASK      ((UINT64_C(1) << 33) - 1) /* three digits of radix_order() */
+#define CHUNK_RECORDS 63
 
 /* A record that is asked about. */
 struct sighting {
@@ -32,6 +32,17 @@ struct sighting {
 	uint64_t start_ms : 44, block : 20;
 	uint64_t end_ms : 44, row : 19, sent : 1;
 	uint32_t host_id;
+};
+
+struct chunk {
+	struct chunk *next;
+	size_t n;
+	struct sighting records[CHUNK_RECORDS];
+};
+
+/* Those whose conversation begins with the same bits; the first chunk is not full. */
+struct part {
+	struct chunk *first, *last;
 };
 
 struct block {
@@ -51,23 +62,23 @@ struct work {
 	struct scan *scan;
 	uint64_t seed[2];
 	pthread_mutex_t lock; /* of all below, and of found->blocks */
-	struct sighting **chunks;
-	size_t n_chunks, n;
+	size_t n;
+	struct part parts[N_PARTS];
+	size_t next_part;
 	int err;
-	/* The second half: numbers of sightings by the first bits of their conversation. */
+};
+
+/* A part of them, in a row, of one thread. */
+struct desk {
+	struct sighting *records;
+	uint64_t *keys;
 	uint32_t *order;
-	size_t *parts; /* n_parts + 1 */
-	size_t n_parts, next_part;
+	size_t max;
+	struct copies_memory *copies;
 };
 
 DEFINE_CLEANUP(struct evidence *, evidence_free)
 DEFINE_CLEANUP(struct scan_rows *, scan_rows_free)
-DEFINE_CLEANUP(struct copies_memory *, copies_memory_free)
-
-static struct sighting *sighting(const struct work *w, size_t i)
-{
-	return &w->chunks[i >> CHUNK_BITS][i & (CHUNK - 1)];
-}
 
 static void fail(struct work *w, int err)
 {
@@ -122,20 +133,13 @@ static const enum flow_column other_columns[] = {
 };
 #define N_OTHER (sizeof(other_columns) / sizeof(other_columns[0]))
 
-/* Room for n more, and a number for their block. */
-static int reserve(struct work *w, const struct scan_rows *rows, size_t n, size_t *ret_first,
-		   size_t *ret_block)
+/* A number for the block of n more. */
+static int add_block(struct work *w, const struct scan_rows *rows, size_t n, size_t *ret)
 {
 	struct evidence *e = w->found;
 
 	if (w->n + n > w->q->max_records || e->n_blocks == MAX_BLOCKS)
 		return -E2BIG;
-	while (w->n_chunks * CHUNK < w->n + n) {
-		w->chunks[w->n_chunks] = malloc(CHUNK * sizeof(struct sighting));
-		if (!w->chunks[w->n_chunks])
-			return -ENOMEM;
-		w->n_chunks++;
-	}
 	if (e->n_blocks == e->max_blocks) {
 		size_t max = e->max_blocks ? 2 * e->max_blocks : 64;
 		struct block *blocks = realloc(e->blocks, max * sizeof(*blocks));
@@ -151,27 +155,43 @@ static int reserve(struct work *w, const struct scan_rows *rows, size_t n, size_
 	};
 	if (!e->blocks[e->n_blocks].copies)
 		return -ENOMEM;
-	*ret_first = w->n;
-	*ret_block = e->n_blocks++;
+	*ret = e->n_blocks++;
 	w->n += n;
 	return 0;
 }
 
+static int add_sighting(struct part parts[N_PARTS], const struct sighting *s)
+{
+	struct part *p = &parts[s->conversation >> (64 - PART_BITS)];
+	struct chunk *c = p->first;
+
+	if (!c || c->n == CHUNK_RECORDS) {
+		c = malloc(sizeof(*c));
+		if (!c)
+			return -ENOMEM;
+		c->n = 0;
+		c->next = p->first;
+		p->first = c;
+		p->last = p->last ? p->last : c;
+	}
+	c->records[c->n++] = *s;
+	return 0;
+}
+
 /* The rows in asked[0 .. n). */
-static int add_sightings(struct work *w, const struct scan_rows *rows, const uint32_t *asked,
-			 size_t n)
+static int add_rows(struct work *w, struct part parts[N_PARTS], const struct scan_rows *rows,
+		    const uint32_t *asked, size_t n)
 {
 	const struct flow_block *b = &rows->block;
-	size_t first, block;
+	size_t block = 0;
 	int err;
 
 	(void)pthread_mutex_lock(&w->lock);
-	err = w->err ? w->err : reserve(w, rows, n, &first, &block);
+	err = w->err ? w->err : add_block(w, rows, n, &block);
 	(void)pthread_mutex_unlock(&w->lock);
 	for (size_t k = 0; !err && k < n; k++) {
 		uint32_t i = asked[k];
-
-		*sighting(w, first + k) = (struct sighting){
+		const struct sighting s = {
 			.conversation = hash_conversation(w, b, i),
 			.flow_id = FLOW_COL_U64(b, flow_id)[i],
 			.start_ms = FLOW_COL_U64(b, start_ms)[i],
@@ -181,6 +201,8 @@ static int add_sightings(struct work *w, const struct scan_rows *rows, const uin
 			.sent = FLOW_COL_U32(b, direction)[i] == FLOW_DIRECTION_EGRESS,
 			.host_id = FLOW_COL_U32(b, host_id)[i],
 		};
+
+		err = add_sighting(parts, &s);
 	}
 	return err;
 }
@@ -224,9 +246,8 @@ static int fetch_other(struct work *w, struct scan_rows *rows)
 	return err;
 }
 
-static void *read_blocks(void *arg)
+static int read_blocks(struct work *w, struct part parts[N_PARTS])
 {
-	struct work *w = arg;
 	cleanup(scan_rows_free_p) struct scan_rows *rows = NULL;
 	cleanup(free_p) uint32_t *asked = malloc(FLOW_BLOCK_MAX_ROWS * sizeof(*asked));
 	int err = asked ? 0 : -ENOMEM;
@@ -238,8 +259,32 @@ static void *read_blocks(void *arg)
 		if (!err && n > 0)
 			err = fetch_other(w, rows);
 		if (err > 0)
-			err = add_sightings(w, rows, asked, n);
+			err = add_rows(w, parts, rows, asked, n);
 	}
+	return err;
+}
+
+/* What a thread has found goes behind what others have. */
+static void hand_over(struct work *w, struct part parts[N_PARTS])
+{
+	(void)pthread_mutex_lock(&w->lock);
+	for (size_t p = 0; p < N_PARTS; p++) {
+		if (!parts[p].first)
+			continue;
+		parts[p].last->next = w->parts[p].first;
+		w->parts[p].first = parts[p].first;
+	}
+	(void)pthread_mutex_unlock(&w->lock);
+}
+
+static void *read_in_thread(void *arg)
+{
+	struct work *w = arg;
+	cleanup(free_p) struct part *parts = calloc(N_PARTS, sizeof(*parts));
+	int err = parts ? read_blocks(w, parts) : -ENOMEM;
+
+	if (parts)
+		hand_over(w, parts);
 	if (err)
 		fail(w, err);
 	return NULL;
@@ -247,106 +292,133 @@ static void *read_blocks(void *arg)
 
 /* --- comparing ----------------------------------------------------------------- */
 
-static int make_parts(struct work *w)
+static void desk_done(struct desk *d)
 {
-	unsigned shift = 64;
-	size_t sum = 0;
+	free(d->records);
+	free(d->keys);
+	free(d->order);
+	copies_memory_free(d->copies);
+}
 
-	w->n_parts = 1;
-	while (w->n_parts * PARTITION_ROWS < w->n) {
-		w->n_parts *= 2;
-		shift--;
-	}
-	w->parts = calloc(w->n_parts + 2, sizeof(*w->parts));
-	w->order = malloc((w->n + 1) * sizeof(*w->order));
-	if (!w->parts || !w->order)
+static int desk_reserve(struct desk *d, size_t n)
+{
+	if (d->max >= n)
+		return 0;
+	free(d->records);
+	free(d->keys);
+	free(d->order);
+	d->max = 0;
+	d->records = malloc(n * sizeof(*d->records));
+	d->keys = malloc(n * sizeof(*d->keys));
+	d->order = malloc(n * sizeof(*d->order));
+	if (!d->records || !d->keys || !d->order)
 		return -ENOMEM;
-	for (size_t i = 0; i < w->n; i++)
-		w->parts[(shift < 64 ? sighting(w, i)->conversation >> shift : 0) + 2]++;
-	for (size_t p = 0; p < w->n_parts; p++)
-		w->parts[p + 2] = sum += w->parts[p + 2];
-	for (size_t i = 0; i < w->n; i++) /* afterwards parts[p] is where part p begins */
-		w->order[w->parts[(shift < 64 ? sighting(w, i)->conversation >> shift : 0) + 1]++] =
-			(uint32_t)i;
+	d->max = n;
 	return 0;
 }
 
-static bool have_many_hosts(const struct work *w, const uint32_t *group, const uint32_t *order,
-			    size_t n)
+static void free_chunks(struct part *p)
+{
+	while (p->first) {
+		struct chunk *c = p->first;
+
+		p->first = c->next;
+		free(c);
+	}
+}
+
+/* In the order of their conversations. */
+static int lay_out(struct desk *d, struct part *p, size_t *ret_n)
+{
+	size_t n = 0;
+	int err;
+
+	for (const struct chunk *c = p->first; c; c = c->next)
+		n += c->n;
+	*ret_n = n;
+	err = desk_reserve(d, n);
+	if (err || n == 0)
+		return err;
+	n = 0;
+	for (const struct chunk *c = p->first; c; c = c->next)
+		for (size_t i = 0; i < c->n; i++) {
+			d->keys[n] = c->records[i].conversation & KEY_MASK;
+			d->records[n++] = c->records[i];
+		}
+	free_chunks(p);
+	return radix_order(d->keys, n, d->order);
+}
+
+static bool have_many_hosts(const struct desk *d, const uint32_t *order, size_t n)
 {
 	for (size_t k = 1; k < n; k++)
-		if (sighting(w, group[order[k]])->host_id != sighting(w, group[order[0]])->host_id)
+		if (d->records[order[k]].host_id != d->records[order[0]].host_id)
 			return true;
 	return false;
 }
 
-static void note_copies(struct work *w, struct copies_memory *m)
+static void note_copies(struct work *w, const struct desk *d)
 {
-	size_t n = copies_find(m, w->q->since_ms);
-	const uint32_t *copies = copies_list(m);
+	size_t n = copies_find(d->copies, w->q->since_ms);
+	const uint32_t *copies = copies_list(d->copies);
 
 	for (size_t k = 0; k < n; k++) {
-		const struct sighting *s = sighting(w, copies[k]);
+		const struct sighting *s = &d->records[copies[k]];
 
 		(void)__atomic_fetch_or(&w->found->blocks[s->block].copies[s->row / 64],
 					UINT64_C(1) << s->row % 64, __ATOMIC_RELAXED);
 	}
 }
 
-/* Sightings order[0 .. n) of the part, alike in the bits that were sorted by. */
-static int compare(struct work *w, struct copies_memory *m, const uint32_t *part,
-		   const uint32_t *order, size_t n)
+/* Those in order[0 .. n), alike in the bits that were sorted by. */
+static int compare(struct work *w, struct desk *d, const uint32_t *order, size_t n)
 {
 	int err = 0;
 
-	if (!have_many_hosts(w, part, order, n))
+	if (!have_many_hosts(d, order, n))
 		return 0;
 	for (size_t k = 0; !err && k < n; k++) {
-		const struct sighting *s = sighting(w, part[order[k]]);
+		const struct sighting *s = &d->records[order[k]];
 
-		err = copies_add(m, &(struct copies_record){
-					    .conversation = s->conversation,
-					    .flow_id = s->flow_id,
-					    .start_ms = (int64_t)s->start_ms,
-					    .end_ms = (int64_t)s->end_ms,
-					    .skew_ms = presence_skew(w->q->presence, s->host_id),
-					    .host_id = s->host_id,
-					    .sent = s->sent,
-					    .number = part[order[k]],
-				    });
+		err = copies_add(d->copies,
+				 &(struct copies_record){
+					 .conversation = s->conversation,
+					 .flow_id = s->flow_id,
+					 .start_ms = (int64_t)s->start_ms,
+					 .end_ms = (int64_t)s->end_ms,
+					 .skew_ms = presence_skew(w->q->presence, s->host_id),
+					 .host_id = s->host_id,
+					 .sent = s->sent,
+					 .number = order[k],
+				 });
 	}
 	if (!err)
-		note_copies(w, m);
+		note_copies(w, d);
 	return err;
 }
 
-static int compare_part(struct work *w, struct copies_memory *m, const uint32_t *part, size_t n)
+static int compare_part(struct work *w, struct desk *d, struct part *p)
 {
-	cleanup(free_p) uint64_t *keys = malloc((n + 1) * sizeof(*keys));
-	cleanup(free_p) uint32_t *order = malloc((n + 1) * sizeof(*order));
-	int err = keys && order ? 0 : -ENOMEM;
+	size_t n, next;
+	int err = lay_out(d, p, &n);
 
-	for (size_t k = 0; !err && k < n; k++)
-		keys[k] = sighting(w, part[k])->conversation & KEY_MASK;
-	if (!err)
-		err = radix_order(keys, n, order);
-	for (size_t k = 0, next; !err && k < n; k = next) {
-		uint64_t key = sighting(w, part[order[k]])->conversation & KEY_MASK;
+	for (size_t k = 0; !err && k < n; k = next) {
+		uint64_t key = d->records[d->order[k]].conversation & KEY_MASK;
 
 		for (next = k + 1; next < n; next++)
-			if ((sighting(w, part[order[next]])->conversation & KEY_MASK) != key)
+			if ((d->records[d->order[next]].conversation & KEY_MASK) != key)
 				break;
 		if (next - k > 1)
-			err = compare(w, m, part, order + k, next - k);
+			err = compare(w, d, d->order + k, next - k);
 	}
 	return err;
 }
 
-static void *compare_parts(void *arg)
+static void *compare_in_thread(void *arg)
 {
 	struct work *w = arg;
-	cleanup(copies_memory_free_p) struct copies_memory *m = copies_memory_new();
-	int err = m ? 0 : -ENOMEM;
+	cleanup(desk_done) struct desk d = {.copies = copies_memory_new()};
+	int err = d.copies ? 0 : -ENOMEM;
 
 	while (!err) {
 		size_t p;
@@ -355,9 +427,10 @@ static void *compare_parts(void *arg)
 		err = w->err;
 		p = w->next_part++;
 		(void)pthread_mutex_unlock(&w->lock);
-		if (err || p >= w->n_parts)
+		if (p >= N_PARTS)
 			break;
-		err = compare_part(w, m, w->order + w->parts[p], w->parts[p + 1] - w->parts[p]);
+		if (!err)
+			err = compare_part(w, &d, &w->parts[p]);
 	}
 	if (err)
 		fail(w, err);
@@ -384,7 +457,7 @@ static int in_threads(struct work *w, void *(*body)(void *))
 	return w->err;
 }
 
-static int read_sightings(sqlite3 *db, struct work *w)
+static int read_sightings(const struct scan_rows *rows, struct work *w)
 {
 	struct flow_columns columns = {{0}};
 	int err;
@@ -395,10 +468,10 @@ static int read_sightings(sqlite3 *db, struct work *w)
 		flow_columns_add(&columns, other_columns[i]);
 	if (w->q->book)
 		address_book_columns(&columns);
-	err = scan_open(db, w->q->predicate, &columns, &w->scan);
+	err = scan_open_beside(rows, w->q->predicate, &columns, &w->scan);
 	if (err)
 		return err;
-	err = in_threads(w, read_blocks);
+	err = in_threads(w, read_in_thread);
 	scan_close(w->scan);
 	return err;
 }
@@ -410,37 +483,36 @@ static int by_key(const void *a, const void *b)
 	return (first->key > second->key) - (first->key < second->key);
 }
 
-static int gather(sqlite3 *db, struct work *w)
+static int gather(const struct scan_rows *rows, struct work *w)
 {
-	int err = 0;
+	int err;
 
-	w->chunks = calloc(w->q->max_records / CHUNK + 1, sizeof(struct sighting *));
-	if (!w->chunks)
-		return -ENOMEM;
 	if (getrandom(w->seed, sizeof(w->seed), 0) != sizeof(w->seed))
 		return -EIO;
-	err = read_sightings(db, w);
+	err = read_sightings(rows, w);
 	if (!err)
-		err = make_parts(w);
-	if (!err)
-		err = in_threads(w, compare_parts);
+		err = in_threads(w, compare_in_thread);
+	for (size_t p = 0; p < N_PARTS; p++)
+		free_chunks(&w->parts[p]);
 	if (!err && w->found->n_blocks > 0)
 		qsort(w->found->blocks, w->found->n_blocks, sizeof(*w->found->blocks), by_key);
 	return err;
 }
 
-int evidence_gather(sqlite3 *db, const struct evidence_question *q, struct evidence **ret)
+int evidence_gather(const struct scan_rows *rows, const struct evidence_question *q,
+		    struct evidence **ret)
 {
 	cleanup(evidence_free_p) struct evidence *e = calloc(1, sizeof(*e));
-	struct work w = {.q = q, .found = e, .lock = PTHREAD_MUTEX_INITIALIZER};
-	int err = e ? gather(db, &w) : -ENOMEM;
+	cleanup(free_p) struct work *w = calloc(1, sizeof(*w));
+	int err = -ENOMEM;
 
-	while (w.n_chunks > 0)
-		free(w.chunks[--w.n_chunks]);
-	free(w.chunks);
-	free(w.order);
-	free(w.parts);
-	(void)pthread_mutex_destroy(&w.lock); /* nobody holds it */
+	if (e && w) {
+		w->q = q;
+		w->found = e;
+		(void)pthread_mutex_init(&w->lock, NULL); /* cannot fail on Linux */
+		err = gather(rows, w);
+		(void)pthread_mutex_destroy(&w->lock); /* nobody holds it */
+	}
 	if (!err)
 		*ret = take_ptr(e);
 	return err;

@@ -9,7 +9,7 @@
  * databases of a million records.
  *
  * Threads: works with as many as there are CPUs, eight at most; what was found
- * is only read. Memory: 56 bytes a record while it works, then a bit.
+ * is only read. Memory: 42 bytes a record while it works, then a bit.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_EVIDENCE_H
 #define WEIR_COLLECTOR_FLOWSTORE_EVIDENCE_H
@@ -17,12 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <sqlite3.h>
-
 struct address_book;
 struct evidence;
 struct predicate;
 struct presence;
+struct scan_rows;
 
 struct evidence_question {
 	const struct predicate *predicate; /* NULL: every record */
@@ -33,10 +32,12 @@ struct evidence_question {
 };
 
 /*
- * q is borrowed until the call returns. Release with evidence_free(); NULL is a
- * no-op. Returns -E2BIG for more than max_records, or an error of collector/db.h.
+ * Reads beside the scan that gave rows. All is borrowed until the call returns.
+ * Release with evidence_free(); NULL is a no-op. Returns -E2BIG for more than
+ * max_records, or an error of collector/db.h.
  */
-int evidence_gather(sqlite3 *db, const struct evidence_question *q, struct evidence **ret);
+int evidence_gather(const struct scan_rows *rows, const struct evidence_question *q,
+		    struct evidence **ret);
 void evidence_free(struct evidence *e);
 
 /* A bit for each row of the block with that scan_rows_key(), set in a copy; NULL: none is set. */

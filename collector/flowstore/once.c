@@ -2,6 +2,7 @@
 #include "collector/flowstore/once.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -13,11 +14,20 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
+/* What the records alone tell, once a thread needs it. */
+struct lazy {
+	pthread_mutex_t lock; /* of all below */
+	bool done;
+	int err;
+	struct evidence *evidence; /* NULL: too many records */
+};
+
 struct once {
 	bool all;		   /* every record counts */
 	struct address_book *book; /* NULL: the records alone decide */
 	struct presence *presence;
-	struct evidence *evidence; /* NULL: too many records */
+	struct evidence_question question;
+	struct lazy *lazy;
 };
 
 struct once_memory {
@@ -55,7 +65,7 @@ static bool has_one_host(const struct predicate *p, const struct presence *prese
 }
 
 /* The hosts' clocks are not the collector's, but presence_load() takes that into account. */
-static int load(sqlite3 *db, const struct predicate *p, struct once *o, int64_t *ret_since_ms)
+static int load(sqlite3 *db, const struct predicate *p, struct once *o)
 {
 	uint64_t since_ms = 0, until_ms = FLOW_TIME_MAX_MS;
 	int err;
@@ -66,7 +76,6 @@ static int load(sqlite3 *db, const struct predicate *p, struct once *o, int64_t 
 		since_ms = FLOW_TIME_MAX_MS;
 	if (until_ms > FLOW_TIME_MAX_MS)
 		until_ms = FLOW_TIME_MAX_MS;
-	*ret_since_ms = (int64_t)since_ms;
 	err = presence_load(db, (int64_t)since_ms, (int64_t)until_ms, &o->presence);
 	if (!err && !takes_views(p))
 		err = address_book_load(db, &o->book);
@@ -74,32 +83,37 @@ static int load(sqlite3 *db, const struct predicate *p, struct once *o, int64_t 
 		address_book_free(o->book);
 		o->book = NULL;
 	}
+	o->question = (struct evidence_question){
+		.predicate = p,
+		.book = o->book,
+		.presence = o->presence,
+		.since_ms = (int64_t)since_ms,
+		.max_records = ONCE_MAX_RECORDS,
+	};
 	return err;
+}
+
+static int lazy_new(struct lazy **ret)
+{
+	*ret = calloc(1, sizeof(**ret));
+	if (!*ret)
+		return -ENOMEM;
+	(void)pthread_mutex_init(&(*ret)->lock, NULL); /* cannot fail on Linux */
+	return 0;
 }
 
 int once_open(sqlite3 *db, const struct predicate *predicate, struct once **ret)
 {
 	cleanup(once_close_p) struct once *o = calloc(1, sizeof(*o));
-	struct evidence_question q = {.predicate = predicate, .max_records = ONCE_MAX_RECORDS};
-	int err = o ? load(db, predicate, o, &q.since_ms) : -ENOMEM;
+	int err = o ? lazy_new(&o->lazy) : -ENOMEM;
 
+	if (!err)
+		err = load(db, predicate, o);
 	if (err)
 		return err;
 	o->all = has_one_host(predicate, o->presence);
-	if (!o->all) {
-		q.book = o->book;
-		q.presence = o->presence;
-		err = evidence_gather(db, &q, &o->evidence);
-	}
-	if (err == -E2BIG) {
-		log_warn("more than %u records of hosts whose addresses are not known: they are "
-			 "counted as often as they were reported; a shorter time is exact",
-			 ONCE_MAX_RECORDS);
-		err = 0;
-	}
-	if (!err)
-		*ret = take_ptr(o);
-	return err;
+	*ret = take_ptr(o);
+	return 0;
 }
 
 void once_close(struct once *o)
@@ -108,7 +122,11 @@ void once_close(struct once *o)
 		return;
 	address_book_free(o->book);
 	presence_free(o->presence);
-	evidence_free(o->evidence);
+	if (o->lazy) {
+		evidence_free(o->lazy->evidence);
+		(void)pthread_mutex_destroy(&o->lazy->lock);
+		free(o->lazy);
+	}
 	free(o);
 }
 
@@ -116,6 +134,37 @@ void once_columns(const struct once *o, struct flow_columns *columns)
 {
 	if (!o->all && o->book)
 		address_book_columns(columns);
+}
+
+/* --- the records alone --------------------------------------------------------- */
+
+static int gather(const struct once *o, const struct scan_rows *rows)
+{
+	int err = evidence_gather(rows, &o->question, &o->lazy->evidence);
+
+	if (err != -E2BIG)
+		return err;
+	log_warn("more than %u records are of conversations whose ends belong to no host that has "
+		 "told its addresses: they are counted as often as they were reported",
+		 ONCE_MAX_RECORDS);
+	return 0;
+}
+
+/* The copies in the block of rows, NULL for none. The first thread that asks has all read. */
+static int get_copies(const struct once *o, const struct scan_rows *rows, const uint64_t **ret)
+{
+	struct lazy *l = o->lazy;
+	int err;
+
+	(void)pthread_mutex_lock(&l->lock);
+	if (!l->done)
+		l->err = gather(o, rows);
+	l->done = true;
+	err = l->err;
+	(void)pthread_mutex_unlock(&l->lock);
+	if (!err)
+		*ret = l->evidence ? evidence_copies(l->evidence, scan_rows_key(rows)) : NULL;
+	return err;
 }
 
 /* --- rows ---------------------------------------------------------------------- */
@@ -190,6 +239,23 @@ static int reserve(struct once_memory **memory, size_t n)
 	return m->max ? 0 : -ENOMEM;
 }
 
+/* Who the rows are left to; *ret_copies if it is the records alone that tell of some. */
+static int get_claims(const struct once *o, const struct scan_rows *rows, uint32_t *claims,
+		      const uint64_t **ret_copies)
+{
+	bool unowned = !o->book;
+	int err = 0;
+
+	if (o->book)
+		err = address_book_claims_of(o->book, &rows->block, rows->selected,
+					     rows->n_selected, claims);
+	for (size_t k = 0; !err && k < rows->n_selected; k++) {
+		claims[k] = o->book ? claims[k] : ADDRESS_BOOK_UNOWNED;
+		unowned |= claims[k] == ADDRESS_BOOK_UNOWNED;
+	}
+	return err || !unowned ? err : get_copies(o, rows, ret_copies);
+}
+
 int once_select(const struct once *o, struct once_memory **memory, struct scan_rows *rows,
 		uint64_t *set_aside)
 {
@@ -197,22 +263,16 @@ int once_select(const struct once *o, struct once_memory **memory, struct scan_r
 	size_t n = 0;
 	int err;
 
-	if (o->evidence)
-		p.copies = evidence_copies(o->evidence, scan_rows_key(rows));
-	if (o->all || (!o->book && !p.copies))
+	if (o->all)
 		return 0;
 	err = reserve(memory, rows->n_selected);
-	if (!err && o->book)
-		err = address_book_claims_of(o->book, p.b, rows->selected, rows->n_selected,
-					     (*memory)->claims);
+	if (!err)
+		err = get_claims(o, rows, (*memory)->claims, &p.copies);
 	if (err)
 		return err;
 	for (size_t k = 0; k < rows->n_selected; k++) {
-		uint32_t row = rows->selected[k];
-		uint32_t claim = o->book ? (*memory)->claims[k] : ADDRESS_BOOK_UNOWNED;
-
-		(*memory)->selected[n] = row;
-		n += counts(&p, claim, row);
+		(*memory)->selected[n] = rows->selected[k];
+		n += counts(&p, (*memory)->claims[k], rows->selected[k]);
 	}
 	*set_aside += rows->n_selected - n;
 	rows->selected = (*memory)->selected;

@@ -36,7 +36,7 @@
  * The caller holds a read transaction from before once_open() until the scan is
  * over, so that both see the same records.
  *
- * Memory: 48 bytes for each record that only records decide about; beyond
+ * Memory: 42 bytes for each record that only records decide about; beyond
  * ONCE_MAX_RECORDS of them all of these count, and the log says so.
  *
  * Records whose hosts disagree on addresses (NAT between them) are two
@@ -62,9 +62,8 @@ struct predicate;
 struct scan_rows;
 
 /*
- * predicate (NULL: every record) is that of the scan to come, borrowed until the
- * call returns. Reads the records that only records decide about, if there are
- * any. Release with once_close(); NULL is a no-op.
+ * predicate (NULL: every record) is that of the scan to come, borrowed until
+ * once_close(); NULL is a no-op there.
  */
 int once_open(sqlite3 *db, const struct predicate *predicate, struct once **ret);
 void once_close(struct once *o);
@@ -74,7 +73,9 @@ void once_columns(const struct once *o, struct flow_columns *columns);
 
 /*
  * Takes what does not count out of rows->selected and adds how many that were to
- * *set_aside. *memory is NULL at first and is used again. Returns 0 or -ENOMEM.
+ * *set_aside. *memory is NULL at first and is used again. The first call that
+ * meets a record that only records decide about has all of these read, beside
+ * the scan.
  */
 int once_select(const struct once *o, struct once_memory **memory, struct scan_rows *rows,
 		uint64_t *set_aside);

@@ -24,8 +24,8 @@ struct scan {
 	const struct predicate *of_hosts;   /* a part that must hold; NULL: there is none */
 	struct catalog catalog;
 	sqlite3_stmt *get_fresh, *get_head, *get_column;
-	pthread_mutex_t lock; /* of all below, and of the statements */
-	size_t next;	      /* of the catalog */
+	pthread_mutex_t own_lock, *lock; /* of all below, and of db; own, or of a scan beside */
+	size_t next;			 /* of the catalog */
 	struct scan_totals totals;
 	int err; /* of a thread: all stop */
 };
@@ -39,6 +39,7 @@ struct scan_memory {
 	size_t max_selected;
 	uint8_t *scratch;
 	size_t max_scratch;
+	const struct scan *scan;  /* for scan_open_beside() */
 	struct catalog_item item; /* of the block, for scan_fetch() */
 	struct column_rows rows;  /* of the item; all that is in the block */
 	struct flow_parts parts;
@@ -75,15 +76,29 @@ static const struct predicate *of_hosts(const struct predicate *p)
 	return NULL;
 }
 
-int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
-	      struct scan **ret)
+static int open_within(struct scan *s)
+{
+	int err = prepare(s, "SELECT data FROM flow_fresh WHERE id = ?", &s->get_fresh);
+
+	if (!err)
+		err = prepare(s, "SELECT head FROM flow_segment WHERE id = ?", &s->get_head);
+	if (!err)
+		err = prepare(s, "SELECT data FROM flow_column WHERE id = ?", &s->get_column);
+	return err ? err : catalog_open(&s->catalog, s->db, s->predicate, s->dictionaries_first);
+}
+
+/* beside: whose lock it shares, or NULL. */
+static int open_scan(sqlite3 *db, const struct predicate *predicate,
+		     const struct flow_columns *columns, const struct scan *beside,
+		     struct scan **ret)
 {
 	cleanup(scan_close_p) struct scan *s = calloc(1, sizeof(*s));
 	int err;
 
 	if (!s)
 		return -ENOMEM;
-	(void)pthread_mutex_init(&s->lock, NULL); /* cannot fail on Linux */
+	(void)pthread_mutex_init(&s->own_lock, NULL); /* cannot fail on Linux */
+	s->lock = beside ? beside->lock : &s->own_lock;
 	s->db = db;
 	s->predicate = predicate;
 	s->wanted = *columns;
@@ -92,13 +107,9 @@ int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_
 		s->dictionaries_first = zone_dictionaries_help(predicate);
 		s->of_hosts = of_hosts(predicate);
 	}
-	err = prepare(s, "SELECT data FROM flow_fresh WHERE id = ?", &s->get_fresh);
-	if (!err)
-		err = prepare(s, "SELECT head FROM flow_segment WHERE id = ?", &s->get_head);
-	if (!err)
-		err = prepare(s, "SELECT data FROM flow_column WHERE id = ?", &s->get_column);
-	if (!err)
-		err = catalog_open(&s->catalog, db, predicate, s->dictionaries_first);
+	(void)pthread_mutex_lock(s->lock);
+	err = open_within(s);
+	(void)pthread_mutex_unlock(s->lock);
 	if (err)
 		return err;
 	s->totals.blocks = s->catalog.n_all;
@@ -107,15 +118,31 @@ int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_
 	return 0;
 }
 
+int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
+	      struct scan **ret)
+{
+	return open_scan(db, predicate, columns, NULL, ret);
+}
+
+int scan_open_beside(const struct scan_rows *rows, const struct predicate *predicate,
+		     const struct flow_columns *columns, struct scan **ret)
+{
+	const struct scan *s = rows->owner->scan;
+
+	return open_scan(s->db, predicate, columns, s, ret);
+}
+
 void scan_close(struct scan *s)
 {
 	if (!s)
 		return;
+	(void)pthread_mutex_lock(s->lock); /* a scan beside may go on */
 	catalog_close(&s->catalog);
 	(void)sqlite3_finalize(s->get_fresh); /* all repeat an old error at most */
 	(void)sqlite3_finalize(s->get_head);
 	(void)sqlite3_finalize(s->get_column);
-	(void)pthread_mutex_destroy(&s->lock);
+	(void)pthread_mutex_unlock(s->lock);
+	(void)pthread_mutex_destroy(&s->own_lock);
 	free(s);
 }
 
@@ -123,9 +150,9 @@ struct scan_totals scan_totals(struct scan *s)
 {
 	struct scan_totals t;
 
-	(void)pthread_mutex_lock(&s->lock);
+	(void)pthread_mutex_lock(s->lock);
 	t = s->totals;
-	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_mutex_unlock(s->lock);
 	return t;
 }
 
@@ -185,10 +212,10 @@ struct fetched {
 static void note_damage(struct scan *s, const struct catalog_item *item, const char *part,
 			const char *why)
 {
-	(void)pthread_mutex_lock(&s->lock);
+	(void)pthread_mutex_lock(s->lock);
 	s->totals.damaged_blocks++;
 	s->totals.damaged_rows += item->n_rows;
-	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_mutex_unlock(s->lock);
 	log_warn("damaged: %s %" PRIi64 "%s%s: %s; %" PRIu32 " flows are left out",
 		 item->fresh ? "fresh block" : "segment", item->id, part ? ", part " : "",
 		 part ? part : "", why ? why : "cannot be read", item->n_rows);
@@ -205,7 +232,7 @@ static int load_parts(struct scan *s, const struct catalog_item *item, struct sc
 	struct fetched f;
 	int err = 1;
 
-	(void)pthread_mutex_lock(&s->lock);
+	(void)pthread_mutex_lock(s->lock);
 	for (unsigned p = 0; err > 0 && p < FLOW_N_PARTS; p++)
 		if (needed[p] && parts->part[p].elsewhere && !parts->part[p].data) {
 			f.at[p] = m->blob_len;
@@ -215,7 +242,7 @@ static int load_parts(struct scan *s, const struct catalog_item *item, struct sc
 				f.len[p] = 0; /* its row is gone: damage */
 			err = err < 0 ? err : 1;
 		}
-	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_mutex_unlock(s->lock);
 	if (err < 0)
 		return err;
 	for (unsigned p = 0; p < FLOW_N_PARTS; p++) {
@@ -246,10 +273,10 @@ static int open_item(struct scan *s, const struct catalog_item *item, struct sca
 	int err;
 
 	m->blob_len = 0;
-	(void)pthread_mutex_lock(&s->lock);
+	(void)pthread_mutex_lock(s->lock);
 	err = read_blob(s, item->fresh ? s->get_fresh : s->get_head, item->id, m, &len);
 	s->totals.rows_read += item->n_rows;
-	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_mutex_unlock(s->lock);
 	if (err < 0)
 		return err;
 	err = err ? flow_parts_open(m->blob, len, ret, &why) : -EBADMSG;
@@ -262,9 +289,9 @@ static int open_item(struct scan *s, const struct catalog_item *item, struct sca
 
 static void note_skipped(struct scan *s)
 {
-	(void)pthread_mutex_lock(&s->lock);
+	(void)pthread_mutex_lock(s->lock);
 	s->totals.blocks_skipped++;
-	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_mutex_unlock(s->lock);
 }
 
 /* Whether the dictionaries leave it possible that a row matches. 1, 0, or an error. */
@@ -471,9 +498,9 @@ static int read_item(struct scan *s, const struct catalog_item *item, struct sca
 
 static int fail(struct scan *s, int err)
 {
-	(void)pthread_mutex_lock(&s->lock);
+	(void)pthread_mutex_lock(s->lock);
 	s->err = err;
-	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_mutex_unlock(s->lock);
 	return err;
 }
 
@@ -543,12 +570,12 @@ static bool take_item(struct scan *s, struct catalog_item *ret, int *ret_err)
 {
 	bool more;
 
-	(void)pthread_mutex_lock(&s->lock);
+	(void)pthread_mutex_lock(s->lock);
 	more = !s->err && s->next < s->catalog.n;
 	if (more)
 		*ret = s->catalog.items[s->next++];
 	*ret_err = s->err;
-	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_mutex_unlock(s->lock);
 	return more;
 }
 
@@ -562,6 +589,7 @@ int scan_next(struct scan *s, struct scan_rows **rows)
 		if (err)
 			return fail(s, err);
 	}
+	(*rows)->owner->scan = s;
 	while (take_item(s, &item, &err)) {
 		drop_block(*rows);
 		err = read_item(s, &item, *rows);

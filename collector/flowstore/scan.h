@@ -87,6 +87,13 @@ int scan_fetch(struct scan *s, struct scan_rows *rows, enum flow_column column);
 /* A number for the block; with the number of the row added, one for the row, within the scan. */
 int64_t scan_rows_key(const struct scan_rows *rows);
 
+/*
+ * Another scan of the same records while the one that gave rows goes on: they
+ * share the lock, so that both may be read by any thread. Closed before the first.
+ */
+int scan_open_beside(const struct scan_rows *rows, const struct predicate *predicate,
+		     const struct flow_columns *columns, struct scan **ret);
+
 /* So far. */
 struct scan_totals scan_totals(struct scan *s);
 

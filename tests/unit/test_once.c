@@ -450,15 +450,22 @@ static void test_too_many_records_are_told(void **state)
 	struct presence *presence = NULL;
 	struct evidence *e = NULL;
 	struct evidence_question q = {.max_records = 99};
+	struct flow_columns columns = {{0}};
+	struct scan_rows *rows = NULL;
+	struct scan *scan = NULL;
 
 	for (int i = 0; i < 100; i++)
 		add_flow(f, 1 + (int)draw(f, N_HOSTS));
 	assert_int_equal(presence_load(f->db, 0, START_MS * 2, &presence), 0);
+	assert_int_equal(scan_open(f->db, NULL, &columns, &scan), 0);
+	assert_int_equal(scan_next(scan, &rows), 1);
 	q.presence = presence;
-	assert_int_equal(evidence_gather(f->db, &q, &e), -E2BIG);
+	assert_int_equal(evidence_gather(rows, &q, &e), -E2BIG);
 	q.max_records = f->last_row;
-	assert_int_equal(evidence_gather(f->db, &q, &e), 0);
+	assert_int_equal(evidence_gather(rows, &q, &e), 0);
 	evidence_free(e);
+	scan_rows_free(rows);
+	scan_close(scan);
 	presence_free(presence);
 }
 
@@ -611,23 +618,44 @@ static void test_views_are_compared_among_themselves(void **state)
 	free(kept);
 }
 
+static int select_all(struct fixture *f)
+{
+	struct flow_columns columns = {{0}};
+	struct once_memory *memory = NULL;
+	struct scan_rows *rows = NULL;
+	struct once *once = NULL;
+	struct scan *scan = NULL;
+	uint64_t set_aside = 0;
+	int err = once_open(f->db, NULL, &once);
+
+	if (!err) {
+		once_columns(once, &columns);
+		err = scan_open(f->db, NULL, &columns, &scan);
+	}
+	while (!err && (err = scan_next(scan, &rows)) > 0)
+		err = once_select(once, &memory, rows, &set_aside);
+	scan_rows_free(rows);
+	scan_close(scan);
+	once_memory_free(memory);
+	once_close(once);
+	return err;
+}
+
 static void test_every_allocation_failure_is_clean(void **state)
 {
 	struct fixture *f = *state;
 	bool failed = true;
 	int err = 0;
 
-	for (int i = 0; i < 100; i++)
+	for (int i = 0; i < 50; i++)
 		add_flow(f, 1 + (int)draw(f, N_HOSTS));
+	compact(f);
 	tell_addr(f, 1, "10.0.0.1", 0, "NULL");
 	for (unsigned n = 1; failed; n++) {
-		struct once *once = NULL;
-
 		(void)fail_alloc_at(n);
-		err = once_open(f->db, NULL, &once);
+		err = select_all(f);
 		failed = fail_alloc_at(0);
 		assert_int_equal(err, failed ? -ENOMEM : 0);
-		once_close(once);
 	}
 }
 
