@@ -94,6 +94,7 @@ $(B)/%.o: %.c | $(GEN)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 # Loops over columns: the compiler makes vectors of them only with this.
 $(B)/proto/column.o $(B)/proto/flow_related.o $(B)/proto/flow_encode.o $(B)/proto/flow_decode.o \
+  $(B)/proto/flow_has.o \
   $(patsubst %.c,$(B)/%.o,$(wildcard collector/flowstore/*.c)): override CFLAGS += -O3
 $(B)/gen/weir.pb-c.o: $(B)/gen/weir.pb-c.c
 	$(call say,CC)
@@ -117,7 +118,8 @@ $(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
 # The table flows for the sqlite3 shell: .load build/weir_flows
 EXTENSION_SRC := $(wildcard collector/flowstore/*.c common/*.c proto/*.c) \
                  $(addprefix collector/,binder.c db.c progress.c sql_functions.c)
-EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c,$(EXTENSION_SRC))
+EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c $(addprefix %/,$(notdir \
+                 $(wildcard collector/flowstore/aggregate*.c collector/flowstore/group_*.c))),$(EXTENSION_SRC))
 $(B)/weir_flows.so: $(patsubst %.c,$(B)/pic/%.o,$(EXTENSION_SRC)) $(B)/pic/gen/weir.pb-c.o
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -shared $^ -lsqlite3 $(PROTO_LIBS) $(COMMON_LIBS) -o $@

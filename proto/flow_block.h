@@ -132,6 +132,8 @@ struct flow_block {
 int flow_block_from_rows(const struct flow_record *rows, size_t n, struct flow_block *ret);
 /* Row i of a block with every column; host_id is not in a record. */
 void flow_block_row(const struct flow_block *b, size_t i, struct flow_record *ret);
+/* Whether rows can lack a value in column c: NULL in SQL. */
+bool flow_column_may_be_null(enum flow_column c);
 /* Whether row i has a value in column c, else it is NULL: needs flow_columns_add_needed(). */
 bool flow_block_has(const struct flow_block *b, enum flow_column c, size_t i);
 /* The same of every row, 1 or 0; false, and no mask, if all of them have one. */

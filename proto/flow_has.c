@@ -43,6 +43,11 @@ static bool always(enum flow_column c)
 	return !conditions[c] || strcmp(conditions[c], "true") == 0;
 }
 
+bool flow_column_may_be_null(enum flow_column c)
+{
+	return !always(c);
+}
+
 static bool is_letter(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
@@ -146,6 +151,66 @@ bool flow_block_has(const struct flow_block *b, enum flow_column c, size_t i)
 	return tests[c](&r);
 }
 
+/* --- whole columns: loops that the compiler makes vectors of, where conditions are simple --- */
+
+static void and_not_zero(const struct flow_block *b, enum flow_column c, uint8_t *mask)
+{
+	if (flow_column_info[c].kind == FLOW_U64)
+		for (size_t i = 0; i < b->n_rows; i++)
+			mask[i] &= b->column[c].u64[i] != 0;
+	else
+		for (size_t i = 0; i < b->n_rows; i++)
+			mask[i] &= b->column[c].u32[i] != 0;
+}
+
+static void and_tcp(const struct flow_block *b, uint8_t *mask)
+{
+	for (size_t i = 0; i < b->n_rows; i++)
+		mask[i] &= FLOW_COL_U32(b, proto)[i] == IPPROTO_TCP;
+}
+
+/* The column of "r->name" alone, or of "r->name[0]": texts have number 0 if empty; else -1. */
+static int column_of_term(const char *term, size_t len)
+{
+	char name[64] = {0};
+	size_t n = 0;
+
+	if (strncmp(term, "r->", 3) != 0)
+		return -1;
+	while (n < sizeof(name) - 1 && is_letter(term[3 + n])) {
+		name[n] = term[3 + n];
+		n++;
+	}
+	return len == 3 + n || (len == 6 + n && strncmp(term + 3 + n, "[0]", 3) == 0)
+		       ? flow_column_find(name)
+		       : -1;
+}
+
+/* Terms with && between, each a column or flow_is_tcp(r); false: it is not so simple. */
+static bool simple_mask(const struct flow_block *b, const char *condition, uint8_t *mask)
+{
+	static const char tcp[] = "flow_is_tcp(r)", dns[] = "flow_has_dns(r)";
+
+	memset(mask, 1, b->n_rows);
+	for (const char *at = condition, *end; at; at = end ? end + strlen(" && ") : NULL) {
+		size_t len;
+		int column;
+
+		end = strstr(at, " && ");
+		len = end ? (size_t)(end - at) : strlen(at);
+		column = column_of_term(at, len);
+		if (len == strlen(tcp) && strncmp(at, tcp, len) == 0)
+			and_tcp(b, mask);
+		else if (len == strlen(dns) && strncmp(at, dns, len) == 0)
+			and_not_zero(b, FLOW_COLUMN_dns_qname, mask);
+		else if (column >= 0)
+			and_not_zero(b, (enum flow_column)column, mask);
+		else
+			return false;
+	}
+	return true;
+}
+
 bool flow_block_has_mask(const struct flow_block *b, enum flow_column c, uint8_t *mask)
 {
 	struct reads reads;
@@ -153,11 +218,8 @@ bool flow_block_has_mask(const struct flow_block *b, enum flow_column c, uint8_t
 
 	if (always(c))
 		return false;
-	if (strcmp(conditions[c], "flow_is_tcp(r)") == 0) {
-		for (size_t i = 0; i < b->n_rows; i++)
-			mask[i] = FLOW_COL_U32(b, proto)[i] == IPPROTO_TCP;
+	if (simple_mask(b, conditions[c], mask))
 		return true;
-	}
 	reads = reads_of(c);
 	for (size_t i = 0; i < b->n_rows; i++) {
 		for (size_t k = 0; k < reads.n; k++)

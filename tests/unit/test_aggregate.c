@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Aggregates over segments and fresh batches, against SQL over the same flows. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/db.h"
+#include "collector/flowstore/compactor.h"
+#include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/segment.h"
+#include "collector/sql_functions.h"
+#include "tests/unit/aggregate_check.h"
+#include "tests/unit/fail_alloc.h"
+#include "tests/unit/random_flows.h"
+#include "tests/unit/sample_jobs.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define N_HOSTS	     3
+#define PER_BLOCK    60
+#define COLUMN(name) FLOW_COLUMN_##name
+
+struct fixture {
+	struct sample_dir dir;
+	sqlite3 *db, *reader; /* the one that writes; beside it */
+	struct flow_writer *writer;
+	uint64_t rng;
+	uint64_t n_flows;
+};
+
+/* --- the store ------------------------------------------------------------------------ */
+
+static void exec(sqlite3 *db, const char *sql)
+{
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
+}
+
+/* One record is all of its flow, or one of several of a few flows. */
+static struct flow_record next_flow(struct fixture *f)
+{
+	struct flow_record r = random_flow(&f->rng);
+
+	r.flow_id = 1000 + f->n_flows++;
+	r.total_packets = r.packets;
+	r.rev_total_packets = r.rev_packets;
+	if (r.end_reason == FLOW_END_ACTIVE)
+		r.end_reason = FLOW_END_IDLE;
+	if (random_u64(&f->rng) % 3)
+		return r;
+	r.flow_id = 1 + random_u64(&f->rng) % 100;
+	if (random_u64(&f->rng) % 2)
+		r.end_reason = FLOW_END_ACTIVE;
+	else
+		r.rev_total_packets++;
+	return r;
+}
+
+static void put_block(struct fixture *f, int64_t host_id, size_t n)
+{
+	struct flow_record rows[PER_BLOCK];
+	struct batch *b;
+
+	for (size_t i = 0; i < n; i++)
+		rows[i] = next_flow(f);
+	b = sample_batch_of(1, 1, rows, n);
+	assert_int_equal(flow_writer_fresh(f->writer, host_id, b->block, b->block_len, &b->summary),
+			 0);
+	batch_free(b);
+}
+
+static void compact(struct fixture *f, size_t rows)
+{
+	struct compactor *c = NULL;
+	struct segment *s;
+
+	assert_int_equal(compactor_new(f->reader, rows, 1000, &c), 0);
+	while (compactor_make(c, &s) > 0) {
+		exec(f->db, "BEGIN IMMEDIATE");
+		assert_int_equal(flow_writer_segment(f->writer, s), 0);
+		exec(f->db, "COMMIT");
+		segment_free(s);
+	}
+	compactor_free(c);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *why = NULL;
+	char sql[200];
+
+	assert_non_null(f);
+	*state = f;
+	f->rng = 0x123456789abcdefull;
+	sample_dir_make(&f->dir);
+	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
+	assert_int_equal(flow_writer_open(f->db, &f->writer), 0);
+	for (int h = 1; h <= N_HOSTS; h++) { /* two have one name */
+		(void)snprintf(
+			sql, sizeof(sql),
+			"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
+			" first_seen_ms, last_seen_ms) VALUES (%d, CAST(printf('%%016d', %d) AS"
+			" BLOB), 'host%d', '', '', x'', '', 0, 0)",
+			h, h, h / 2);
+		exec(f->db, sql);
+	}
+	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
+	assert_int_equal(sql_functions_register(f->reader), 0);
+	for (int i = 0; i < 100; i++)
+		put_block(f, 1 + i % N_HOSTS, 1 + random_u64(&f->rng) % PER_BLOCK);
+	compact(f, 150); /* many: so that there are several threads */
+	for (int i = 0; i < 5; i++)
+		put_block(f, 1 + i % N_HOSTS, PER_BLOCK);
+	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	flow_writer_close(f->writer);
+	db_close(f->reader);
+	db_close(f->db);
+	sample_dir_remove(&f->dir);
+	free(f);
+	return 0;
+}
+
+/* --- questions ------------------------------------------------------------------------------ */
+
+static const struct predicate is_tcp = {
+	.kind = PREDICATE_RANGE, .column = COLUMN(proto), .low = 6, .high = 6};
+static const struct predicate refused = {.kind = PREDICATE_RANGE,
+					 .column = COLUMN(verdict),
+					 .low = FLOW_VERDICT_REFUSED,
+					 .high = FLOW_VERDICT_RESET};
+static const struct predicate small = {
+	.kind = PREDICATE_RANGE, .column = COLUMN(bytes), .low = 0, .high = 999};
+static const struct predicate in_net = {.kind = PREDICATE_PREFIX,
+					.column = COLUMN(src_addr),
+					.prefix = {{[10] = 0xff, [11] = 0xff, [12] = 10}, 104}};
+
+static const struct aggregate_where wheres[] = {
+	{NULL, "1"},
+	{&is_tcp, "proto = 6"},
+	{&refused, "ifnull(verdict IN ('refused', 'half_open', 'established', 'closed', 'reset'),"
+		   " 0)"},
+	{&small, "bytes < 1000"},
+	{&in_net, "in_prefix(src_addr, '10.0.0.0/8')"},
+};
+
+static const char *const key_names[] = {
+	"host",		"host_id",
+	"src_addr",	"dst_addr",
+	"src_port",	"dst_port",
+	"proto",	"vlan",
+	"iface",	"proto_name",
+	"direction",	"role",
+	"pid",		"uid",
+	"end_reason",	"ip_version",
+	"icmp_type",	"dns_qname",
+	"dns_qtype",	"dns_rcode",
+	"tls_sni",	"process",
+	"verdict",	"tunnel",
+	"start_ms",	"flow_id",
+	"tunnel_id",	"outer_src_addr",
+	"quic_version", "kernel_drop_reason",
+};
+
+static const enum flow_column number_columns[] = {
+	COLUMN(bytes),		COLUMN(rev_bytes),	  COLUMN(packets),
+	COLUMN(rev_packets),	COLUMN(rtt_us),		  COLUMN(data_rtt_avg_us),
+	COLUMN(retrans_pkts),	COLUMN(rev_retrans_pkts), COLUMN(response_avg_us),
+	COLUMN(dns_latency_us), COLUMN(dst_port),	  COLUMN(kernel_drops),
+	COLUMN(ce_pkts),	COLUMN(icmp_code),	  COLUMN(kernel_retrans_pkts),
+	COLUMN(duration_us),	COLUMN(dns_queries),	  COLUMN(vlan),
+};
+
+static const enum flow_column any_columns[] = {
+	COLUMN(src_addr), COLUMN(dst_addr), COLUMN(process), COLUMN(verdict),	COLUMN(dst_port),
+	COLUMN(flow_id),  COLUMN(iface),    COLUMN(pid),     COLUMN(dns_qname),
+};
+
+static struct measure random_sum(uint64_t *rng)
+{
+	struct measure m = {.kind = MEASURE_SUM, .n_columns = 1 + random_u64(rng) % 2};
+
+	for (size_t i = 0; i < 2; i++)
+		m.columns[i] = number_columns[random_u64(rng) % ARRAY_SIZE(number_columns)];
+	if (random_u64(rng) % 4 == 0)
+		m.where = wheres[random_u64(rng) % ARRAY_SIZE(wheres)].predicate;
+	return m;
+}
+
+static struct measure random_measure(uint64_t *rng, struct measure *of)
+{
+	struct measure m = random_sum(rng);
+
+	*of = random_sum(rng);
+	m.kind = random_u64(rng) % (MEASURE_CHANGE + 1);
+	m.q = (double)(random_u64(rng) % 21) / 20;
+	switch (m.kind) {
+	case MEASURE_DISTINCT:
+		m.n_columns = 1;
+		m.columns[0] = any_columns[random_u64(rng) % ARRAY_SIZE(any_columns)];
+		break;
+	case MEASURE_MAX:
+		if (random_u64(rng) % 3)
+			break;
+		m.n_columns = 1;
+		m.columns[0] = random_u64(rng) % 2 ? COLUMN(process) : COLUMN(verdict);
+		break;
+	case MEASURE_FLOWS:
+		m.n_columns = 0;
+		break;
+	case MEASURE_MATCHES:
+	case MEASURE_COUNT:
+		m.n_columns = random_u64(rng) % 2;
+		break;
+	case MEASURE_PERCENT:
+	case MEASURE_DIFFERENCE:
+	case MEASURE_CHANGE:
+		m.of = of;
+		break;
+	default:
+		break;
+	}
+	return m;
+}
+
+static void ask(struct fixture *f, size_t n_keys, size_t n_measures)
+{
+	struct measure measures[6], of[6];
+	struct aggregate_spec spec = {
+		.n_keys = n_keys, .n_measures = n_measures, .measures = measures};
+	struct aggregate_order orders[1] = {{0}};
+	const struct aggregate_question q = {
+		.spec = &spec,
+		.table = "temp.plain",
+		.where = wheres[random_u64(&f->rng) % ARRAY_SIZE(wheres)],
+		.wheres = wheres,
+		.n_wheres = ARRAY_SIZE(wheres),
+		.orders = orders,
+		.n_orders = random_u64(&f->rng) % 2,
+		.limit = random_u64(&f->rng) % 3 ? 0 : 1 + random_u64(&f->rng) % 30,
+	};
+
+	for (size_t k = 0; k < n_keys; k++)
+		assert_true(group_key_find(key_names[random_u64(&f->rng) % ARRAY_SIZE(key_names)],
+					   &spec.keys[k]));
+	for (size_t m = 0; m < n_measures; m++)
+		measures[m] = random_measure(&f->rng, &of[m]);
+	orders[0].measure = random_u64(&f->rng) % n_measures;
+	orders[0].rising = random_u64(&f->rng) % 2;
+	orders[0].absolute = measures[orders[0].measure].kind == MEASURE_DIFFERENCE;
+	if (measures[orders[0].measure].kind == MEASURE_AVG) /* not to the last bit */
+		measures[orders[0].measure].kind = MEASURE_SUM;
+	if (!aggregate_check(f->reader, &q))
+		fail();
+}
+
+static void test_answers_of_sql(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int round = 0; round < 400; round++)
+		ask(f, 1 + random_u64(&f->rng) % GROUP_MAX_KEYS, 1 + random_u64(&f->rng) % 6);
+}
+
+/* --- what one SQL statement does not say ------------------------------------------------------ */
+
+#define SUM(name)                                                                                  \
+	{                                                                                          \
+		.kind = MEASURE_SUM, .n_columns = 1, .columns = { COLUMN(name) }                   \
+	}
+#define QUANTILE(name, q_)                                                                         \
+	{                                                                                          \
+		.kind = MEASURE_QUANTILE, .n_columns = 1, .columns = {COLUMN(name)}, .q = (q_)     \
+	}
+#define DISTINCT(name)                                                                             \
+	{                                                                                          \
+		.kind = MEASURE_DISTINCT, .n_columns = 1, .columns = { COLUMN(name) }              \
+	}
+
+static struct aggregate *read_in(struct fixture *f, const struct aggregate_spec *spec,
+				 const struct aggregate_input *inputs, size_t n)
+{
+	struct aggregate *a;
+
+	assert_int_equal(aggregate_new(f->reader, spec, &a), 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(aggregate_read(a, &inputs[i]), 0);
+	assert_int_equal(aggregate_finish(a), 0);
+	return a;
+}
+
+/* All groups by their keys are the rows of sql. */
+static void assert_rows(struct fixture *f, struct aggregate *a, const struct aggregate_spec *spec,
+			const char *sql)
+{
+	sqlite3_stmt *st;
+	size_t n, row, column;
+	uint32_t *groups;
+
+	assert_int_equal(aggregate_select(a, NULL, 0, 0, &groups, &n), 0);
+	assert_int_equal(sqlite3_prepare_v2(f->reader, sql, -1, &st, NULL), SQLITE_OK);
+	if (!aggregate_compare(a, spec, groups, n, st, &row, &column))
+		fail_msg("%s: row %zu of %zu, column %zu", sql, row, n, column);
+	sqlite3_finalize(st);
+	free(groups);
+}
+
+/* Both ways of each record, as a matrix has them. */
+static void test_two_ways(void **state)
+{
+	static const struct predicate there = {
+		.kind = PREDICATE_RANGE, .column = COLUMN(packets), .low = 1, .high = UINT64_MAX};
+	static const struct predicate back = {.kind = PREDICATE_RANGE,
+					      .column = COLUMN(rev_packets),
+					      .low = 1,
+					      .high = UINT64_MAX};
+	static const struct measure measures[] = {SUM(bytes), {.kind = MEASURE_FLOWS}},
+				    measures_back[] = {SUM(rev_bytes), {.kind = MEASURE_FLOWS}};
+	static const struct group_key src = {.kind = FLOWS_ADDR, .column = COLUMN(src_addr)},
+				      dst = {.kind = FLOWS_ADDR, .column = COLUMN(dst_addr)};
+	const struct aggregate_spec also = {.n_keys = 2,
+					    .keys = {dst, src},
+					    .n_measures = 2,
+					    .measures = measures_back,
+					    .where = &back};
+	const struct aggregate_spec spec = {.n_keys = 2,
+					    .keys = {src, dst},
+					    .n_measures = 2,
+					    .measures = measures,
+					    .where = &there,
+					    .also = &also};
+	struct fixture *f = *state;
+	struct aggregate *a = read_in(f, &spec, &(struct aggregate_input){0}, 1);
+
+	assert_rows(f, a, &spec,
+		    "SELECT src, dst, sum(bytes), count(DISTINCT host_id || ' ' || flow_id) FROM ("
+		    "SELECT src_addr AS src, dst_addr AS dst, bytes, host_id, flow_id FROM plain"
+		    " WHERE packets > 0 UNION ALL SELECT dst_addr, src_addr, rev_bytes, host_id,"
+		    " flow_id FROM plain WHERE rev_packets > 0) GROUP BY 1, 2 ORDER BY 1, 2");
+	aggregate_free(a);
+}
+
+/* Two windows beside each other; then only what is in the first. */
+static void test_passes(void **state)
+{
+	static const struct predicate early = {
+		.kind = PREDICATE_RANGE, .column = COLUMN(end_ms), .low = 0, .high = 1700000050000};
+	static const struct predicate late = {.kind = PREDICATE_RANGE,
+					      .column = COLUMN(end_ms),
+					      .low = 1700000050001,
+					      .high = UINT64_MAX};
+	static const struct measure measures[] = {
+		SUM(bytes),
+		{.kind = MEASURE_COUNT, .pass = 1},
+		{.kind = MEASURE_DISTINCT,
+		 .n_columns = 1,
+		 .columns = {COLUMN(dst_addr)},
+		 .pass = 1},
+	};
+	struct aggregate_spec spec = {.n_keys = 2, .n_measures = 3, .measures = measures};
+	struct aggregate_input inputs[] = {{.predicate = &early}, {.predicate = &late, .pass = 1}};
+	struct fixture *f = *state;
+	struct aggregate *a;
+
+	assert_true(group_key_find("src_addr", &spec.keys[0]));
+	assert_true(group_key_find("process", &spec.keys[1]));
+	a = read_in(f, &spec, inputs, 2);
+	assert_rows(f, a, &spec,
+		    "SELECT src_addr, process, sum(iif(end_ms <= 1700000050000, bytes, 0)),"
+		    " sum(end_ms > 1700000050000),"
+		    " count(DISTINCT dst_addr) FILTER (WHERE end_ms > 1700000050000)"
+		    " FROM plain GROUP BY 1, 2 ORDER BY 1, 2");
+	aggregate_free(a);
+	inputs[1].known_groups = true;
+	a = read_in(f, &spec, inputs, 2);
+	assert_rows(f, a, &spec,
+		    "SELECT src_addr, process, sum(iif(end_ms <= 1700000050000, bytes, 0)),"
+		    " sum(end_ms > 1700000050000),"
+		    " count(DISTINCT dst_addr) FILTER (WHERE end_ms > 1700000050000)"
+		    " FROM plain GROUP BY 1, 2 HAVING min(end_ms) <= 1700000050000 ORDER BY 1, 2");
+	aggregate_free(a);
+}
+
+static void test_the_others_and_all(void **state)
+{
+	static const struct measure measures[] = {
+		SUM(bytes),
+		QUANTILE(duration_us, 0.5),
+		DISTINCT(dst_addr),
+		{.kind = MEASURE_MAX, .n_columns = 1, .columns = {COLUMN(process)}},
+		{.kind = MEASURE_AVG, .n_columns = 1, .columns = {COLUMN(packets)}},
+	};
+	static const struct aggregate_order order = {.measure = 0};
+	struct aggregate_spec spec = {.n_keys = 1, .n_measures = 5, .measures = measures};
+	static const struct {
+		uint32_t group;
+		const char *where;
+	} cases[] = {{AGGREGATE_TOTAL, "1"},
+		     {AGGREGATE_OTHER, "src_addr NOT IN (SELECT src_addr FROM plain GROUP BY 1"
+				       " ORDER BY sum(bytes) DESC, 1 LIMIT 3)"}};
+	struct fixture *f = *state;
+	struct aggregate *a;
+	uint32_t *groups;
+	size_t n;
+
+	assert_true(group_key_find("src_addr", &spec.keys[0]));
+	a = read_in(f, &spec, &(struct aggregate_input){0}, 1);
+	assert_int_equal(aggregate_select(a, &order, 1, 3, &groups, &n), 0);
+	assert_int_equal(n, 3);
+	free(groups);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char sql[500];
+		sqlite3_stmt *st;
+
+		(void)snprintf(sql, sizeof(sql),
+			       "SELECT sum(bytes), quantile(duration_us, 0.5), count(DISTINCT"
+			       " dst_addr), max(process), avg(packets) FROM plain WHERE %s",
+			       cases[i].where);
+		assert_int_equal(sqlite3_prepare_v2(f->reader, sql, -1, &st, NULL), SQLITE_OK);
+		assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+		for (size_t m = 0; m < spec.n_measures; m++) {
+			struct aggregate_value v = aggregate_value(a, cases[i].group, m);
+
+			assert_true(aggregate_same(&v, st, (int)m));
+		}
+		sqlite3_finalize(st);
+	}
+	aggregate_free(a);
+}
+
+static void test_networks(void **state)
+{
+	static const struct measure measures[] = {SUM(bytes)};
+	struct aggregate_spec spec = {.n_keys = 1, .n_measures = 1, .measures = measures};
+	static const char *const wrong[] = {"src_net/0", "src_net/33",	  "src_net/24/129",
+					    "src_net/",	 "src_nets",	  "src_net/24x",
+					    "net",	 "data_rtt_hist", "community_id"};
+	struct fixture *f = *state;
+	struct aggregate *a;
+
+	assert_true(group_key_find("src_net/31/128", &spec.keys[0]));
+	a = read_in(f, &spec, &(struct aggregate_input){0}, 1);
+	/* The addresses of random_addr() that are IPv4: 10.0.0.0 to 10.0.0.11. */
+	assert_rows(f, a, &spec,
+		    "SELECT iif(src_addr LIKE '10.0.0.%', '10.0.0.' ||"
+		    " (substr(src_addr, 8) / 2 * 2) || '/31', src_addr || '/128'), sum(bytes)"
+		    " FROM plain GROUP BY 1 ORDER BY 1");
+	aggregate_free(a);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		assert_false(group_key_find(wrong[i], &spec.keys[0]));
+}
+
+static void test_a_sum_too_large(void **state)
+{
+	static const struct measure measures[] = {SUM(flow_id)};
+	struct aggregate_spec spec = {.n_keys = 1, .n_measures = 1, .measures = measures};
+	struct fixture *f = *state;
+	struct flow_record rows[PER_BLOCK];
+	struct aggregate *a;
+
+	assert_true(group_key_find("host", &spec.keys[0]));
+	for (size_t i = 0; i < PER_BLOCK; i++) {
+		rows[i] = next_flow(f);
+		rows[i].flow_id = FLOW_ID_MAX;
+	}
+	for (int i = 0; i < 1 + 1024 / PER_BLOCK; i++) {
+		struct batch *b = sample_batch_of(1, 1, rows, PER_BLOCK);
+
+		assert_int_equal(
+			flow_writer_fresh(f->writer, 1, b->block, b->block_len, &b->summary), 0);
+		batch_free(b);
+	}
+	assert_int_equal(aggregate_new(f->reader, &spec, &a), 0);
+	assert_int_equal(aggregate_read(a, &(struct aggregate_input){0}), 0);
+	assert_int_equal(aggregate_finish(a), -EOVERFLOW);
+	aggregate_free(a);
+}
+
+/* Each allocation fails in turn: an error, or the answer. */
+static void test_out_of_memory(void **state)
+{
+	static const struct measure measures[] = {
+		SUM(bytes), QUANTILE(rtt_us, 0.9), DISTINCT(src_addr), {.kind = MEASURE_FLOWS}};
+	struct aggregate_spec spec = {.n_keys = 2, .n_measures = 4, .measures = measures};
+	struct fixture *f = *state;
+	int err = -ENOMEM;
+
+	assert_true(group_key_find("dst_addr", &spec.keys[0]));
+	assert_true(group_key_find("process", &spec.keys[1]));
+	for (unsigned n = 1; err; n += 1 + n / 16) {
+		struct aggregate *a = NULL;
+
+		fail_alloc_at(n);
+		err = aggregate_new(f->reader, &spec, &a);
+		if (!err)
+			err = aggregate_read(a, &(struct aggregate_input){0});
+		if (!err)
+			err = aggregate_finish(a);
+		fail_alloc_at(0);
+		aggregate_free(a);
+		if (err)
+			assert_int_equal(err, -ENOMEM);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_answers_of_sql, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_two_ways, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_passes, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_the_others_and_all, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_networks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_sum_too_large, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_out_of_memory, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
