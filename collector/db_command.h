@@ -15,6 +15,7 @@ extern const struct cli_command db_backup_command;    /* a copy, checked */
 extern const struct cli_command db_check_command;     /* is it whole */
 extern const struct cli_command db_stats_command;     /* what takes the room */
 extern const struct cli_command db_export_command;    /* records for others */
+extern const struct cli_command db_import_command;    /* records of others; not while served */
 extern const struct cli_command db_retention_command; /* what is kept, what would go */
 extern const struct cli_command db_migrate_command;   /* to the schema of today; not while served */
 
