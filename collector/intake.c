@@ -12,6 +12,7 @@
 #include "collector/refusals.h"
 #include "collector/router.h"
 #include "collector/sessions.h"
+#include "common/addr.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/failpoint.h"
@@ -123,6 +124,14 @@ static void fill_session(struct session *s, const struct router_message *m, cons
 	memcpy(s->address, m->address, sizeof(s->address));
 }
 
+static bool are_of_a_host(const struct hello *h)
+{
+	for (size_t i = 0; i < h->n_addrs; i++)
+		if (!addr_is_of_host(h->addrs[i]))
+			return false;
+	return true;
+}
+
 static void on_hello(struct intake *in, const struct router_message *m, struct session *s,
 		     const struct frame *f)
 {
@@ -130,6 +139,8 @@ static void on_hello(struct intake *in, const struct router_message *m, struct s
 						  NACK_UNSUPPORTED, 0};
 	static const struct reason other_host = {"HELLO in the name of another host",
 						 NACK_NOT_ADMITTED, 0};
+	static const struct reason bad_addr = {"address that no host has for itself",
+					       NACK_MALFORMED, 0};
 	cleanup(free_p) struct hello *h = malloc(sizeof(*h));
 	const struct reason *why = NULL;
 	struct refused what = {0};
@@ -148,6 +159,10 @@ static void on_hello(struct intake *in, const struct router_message *m, struct s
 	}
 	if (memcmp(h->probe_id, m->probe_id, sizeof(h->probe_id)) != 0) {
 		intake_refuse(in, m, s, &what, &other_host);
+		return;
+	}
+	if (!are_of_a_host(h)) {
+		intake_refuse(in, m, s, &what, &bad_addr);
 		return;
 	}
 	s = get_session(in, m, h, &why);

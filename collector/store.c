@@ -16,6 +16,7 @@
 #include "collector/db.h"
 #include "collector/detection.h"
 #include "collector/flowstore/flow_writer.h"
+#include "collector/host_addrs.h"
 #include "collector/job.h"
 #include "collector/orders.h"
 #include "collector/wal.h"
@@ -195,6 +196,8 @@ static int expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t
 		err = flow_writer_shrink(s->flows, max_bytes, max_rows - aged, &excess);
 	if (!err)
 		err = account_expire(s->account, before_ms, max_rows);
+	if (!err)
+		err = host_addrs_expire(s->db, before_ms);
 	*ret_rows = aged + excess;
 	return err;
 }
@@ -341,6 +344,8 @@ static int apply_hello(struct store *s, struct job *job, int64_t now_ms)
 		err = put_epoch(s, host_id, h, now_ms);
 	if (!err)
 		err = account_hello(s->account, host_id, h, now_ms);
+	if (!err)
+		err = host_addrs_put(s->db, host_id, h, now_ms);
 	if (!err)
 		err = get_epoch(s, h->probe_id, h->epoch, &host_id, &job->last_seq);
 	if (err < 0)

@@ -22,6 +22,7 @@
 #include "probe/identity.h"
 #include "probe/keyring.h"
 #include "probe/names_counter.h"
+#include "probe/own_addrs.h"
 #include "probe/privileges.h"
 #include "probe/sender.h"
 #include "probe/settings.h"
@@ -166,6 +167,7 @@ static void set_counters(struct run *run)
 		{"batches_refused_bytes", spool.refused.bytes},
 		{"collector_connects", sender.connects},
 		{"collector_bad_frames", sender.bad_frames},
+		{"addresses_untold", sender.addrs_untold},
 	};
 
 	for (size_t i = 0; i < FLOW_CNT_MAX; i++)
@@ -309,6 +311,7 @@ static int start(struct run *run)
 		.urls = run->urls,
 		.n = run->n_urls,
 		.state_dir = s->state_dir,
+		.read_addrs = own_addrs_read,
 	};
 	err = spool_start(run->spool, capture_instance(run->capture), capture_group(run->capture));
 	if (!err)

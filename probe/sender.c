@@ -21,6 +21,7 @@
 #include "probe/lanes.h"
 #include "probe/link.h"
 #include "probe/orders.h"
+#include "probe/own_addrs.h"
 #include "probe/route.h"
 #include "probe/spool.h"
 #include "proto/message.h"
@@ -56,7 +57,7 @@ struct sender {
 	pthread_t thread;
 	int stop_fd;
 	_Atomic uint64_t deadline_ns; /* 0: run on */
-	_Atomic uint64_t connects, bad_frames;
+	_Atomic uint64_t connects, bad_frames, addrs_untold;
 
 	/* The rest is the thread's alone. */
 	struct route route;
@@ -74,6 +75,9 @@ struct sender {
 	uint64_t credit_bytes;
 	uint64_t leaving_ns;	 /* since when nothing is sent, for a better collector; 0: no */
 	uint64_t epoch_asked_ns; /* when a new epoch was last asked for */
+	int (*read_addrs)(struct own_addrs *ret);
+	struct own_addrs addrs;			    /* as last read */
+	uint64_t addrs_ns, look_ns;		    /* how often; when next */
 	uint64_t warn_down, warn_refused, warn_bad; /* log_due() */
 };
 
@@ -139,6 +143,8 @@ static void greet(struct sender *s, struct lane *lane)
 	if (h) {
 		lanes_hello(lane, s->spool, s->hello, h);
 		h->elsewhere = s->route.n > 1;
+		h->n_addrs = s->addrs.n;
+		memcpy(h->addrs, s->addrs.addrs, sizeof(h->addrs));
 		err = hello_pack(h, &frame);
 	}
 	if (!err)
@@ -198,6 +204,24 @@ static void greet_lanes(struct sender *s)
 		    (!lane->hello_ns || s->now_ns - lane->hello_ns >= s->silence_ns))
 			greet(s, lane);
 	}
+}
+
+/* The collector hears of a change by a HELLO of the live lane. */
+static void look_at_addrs(struct sender *s)
+{
+	struct own_addrs now;
+	bool changed;
+
+	if (!s->read_addrs || s->now_ns < s->look_ns)
+		return;
+	s->look_ns = s->now_ns + s->addrs_ns;
+	if (s->read_addrs(&now) != 0)
+		return; /* what was told before is the best there is */
+	changed = now.n != s->addrs.n || memcmp(now.addrs, s->addrs.addrs, sizeof(now.addrs)) != 0;
+	s->addrs = now;
+	s->addrs_untold = now.untold;
+	if (changed && s->state == LINK_UP)
+		lanes_forget(&s->lanes, s->lanes.lane[LIVE].epoch);
 }
 
 static void ping(struct sender *s)
@@ -498,6 +522,8 @@ static int timeout_ms(const struct sender *s)
 		until = s->asked_ns + s->silence_ns;
 	if (s->state == LINK_UP && s->ping_ns < until)
 		until = s->ping_ns;
+	if (s->read_addrs && s->look_ns < until)
+		until = s->look_ns;
 	until = lanes_held_until(&s->lanes, s->now_ns, until);
 	if ((route_scouting(&s->route) || s->leaving_ns) && s->now_ns + SCOUT_POLL_NS < until)
 		until = s->now_ns + SCOUT_POLL_NS;
@@ -537,6 +563,7 @@ static void *run(void *arg)
 		if (s->state == LINK_DOWN && s->now_ns >= retry_ns(s))
 			connect_link(s);
 		receive(s);
+		look_at_addrs(s);
 		if (s->asked_ns && s->now_ns - s->asked_ns >= s->silence_ns)
 			drop_link(s, why_silent(s));
 		if (s->link) {
@@ -581,6 +608,8 @@ int sender_start(const struct sender_settings *settings, const struct hello *hel
 	if (s->stop_fd < 0 || !s->zmq)
 		err = -errno;
 	s->silence_ns = settings->silence_ns ? settings->silence_ns : SENDER_SILENCE_NS;
+	s->read_addrs = settings->read_addrs;
+	s->addrs_ns = settings->addrs_ns ? settings->addrs_ns : SENDER_ADDRS_NS;
 	route_init(&s->route, settings->urls, settings->n, settings->state_dir, s->zmq);
 	if (!err)
 		err = -pthread_create(&s->thread, NULL, run, s);
@@ -596,6 +625,7 @@ void sender_stats(const struct sender *s, struct sender_stats *ret)
 {
 	ret->connects = s->connects;
 	ret->bad_frames = s->bad_frames;
+	ret->addrs_untold = s->addrs_untold;
 }
 
 void sender_stop(struct sender *s, uint64_t wait_ms)

@@ -11,6 +11,8 @@
  * not answer for SENDER_SILENCE_NS gets a new connection, after a pause that
  * grows from 100 ms to 10 s; meanwhile the spool keeps the batches.
  * What an earlier start of the probe has left goes first, under its own HELLO.
+ * HELLO also tells the addresses of this host; when they have changed, it is said
+ * again.
  *
  * Threads: start and stop from one thread; sender_stats() from any. The
  * thread inherits the signal mask: block what it shall not take before.
@@ -22,14 +24,17 @@
 #include <stdint.h>
 
 struct hello;
+struct own_addrs;
 struct spool;
 struct sender;
 
 #define SENDER_SILENCE_NS 3000000000ull
+#define SENDER_ADDRS_NS	  10000000000ull
 
 struct sender_stats {
-	uint64_t connects;   /* WELCOMEs */
-	uint64_t bad_frames; /* from the collector, that we could not read */
+	uint64_t connects;     /* WELCOMEs */
+	uint64_t bad_frames;   /* from the collector, that we could not read */
+	uint64_t addrs_untold; /* addresses of this host that HELLO has no room for */
 };
 
 struct sender_settings {
@@ -37,6 +42,8 @@ struct sender_settings {
 	size_t n;		 /* in the order of preference: route.h */
 	const char *state_dir;	 /* where the keys are: keyring.h */
 	uint64_t silence_ns;	 /* without an answer the link is given up; 0: SENDER_SILENCE_NS */
+	int (*read_addrs)(struct own_addrs *ret); /* own_addrs_read(); NULL: HELLO tells none */
+	uint64_t addrs_ns; /* how often they are looked at; 0: SENDER_ADDRS_NS */
 };
 
 /*

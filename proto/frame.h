@@ -23,7 +23,7 @@
 #define FRAME_MAX_BYTES	   (1u << 20) /* header and body; ZMQ_MAXMSGSIZE is set to it */
 
 #define PROTO_VERSION_MAJOR 1
-#define PROTO_VERSION_MINOR 1
+#define PROTO_VERSION_MINOR 2
 
 enum frame_type {
 	FRAME_HELLO = 1,

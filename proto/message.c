@@ -38,9 +38,13 @@ int hello_pack(const struct hello *h, struct packed *ret)
 	Weir__Hello m = WEIR__HELLO__INIT;
 	uint32_t index[HELLO_MAX_IFACES];
 	char *name[HELLO_MAX_IFACES], *hooks[HELLO_MAX_IFACES];
+	ProtobufCBinaryData addrs[HELLO_MAX_ADDRS];
 
-	if (h->n_ifaces > HELLO_MAX_IFACES || h->n_open_epochs > HELLO_MAX_EPOCHS)
+	if (h->n_ifaces > HELLO_MAX_IFACES || h->n_open_epochs > HELLO_MAX_EPOCHS ||
+	    h->n_addrs > HELLO_MAX_ADDRS)
 		return -E2BIG;
+	for (size_t i = 0; i < h->n_addrs; i++)
+		addrs[i] = (ProtobufCBinaryData){16, (uint8_t *)h->addrs[i]};
 	for (size_t i = 0; i < h->n_ifaces; i++) {
 		index[i] = h->ifaces[i].index;
 		name[i] = (char *)h->ifaces[i].name;
@@ -67,6 +71,8 @@ int hello_pack(const struct hello *h, struct packed *ret)
 	m.elsewhere = h->elsewhere;
 	m.n_open_epoch = h->n_open_epochs;
 	m.open_epoch = (uint64_t *)h->open_epochs;
+	m.n_address = h->n_addrs;
+	m.address = addrs;
 	return codec_seal(&m.base, FRAME_HELLO, ret);
 }
 
@@ -88,6 +94,18 @@ static const char *read_ifaces(const Weir__Hello *m, struct hello *ret)
 			return "bad iface_name";
 		if (!codec_text(m->iface_hooks[i], iface->hooks, sizeof(iface->hooks)))
 			return "bad iface_hooks";
+	}
+	return NULL;
+}
+
+static const char *read_addrs(const Weir__Hello *m, struct hello *ret)
+{
+	if (m->n_address > HELLO_MAX_ADDRS)
+		return "too many addresses";
+	ret->n_addrs = m->n_address;
+	for (size_t i = 0; i < ret->n_addrs; i++) {
+		if (!codec_bytes(&m->address[i], ret->addrs[i], 16))
+			return "address is not 16 bytes";
 	}
 	return NULL;
 }
@@ -130,7 +148,7 @@ static const char *read_hello(const void *message, void *out)
 		return "bad build";
 	if (!codec_text(m->kernel, ret->kernel, sizeof(ret->kernel)))
 		return "bad kernel";
-	return read_ifaces(m, ret);
+	return read_ifaces(m, ret) ?: read_addrs(m, ret);
 }
 
 int hello_unpack(const uint8_t *body, size_t len, struct hello *ret, const char **ret_why)

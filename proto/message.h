@@ -30,6 +30,8 @@
 #define COUNTER_NAME_MAX    48 /* with its NUL; [a-z0-9_] only */
 #define HELLO_MAX_IFACES    256
 #define HELLO_MAX_EPOCHS    64
+#define HELLO_MAX_ADDRS	    256
+#define HELLO_ADDRS_MINOR   2	  /* version_minor of a probe that tells its addresses */
 #define CREDIT_MIN_BYTES    4096u /* a batch takes no less of the credit */
 #define MESSAGE_MAX_ALLOC   (8u << 20)
 
@@ -54,6 +56,8 @@ struct hello {
 	bool elsewhere;
 	size_t n_open_epochs;
 	uint64_t open_epochs[HELLO_MAX_EPOCHS];
+	size_t n_addrs;
+	uint8_t addrs[HELLO_MAX_ADDRS][16]; /* of the host's interfaces; common/addr.h form */
 };
 
 struct welcome {

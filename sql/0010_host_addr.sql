@@ -11,4 +11,4 @@ CREATE TABLE host_addr (
     until_ms      INTEGER,                   -- NULL: it still has it
     PRIMARY KEY (host_id, addr, since_ms)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX host_addr_by_addr ON host_addr (addr) WHERE until_ms IS NULL;
+CREATE INDEX host_addr_by_addr ON host_addr (addr);

@@ -36,6 +36,8 @@ static void pick_hello(uint64_t *seed, struct hello *h)
 	h->elsewhere = pick(seed, 1);
 	h->n_open_epochs = pick(seed, HELLO_MAX_EPOCHS);
 	pick_bytes(seed, (uint8_t *)h->open_epochs, h->n_open_epochs * sizeof(*h->open_epochs));
+	h->n_addrs = pick(seed, HELLO_MAX_ADDRS);
+	pick_bytes(seed, (uint8_t *)h->addrs, h->n_addrs * sizeof(*h->addrs));
 	h->oldest_seq = pick(seed, INT64_MAX);
 	memset(h->host_name, 'h', 1 + pick(seed, HOST_NAME_MAX_BYTES - 1));
 	(void)snprintf(h->build, sizeof(h->build), "0.1.%u", (unsigned)pick(seed, 99));
@@ -76,6 +78,40 @@ static void hellos_come_back_equal(void **state)
 	h.n_ifaces = 0;
 	h.n_open_epochs = HELLO_MAX_EPOCHS + 1;
 	assert_int_equal(hello_pack(&h, &(struct packed){0}), -E2BIG);
+	h.n_open_epochs = 0;
+	h.n_addrs = HELLO_MAX_ADDRS + 1;
+	assert_int_equal(hello_pack(&h, &(struct packed){0}), -E2BIG);
+}
+
+/* A HELLO with n addresses, the last of which has len bytes. */
+static int verdict_of_addrs(size_t n, size_t len)
+{
+	static ProtobufCBinaryData addrs[HELLO_MAX_ADDRS + 1];
+	static uint8_t body[32 * (HELLO_MAX_ADDRS + 8)], zeros[32];
+	static struct hello h;
+	Weir__Hello m = WEIR__HELLO__INIT;
+	size_t size;
+
+	for (size_t i = 0; i < n; i++)
+		addrs[i] = (ProtobufCBinaryData){i + 1 < n ? 16 : len, zeros};
+	m.probe_id = m.boot_id = (ProtobufCBinaryData){16, zeros};
+	m.epoch = 1;
+	m.host_name = "host";
+	m.n_address = n;
+	m.address = addrs;
+	size = weir__hello__pack(&m, body);
+	assert_true(size <= sizeof(body));
+	return hello_unpack(body, size, &h, NULL);
+}
+
+static void addresses_of_other_lengths_are_refused(void **state)
+{
+	(void)state;
+	assert_int_equal(verdict_of_addrs(0, 0), 0);
+	assert_int_equal(verdict_of_addrs(HELLO_MAX_ADDRS, 16), 0);
+	assert_int_equal(verdict_of_addrs(HELLO_MAX_ADDRS + 1, 16), -EBADMSG);
+	for (size_t len = 0; len <= 32; len++)
+		assert_int_equal(verdict_of_addrs(2, len), len == 16 ? 0 : -EBADMSG);
 }
 
 /* One round trip of a small message. */
@@ -197,6 +233,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hellos_come_back_equal),
+		cmocka_unit_test(addresses_of_other_lengths_are_refused),
 		cmocka_unit_test(small_messages_come_back_equal),
 		cmocka_unit_test(codes_match_the_schema),
 		cmocka_unit_test(bad_texts_are_refused),

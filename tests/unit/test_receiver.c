@@ -399,6 +399,26 @@ static void test_nobody_speaks_for_another_host(void **state)
 }
 
 /* A revocation needs no new connection: the next message is refused. */
+static void test_addresses_that_are_no_hosts_are_refused(void **state)
+{
+	static const char *const bad[] = {"127.0.0.1", "fe80::1", "224.0.0.1", "::"};
+	struct fixture *f = *state;
+	struct hello h = sample_hello(1, 1);
+
+	h.version_minor = HELLO_ADDRS_MINOR;
+	h.n_addrs = 2;
+	assert_int_equal(addr_parse("10.0.0.1", h.addrs[0]), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(addr_parse(bad[i], h.addrs[1]), 0);
+		dealer_send_hello(&f->dealer, &h);
+		(void)dealer_expect_nack(&f->dealer, NACK_MALFORMED);
+	}
+	assert_int_equal(addr_parse("10.0.0.2", h.addrs[1]), 0);
+	dealer_send_hello(&f->dealer, &h);
+	(void)dealer_expect_welcome(&f->dealer);
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM host_addr"), 2);
+}
+
 static void test_revoked_key_is_dumb_at_once(void **state)
 {
 	struct fixture *f = *state;
@@ -971,6 +991,7 @@ int main(void)
 		TEST(test_body_that_is_no_batch),
 		TEST(test_refusal_names_the_broken_batch),
 		TEST(test_nobody_speaks_for_another_host),
+		TEST(test_addresses_that_are_no_hosts_are_refused),
 		TEST(test_revoked_key_is_dumb_at_once),
 		TEST(test_unknown_key_stays_outside),
 		TEST(test_orders_are_sent_until_answered),

@@ -14,10 +14,12 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "common/addr.h"
 #include "common/clock.h"
 #include "common/log.h"
 #include "probe/keyring.h"
 #include "probe/orders.h"
+#include "probe/own_addrs.h"
 #include "probe/sender.h"
 #include "probe/spool.h"
 #include "proto/frame.h"
@@ -48,6 +50,7 @@ struct fixture {
 	struct spool *spool;
 	struct sender *sender;
 	struct hello hello;
+	int (*read_addrs)(struct own_addrs *ret);
 	uint64_t group;
 	uint8_t buf[FRAME_MAX_BYTES];
 };
@@ -189,7 +192,14 @@ static void push(struct fixture *f, uint64_t epoch, uint64_t first, uint64_t las
 /* silence_ns: long, where a collector is slow only when the machine is. */
 static void start_with(struct fixture *f, size_t n, uint64_t silence_ns)
 {
-	const struct sender_settings settings = {f->urls, n, f->dir, silence_ns};
+	const struct sender_settings settings = {
+		.urls = f->urls,
+		.n = n,
+		.state_dir = f->dir,
+		.silence_ns = silence_ns,
+		.read_addrs = f->read_addrs,
+		.addrs_ns = NS_PER_MS,
+	};
 
 	assert_int_equal(sender_start(&settings, &f->hello, f->spool, &f->sender), 0);
 }
@@ -279,6 +289,64 @@ static int teardown(void **state)
 }
 
 /* --- tests -------------------------------------------------------------------------- */
+
+/* Address by address, as many as told_addrs says; below 0 they cannot be read. */
+static _Atomic int told_addrs;
+
+static int read_told_addrs(struct own_addrs *ret)
+{
+	int n = told_addrs;
+
+	if (n < 0)
+		return -EIO;
+	*ret = (struct own_addrs){.n = (size_t)n, .untold = (size_t)n * 10};
+	for (int i = 0; i < n; i++)
+		ret->addrs[i][15] = (uint8_t)(i + 1);
+	return 0;
+}
+
+static void addresses_are_told_and_told_again(void **state)
+{
+	struct fixture *f = *state;
+	struct fake *c = &f->fakes[0];
+	struct sender_stats stats;
+	struct hello h;
+
+	f->read_addrs = read_told_addrs;
+	told_addrs = 2;
+	push(f, EPOCH, 1, 1);
+	start(f, 1);
+	h = fake_expect_hello(f, c);
+	assert_int_equal(h.n_addrs, 2);
+	assert_int_equal(h.addrs[1][15], 2);
+	fake_welcome(c, EPOCH, 0, 1000000);
+	fake_expect_seq(f, c, 1);
+	fake_ack(c, EPOCH, 1, 1000000);
+	told_addrs = 3;
+	h = fake_expect_hello(f, c);
+	assert_int_equal(h.n_addrs, 3);
+	fake_welcome(c, EPOCH, 1, 1000000);
+	told_addrs = -1; /* it stays with what it knows */
+	push(f, EPOCH, 2, 2);
+	fake_expect_seq(f, c, 2);
+	fake_ack(c, EPOCH, 2, 1000000);
+	wait_delivered(f);
+	sender_stats(f->sender, &stats);
+	assert_int_equal(stats.connects, 1);
+	assert_int_equal(stats.addrs_untold, 30);
+}
+
+static void own_addresses_are_those_of_a_host(void **state)
+{
+	struct own_addrs own;
+
+	(void)state;
+	assert_int_equal(own_addrs_read(&own), 0);
+	for (size_t i = 0; i < own.n; i++) {
+		assert_true(addr_is_of_host(own.addrs[i]));
+		assert_true(i == 0 || memcmp(own.addrs[i - 1], own.addrs[i], 16) < 0);
+	}
+}
 
 static void batches_go_within_the_credit(void **state)
 {
@@ -601,6 +669,8 @@ static void the_next_collector_takes_over_until_the_first_is_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(addresses_are_told_and_told_again),
+		TEST(own_addresses_are_those_of_a_host),
 		TEST(batches_go_within_the_credit),
 		TEST(no_credit_no_batch),
 		TEST(another_major_version_keeps_the_batches),

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <signal.h>
 
+#include "collector/host_addrs.h"
 #include "collector/detection.h"
 #include "proto/flow_words.h"
 #include "proto/flow_columns.h"
@@ -283,6 +284,88 @@ static void test_epochs_are_bounded(void **state)
 	assert_int_equal(apply_hello_at(f, 3, 1, 4000 + day_ms), 3);
 	assert_int_equal(apply_hello_at(f, 3, 1, 4001 + 2 * day_ms), 2);
 	sample_assert_text(f->outside, "SELECT group_concat(epoch) FROM epoch", "1,3");
+}
+
+/* --- addresses of hosts ---------------------------------------------------------- */
+
+/* HELLO of a host with addresses 10.0.0.N, by digit. */
+static void tell_addrs(struct fixture *f, uint8_t host, const char *digits, int64_t at_ms)
+{
+	struct hello *h = malloc(sizeof(*h));
+	struct job *job;
+
+	assert_non_null(h);
+	*h = sample_hello(host, 1);
+	h->version_minor = HELLO_ADDRS_MINOR;
+	for (; *digits; digits++) {
+		char text[16];
+
+		(void)snprintf(text, sizeof(text), "10.0.0.%c", *digits);
+		assert_int_equal(addr_parse(text, h->addrs[h->n_addrs++]), 0);
+	}
+	assert_int_equal(job_new(JOB_HELLO, h, 0, 0, &job), 0);
+	assert_int_equal(store_begin(f->store), 0);
+	assert_int_equal(store_apply(f->store, job, at_ms), 0);
+	assert_int_equal(store_commit(f->store), 0);
+	job_free(job);
+}
+
+static void assert_addrs(struct fixture *f, const char *wanted)
+{
+	sample_assert_text(f->outside,
+			   "SELECT ifnull(group_concat(text, ', '), '') FROM (SELECT h.name || ' '"
+			   " || substr(hex(addr), 32) || ' ' || since_ms || '-'"
+			   " || ifnull(until_ms, '') AS text FROM host_addr"
+			   " JOIN host h ON h.id = host_id ORDER BY h.name, addr, since_ms)",
+			   wanted);
+}
+
+static void test_addresses_follow_the_hellos(void **state)
+{
+	struct fixture *f = *state;
+
+	apply_hello(f, 1, 1); /* of before: tells none */
+	assert_addrs(f, "");
+	tell_addrs(f, 1, "", 1000); /* no network yet */
+	tell_addrs(f, 1, "21", 2000);
+	tell_addrs(f, 1, "112", 3000);
+	assert_addrs(f, "host1 1 0-, host1 2 0-");
+	tell_addrs(f, 1, "13", 4000);
+	assert_addrs(f, "host1 1 0-, host1 2 0-4000, host1 3 4000-");
+	tell_addrs(f, 1, "123", 5000);
+	apply_hello(f, 1, 1); /* again one that does not tell: it is as it was */
+	assert_addrs(f, "host1 1 0-, host1 2 0-4000, host1 2 5000-, host1 3 4000-");
+	tell_addrs(f, 1, "", 6000);
+	tell_addrs(f, 1, "1", 6000);
+	assert_addrs(f, "host1 1 0-6000, host1 1 6000-, host1 2 0-4000, host1 2 5000-6000,"
+			" host1 3 4000-6000");
+	assert_int_equal(store_expire(f->store, 6000, 0, 1000, &(size_t){0}), 0);
+	assert_addrs(f, "host1 1 0-6000, host1 1 6000-, host1 2 5000-6000, host1 3 4000-6000");
+}
+
+/* Two that live share an address; one that is gone has given it away. */
+static void test_address_of_a_host_that_is_gone(void **state)
+{
+	struct fixture *f = *state;
+
+	tell_addrs(f, 1, "1", 1000000);
+	tell_addrs(f, 2, "1", 1100000);
+	assert_addrs(f, "host1 1 0-, host2 1 0-");
+	tell_addrs(f, 2, "1", 2000000);
+	tell_addrs(f, 3, "1", 2100000);
+	assert_addrs(f, "host1 1 0-1000000, host2 1 0-, host3 1 1000000-");
+}
+
+static void test_past_addresses_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+
+	tell_addrs(f, 1, "", 1);
+	for (int i = 0; i < HOST_ADDRS_MAX_PAST + 20; i++)
+		tell_addrs(f, 1, i % 2 ? "1" : "2", 1000 + i);
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM host_addr"),
+			 HOST_ADDRS_MAX_PAST + 1);
+	assert_int_equal(sample_int(f->outside, "SELECT min(until_ms) FROM host_addr"), 1020);
 }
 
 /* A database from a backup: the probe has long dropped what was acknowledged since. */
@@ -783,6 +866,9 @@ int main(void)
 		TEST(test_epochs_count_apart),
 		TEST(test_coverage_by_the_minute),
 		TEST(test_gap_of_a_probe_with_two_collectors),
+		TEST(test_addresses_follow_the_hellos),
+		TEST(test_address_of_a_host_that_is_gone),
+		TEST(test_past_addresses_are_bounded),
 		TEST(test_epochs_are_bounded),
 		TEST(test_tombstone_is_a_loss_and_closes_the_hole),
 		TEST(test_hello_that_is_ahead_is_a_loss),
