@@ -231,21 +231,36 @@ static char *join(int argc, char **argv)
 	return text;
 }
 
+/* text NULL: out of memory. */
+static int filter_fail(const char *text, const struct filter_error *error)
+{
+	if (!text) {
+		log_error("%s", error->text);
+		return EXIT_RUNTIME;
+	}
+	filter_print_error(stderr, text, error);
+	return EXIT_USAGE;
+}
+
+int cli_parse_filter(int argc, char **argv, struct filter_tree **ret)
+{
+	cleanup(free_p) char *text = join(argc, argv);
+	struct filter_error error = {0, "out of memory"};
+
+	if (text && filter_parse(text, ret, &error) == 0)
+		return EXIT_OK;
+	return filter_fail(text, &error);
+}
+
 int cli_add_filter(struct query *q, int argc, char **argv)
 {
 	cleanup(free_p) char *text = join(argc, argv);
-	struct filter_error error;
+	struct filter_error error = {0, "out of memory"};
 
-	if (!text) {
-		log_error("out of memory");
-		return EXIT_RUNTIME;
-	}
 	query_add(q, " AND ");
-	if (filter_compile(text, q, &error)) {
-		filter_print_error(stderr, text, &error);
-		return EXIT_USAGE;
-	}
-	return EXIT_OK;
+	if (text && filter_compile(text, q, &error) == 0)
+		return EXIT_OK;
+	return filter_fail(text, &error);
 }
 
 int cli_answer(const struct cli_settings *s, sqlite3 *db, struct query *q,

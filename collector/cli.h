@@ -22,6 +22,7 @@
 
 #define CLI_PROGRAM "weir-collector"
 
+struct filter_tree;
 struct query;
 
 struct cli_command {
@@ -95,7 +96,10 @@ void cli_add_window(struct query *q, const struct cli_settings *s);
 /* Appends " LIMIT ..." for --limit. */
 void cli_add_limit(struct query *q, const struct cli_settings *s);
 
-/* Appends " AND ..." for the filter that the arguments make together. */
+/* Reads the filter that the arguments make together; filter_tree_free(*ret). */
+int cli_parse_filter(int argc, char **argv, struct filter_tree **ret);
+
+/* Appends " AND ..." for that filter. */
 int cli_add_filter(struct query *q, int argc, char **argv);
 
 /* Runs q, prints its rows (units: see answer.h) and the notes of coverage.h. */

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "collector/report.h"
 
-#include <inttypes.h>
 #include <string.h>
 
-#include "collector/db.h"
 #include "collector/query.h"
-#include "collector/traffic.h"
-#include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-
-#define MAX_SUMS 16
-
-DEFINE_CLEANUP(sqlite3 *, db_close)
 
 const struct option_row report_window_rows[REPORT_N_WINDOW_ROWS] = {
 	CLI_SINCE_ROW("1h"),
@@ -62,63 +54,6 @@ void report_add_key_numbers(struct query *q, const struct option_list *by)
 {
 	for (size_t i = 0; i < by->n; i++)
 		query_add(q, "%s%u", i ? ", " : "", (unsigned)i + 1);
-}
-
-/* --- answers ------------------------------------------------------------------- */
-
-int report_answer(const struct cli_settings *s, int argc, char **argv, struct query *q,
-		  const enum output_unit *units)
-{
-	cleanup(db_close_p) sqlite3 *db = NULL;
-	uint64_t copies;
-	int code;
-
-	code = cli_open(s, &db);
-	if (!code)
-		code = traffic_build(s, db, argc, argv, &copies);
-	if (!code)
-		code = cli_answer(s, db, q, units);
-	if (code)
-		return code;
-	if (copies && !s->quiet)
-		log_info("counted once: %" PRIu64 " records set aside as another host's copy "
-			 "of the same conversation",
-			 copies);
-	return EXIT_OK;
-}
-
-int report_answer_sql(const struct cli_settings *s, int argc, char **argv, const char *sql,
-		      const enum output_unit *units)
-{
-	cleanup(query_done) struct query q;
-
-	query_init(&q);
-	query_add(&q, "%s", sql);
-	cli_add_limit(&q, s);
-	return report_answer(s, argc, argv, &q, units);
-}
-
-int report_answer_sums(const struct report_by_settings *s, int argc, char **argv,
-		       const struct report_sums *sums)
-{
-	cleanup(query_done) struct query q;
-	enum output_unit units[REPORT_MAX_KEYS + MAX_SUMS] = {UNIT_NONE};
-	int code;
-
-	query_init(&q);
-	code = report_check_keys(&s->by, sums->keys);
-	if (code)
-		return code;
-	query_add(&q, "SELECT ");
-	report_add_keys(&q, &s->by);
-	query_add(&q, "%s FROM traffic WHERE %s GROUP BY ", sums->sums, sums->where);
-	report_add_key_numbers(&q, &s->by);
-	query_add(&q, " ORDER BY %s, ", sums->order);
-	report_add_key_numbers(&q, &s->by);
-	cli_add_limit(&q, &s->cli);
-	for (size_t i = 0; i < sums->n_sums && i < MAX_SUMS; i++)
-		units[s->by.n + i] = sums->units[i];
-	return report_answer(&s->cli, argc, argv, &q, units);
 }
 
 /* --- the command --------------------------------------------------------------- */

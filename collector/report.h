@@ -3,13 +3,13 @@
  * report.h - `weir-collector report NAME`: what a window of time was like. The
  * reports of one subject are a file report_SUBJECT.c; this is what they share.
  *
- * Those that sum traffic count every conversation once (collector/traffic.h),
- * and say how many records that set aside.
+ * Those that sum traffic are tables of report_groups.h.
  */
 #ifndef WEIR_COLLECTOR_REPORT_H
 #define WEIR_COLLECTOR_REPORT_H
 
 #include "collector/cli.h"
+#include "collector/report_groups.h"
 
 struct query;
 
@@ -35,8 +35,6 @@ extern const struct option_row report_window_rows[REPORT_N_WINDOW_ROWS];
 
 /* --- columns to sum by -------------------------------------------------------- */
 
-#define REPORT_MAX_KEYS 4
-
 /* Settings of a report with --by: struct cli_settings is first, as the shared rows count on it. */
 struct report_by_settings {
 	struct cli_settings cli;
@@ -58,28 +56,5 @@ void report_add_keys(struct query *q, const struct option_list *by);
 
 /* Appends "1, 2": GROUP BY them. */
 void report_add_key_numbers(struct query *q, const struct option_list *by);
-
-/* --- answers ------------------------------------------------------------------- */
-
-/* Answers q over the table traffic of the window and the filter. Returns an exit status. */
-int report_answer(const struct cli_settings *s, int argc, char **argv, struct query *q,
-		  const enum output_unit *units);
-
-/* The same for one statement without values, and then LIMIT. */
-int report_answer_sql(const struct cli_settings *s, int argc, char **argv, const char *sql,
-		      const enum output_unit *units);
-
-/*
- * "SELECT keys, sums FROM traffic WHERE where GROUP BY keys ORDER BY order, keys"
- * with units for the sums; keys have none.
- */
-struct report_sums {
-	const char *keys; /* that may be asked for */
-	const char *sums, *where, *order;
-	const enum output_unit *units;
-	size_t n_sums;
-};
-int report_answer_sums(const struct report_by_settings *s, int argc, char **argv,
-		       const struct report_sums *sums);
 
 #endif /* WEIR_COLLECTOR_REPORT_H */

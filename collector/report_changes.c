@@ -2,10 +2,6 @@
 /* report_changes.c - this window beside earlier ones: changes, new-peers. */
 #include "collector/report.h"
 
-#include "collector/db.h"
-#include "collector/query.h"
-#include "collector/traffic.h"
-#include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
@@ -14,8 +10,6 @@
 
 #define WEEK_MS	    (7 * 86400000ll)
 #define CHANGE_KEYS "src_addr dst_addr dst_port proto_name host process iface tls_sni"
-
-DEFINE_CLEANUP(sqlite3 *, db_close)
 
 /* The window has two ends: without --until it ends now. */
 static int close_window(struct cli_settings *s)
@@ -28,85 +22,53 @@ static int close_window(struct cli_settings *s)
 	return EXIT_USAGE;
 }
 
-/* traffic of the window that is back_ms before, then called traffic_NAME. */
-static int build_earlier(const struct cli_settings *s, sqlite3 *db, int argc, char **argv,
-			 int64_t back_ms, const char *rename_sql)
-{
-	struct cli_settings earlier = *s;
-	uint64_t copies;
-	int code;
-
-	earlier.since_ms -= back_ms;
-	earlier.until_ms -= back_ms;
-	code = traffic_build(&earlier, db, argc, argv, &copies);
-	if (!code)
-		code = cli_exec(db, "DROP INDEX temp.traffic_by_conversation");
-	return code ? code : cli_exec(db, rename_sql);
-}
-
 /* --- changes ----------------------------------------------------------------------- */
 
-static void add_window(struct query *q, const struct option_list *by, const char *table,
-		       const char *now, const char *before, const char *week)
-{
-	query_add(q, "SELECT ");
-	report_add_keys(q, by);
-	query_add(q, "%s AS now, %s AS before, %s AS week FROM %s", now, before, week, table);
-}
+enum { NOW, BEFORE, WEEK_AGO }; /* passes */
 
-static void build_changes(struct query *q, const struct option_list *by)
-{
-	static const char bytes[] = "bytes + rev_bytes";
+#define BYTES(kind_, pass_, of_)                                                                   \
+	{                                                                                          \
+		.kind = (kind_), .n_columns = 2, .of = (of_), .pass = (pass_), .columns = {        \
+			FLOW_COLUMN_bytes,                                                         \
+			FLOW_COLUMN_rev_bytes                                                      \
+		}                                                                                  \
+	}
 
-	query_add(q, "SELECT ");
-	report_add_keys(q, by);
-	query_add(q, "sum(now) AS bytes, sum(before) AS before_bytes, sum(week) AS week_ago_bytes,"
-		     " sum(now) - sum(before) AS change_bytes,"
-		     " 100.0 * (sum(now) - sum(before)) / nullif(sum(before), 0) AS change_pct,"
-		     " 100.0 * (sum(now) - sum(week)) / nullif(sum(week), 0) AS week_change_pct"
-		     " FROM (");
-	add_window(q, by, "traffic", bytes, "0", "0");
-	query_add(q, " UNION ALL ");
-	add_window(q, by, "traffic_before", "0", bytes, "0");
-	query_add(q, " UNION ALL ");
-	add_window(q, by, "traffic_week", "0", "0", bytes);
-	query_add(q, ") GROUP BY ");
-	report_add_key_numbers(q, by);
-	query_add(q, " ORDER BY abs(sum(now) - sum(before)) DESC, ");
-	report_add_key_numbers(q, by);
-}
+static const struct measure before = BYTES(MEASURE_SUM, BEFORE, NULL);
+static const struct measure week_ago = BYTES(MEASURE_SUM, WEEK_AGO, NULL);
+
+static const struct report_measure change_measures[] = {
+	{"bytes", UNIT_BYTES, BYTES(MEASURE_SUM, NOW, NULL)},
+	{"before_bytes", UNIT_BYTES, BYTES(MEASURE_SUM, BEFORE, NULL)},
+	{"week_ago_bytes", UNIT_BYTES, BYTES(MEASURE_SUM, WEEK_AGO, NULL)},
+	{"change_bytes", UNIT_BYTES, BYTES(MEASURE_DIFFERENCE, NOW, &before)},
+	{"change_pct", UNIT_PERCENT, BYTES(MEASURE_CHANGE, NOW, &before)},
+	{"week_change_pct", UNIT_PERCENT, BYTES(MEASURE_CHANGE, NOW, &week_ago)},
+};
+
+static const struct report_question changes = {
+	.measures = change_measures,
+	.n_measures = ARRAY_SIZE(change_measures),
+	.orders = {{.measure = 3, .absolute = true}},
+	.n_orders = 1,
+	.n_passes = 2,
+};
 
 static int run_changes(const void *settings, int argc, char **argv)
 {
-	static const enum output_unit sums[] = {UNIT_BYTES, UNIT_BYTES,	  UNIT_BYTES,
-						UNIT_BYTES, UNIT_PERCENT, UNIT_PERCENT};
-	enum output_unit units[REPORT_MAX_KEYS + ARRAY_SIZE(sums)] = {UNIT_NONE};
 	struct report_by_settings s = *(const struct report_by_settings *)settings;
-	cleanup(db_close_p) sqlite3 *db = NULL;
-	cleanup(query_done) struct query q;
-	uint64_t copies;
-	int code;
+	struct report_question q = changes;
+	int code = report_set_keys(&s.by, CHANGE_KEYS, &q);
 
-	query_init(&q);
-	code = report_check_keys(&s.by, CHANGE_KEYS);
 	if (!code)
 		code = close_window(&s.cli);
 	if (code)
 		return code;
-	build_changes(&q, &s.by);
-	cli_add_limit(&q, &s.cli);
-	for (size_t i = 0; i < ARRAY_SIZE(sums); i++)
-		units[s.by.n + i] = sums[i];
-	code = cli_open(&s.cli, &db);
-	if (!code)
-		code = build_earlier(&s.cli, db, argc, argv, s.cli.until_ms - s.cli.since_ms,
-				     "ALTER TABLE temp.traffic RENAME TO traffic_before");
-	if (!code)
-		code = build_earlier(&s.cli, db, argc, argv, WEEK_MS,
-				     "ALTER TABLE temp.traffic RENAME TO traffic_week");
-	if (!code)
-		code = traffic_build(&s.cli, db, argc, argv, &copies);
-	return code ? code : cli_answer(&s.cli, db, &q, units);
+	q.passes[BEFORE - 1].since_ms = 2 * s.cli.since_ms - s.cli.until_ms;
+	q.passes[BEFORE - 1].until_ms = s.cli.since_ms;
+	q.passes[WEEK_AGO - 1].since_ms = s.cli.since_ms - WEEK_MS;
+	q.passes[WEEK_AGO - 1].until_ms = s.cli.until_ms - WEEK_MS;
+	return report_answer_groups(&s.cli, argc, argv, &q);
 }
 
 /* --- new-peers ---------------------------------------------------------------------- */
@@ -116,38 +78,46 @@ struct peers_settings {
 	uint64_t learn_ms;
 };
 
+/* The last is what was there before. */
+static const struct report_measure peer_measures[] = {
+	{"first_ms", UNIT_TIME_MS, REPORT_OF_COLUMN(MEASURE_MIN, start_ms)},
+	{"flows", UNIT_COUNT, {.kind = MEASURE_FLOWS}},
+	{"bytes", UNIT_BYTES, REPORT_SUM_OF_TWO(bytes, rev_bytes)},
+	{"process", UNIT_NONE, REPORT_OF_COLUMN(MEASURE_MAX, process)},
+	{"verdict", UNIT_NONE, REPORT_OF_COLUMN(MEASURE_MAX, verdict)},
+	{NULL, UNIT_NONE, {.kind = MEASURE_COUNT, .pass = 1}},
+};
+
+static const struct predicate has_port = REPORT_AT_LEAST(dst_port, 1);
+
 /* Seen before counts whoever has seen it: no need to count it once. */
-static void build_new_peers(struct query *q, const struct peers_settings *s)
-{
-	query_add(q,
-		  "SELECT src_addr, dst_addr, dst_port, proto_name, min(start_ms) AS first_ms,"
-		  " count(DISTINCT host_id || ' ' || flow_id) AS flows,"
-		  " sum(bytes + rev_bytes) AS bytes, max(process) AS process,"
-		  " max(verdict) AS verdict FROM traffic WHERE dst_port > 0"
-		  " AND (src_addr, dst_addr, dst_port, proto) NOT IN"
-		  " (SELECT src_addr, dst_addr, dst_port, proto FROM flows"
-		  "   WHERE end_ms >= ?%u AND end_ms < ?%u)"
-		  " GROUP BY 1, 2, 3, 4 ORDER BY first_ms DESC, 1, 2, 3, 4",
-		  query_bind_int(q, s->cli.since_ms - (int64_t)s->learn_ms),
-		  query_bind_int(q, s->cli.since_ms));
-	cli_add_limit(q, &s->cli);
-}
+static const struct report_question new_peers = {
+	.keys = {REPORT_ADDR_KEY("src_addr", src_addr),
+		 REPORT_ADDR_KEY("dst_addr", dst_addr),
+		 {"dst_port", {.kind = FLOWS_NUMBER, .column = FLOW_COLUMN_dst_port}},
+		 {"proto_name", {.kind = FLOWS_PROTO_NAME, .column = FLOW_COLUMN_proto}}},
+	.n_keys = 4,
+	.measures = peer_measures,
+	.n_measures = ARRAY_SIZE(peer_measures),
+	.where = &has_port,
+	.orders = {{.measure = 5, .rising = true}, {.measure = 0}},
+	.n_orders = 2,
+	.passes = {{.everything = true, .known_groups = true}},
+	.n_passes = 1,
+	.only_new = true,
+};
 
 static int run_new_peers(const void *settings, int argc, char **argv)
 {
-	static const enum output_unit units[] = {UNIT_NONE,  UNIT_NONE,	   UNIT_NONE,
-						 UNIT_NONE,  UNIT_TIME_MS, UNIT_COUNT,
-						 UNIT_BYTES, UNIT_NONE,	   UNIT_NONE};
 	struct peers_settings s = *(const struct peers_settings *)settings;
-	cleanup(query_done) struct query q;
-	int code;
+	struct report_question q = new_peers;
+	int code = close_window(&s.cli);
 
-	query_init(&q);
-	code = close_window(&s.cli);
 	if (code)
 		return code;
-	build_new_peers(&q, &s);
-	return report_answer(&s.cli, argc, argv, &q, units);
+	q.passes[0].since_ms = s.cli.since_ms - (int64_t)s.learn_ms;
+	q.passes[0].until_ms = s.cli.since_ms;
+	return report_answer_groups(&s.cli, argc, argv, &q);
 }
 
 /* --- commands ------------------------------------------------------------------------ */

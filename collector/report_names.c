@@ -7,47 +7,83 @@
 #define DNS_KEYS "dns_qname dns_qtype dns_rcode host src_addr dst_addr process"
 #define TLS_KEYS "tls_sni tls_alpn host src_addr dst_addr dst_port process quic_version"
 
+/* --- dns ------------------------------------------------------------------------------ */
+
+static const struct measure sum_of_queries = REPORT_SUM(dns_queries);
+
+/* NOERROR, NXDOMAIN */
+static const struct predicate good_rcodes[] = {REPORT_IS(dns_rcode, 0), REPORT_IS(dns_rcode, 3)};
+static const struct predicate answered = {
+	.kind = PREDICATE_ANY, .children = good_rcodes, .n_children = ARRAY_SIZE(good_rcodes)};
+static const struct predicate failed = {
+	.kind = PREDICATE_NOT, .children = &answered, .n_children = 1};
+
 /* A record tells of one query, the one that went worst; queries and unanswered count all. */
+static const struct report_measure dns_measures[] = {
+	{"queries", UNIT_COUNT, REPORT_SUM(dns_queries)},
+	{"unanswered", UNIT_COUNT, REPORT_SUM(dns_unanswered)},
+	{"unanswered_pct", UNIT_PERCENT, REPORT_PERCENT(dns_unanswered, &sum_of_queries)},
+	{"failed",
+	 UNIT_COUNT,
+	 {.kind = MEASURE_MATCHES,
+	  .n_columns = 1,
+	  .columns = {FLOW_COLUMN_dns_rcode},
+	  .where = &failed}},
+	{"latency_p50_us", UNIT_US, REPORT_QUANTILE(dns_latency_us, 0.5)},
+	{"latency_p95_us", UNIT_US, REPORT_QUANTILE(dns_latency_us, 0.95)},
+	{"latency_max_us", UNIT_US, REPORT_OF_COLUMN(MEASURE_MAX, dns_latency_us)},
+};
+
+static const struct predicate has_queries = REPORT_AT_LEAST(dns_queries, 1);
+
+static const struct report_question dns = {
+	.measures = dns_measures,
+	.n_measures = ARRAY_SIZE(dns_measures),
+	.where = &has_queries,
+	.orders = {{.measure = 0}, {.measure = 1}},
+	.n_orders = 2,
+};
+
 static int run_dns(const void *settings, int argc, char **argv)
 {
-	static const enum output_unit units[] = {UNIT_COUNT, UNIT_COUNT, UNIT_PERCENT, UNIT_COUNT,
-						 UNIT_US,    UNIT_US,	 UNIT_US};
-	static const struct report_sums sums = {
-		.keys = DNS_KEYS,
-		.sums = "sum(dns_queries) AS queries, sum(dns_unanswered) AS unanswered,"
-			" 100.0 * sum(dns_unanswered) / sum(dns_queries) AS unanswered_pct,"
-			" sum(dns_rcode NOT IN ('NOERROR', 'NXDOMAIN')) AS failed,"
-			" quantile(dns_latency_us, 0.5) AS latency_p50_us,"
-			" quantile(dns_latency_us, 0.95) AS latency_p95_us,"
-			" max(dns_latency_us) AS latency_max_us",
-		.where = "dns_queries > 0",
-		.order = "queries DESC, unanswered DESC",
-		.units = units,
-		.n_sums = ARRAY_SIZE(units),
-	};
+	const struct report_by_settings *s = settings;
+	struct report_question q = dns;
+	int code = report_set_keys(&s->by, DNS_KEYS, &q);
 
-	return report_answer_sums(settings, argc, argv, &sums);
+	return code ? code : report_answer_groups(&s->cli, argc, argv, &q);
 }
+
+/* --- tls ------------------------------------------------------------------------------- */
+
+static const struct report_measure tls_measures[] = {
+	{"connections", UNIT_COUNT, {.kind = MEASURE_FLOWS}},
+	{"clients", UNIT_COUNT, REPORT_OF_COLUMN(MEASURE_DISTINCT, src_addr)},
+	{"bytes", UNIT_BYTES, REPORT_SUM_OF_TWO(bytes, rev_bytes)},
+	{"servers", UNIT_COUNT, REPORT_OF_COLUMN(MEASURE_DISTINCT, dst_addr)},
+	{"rtt_p95_us", UNIT_US, REPORT_QUANTILE(rtt_us, 0.95)},
+	{"response_p95_us", UNIT_US, REPORT_QUANTILE(response_avg_us, 0.95)},
+};
+
+static const struct predicate has_name = {.kind = PREDICATE_HAS, .column = FLOW_COLUMN_tls_sni};
+
+static const struct report_question tls = {
+	.measures = tls_measures,
+	.n_measures = ARRAY_SIZE(tls_measures),
+	.where = &has_name,
+	.orders = {{.measure = 0}, {.measure = 2}},
+	.n_orders = 2,
+};
 
 static int run_tls(const void *settings, int argc, char **argv)
 {
-	static const enum output_unit units[] = {UNIT_COUNT, UNIT_COUNT, UNIT_BYTES,
-						 UNIT_COUNT, UNIT_US,	 UNIT_US};
-	static const struct report_sums sums = {
-		.keys = TLS_KEYS,
-		.sums = "count(DISTINCT host_id || ' ' || flow_id) AS connections,"
-			" count(DISTINCT src_addr) AS clients, sum(bytes + rev_bytes) AS bytes,"
-			" count(DISTINCT dst_addr) AS servers,"
-			" quantile(rtt_us, 0.95) AS rtt_p95_us,"
-			" quantile(response_avg_us, 0.95) AS response_p95_us",
-		.where = "tls_sni IS NOT NULL",
-		.order = "connections DESC, bytes DESC",
-		.units = units,
-		.n_sums = ARRAY_SIZE(units),
-	};
+	const struct report_by_settings *s = settings;
+	struct report_question q = tls;
+	int code = report_set_keys(&s->by, TLS_KEYS, &q);
 
-	return report_answer_sums(settings, argc, argv, &sums);
+	return code ? code : report_answer_groups(&s->cli, argc, argv, &q);
 }
+
+/* --- commands --------------------------------------------------------------------------- */
 
 static const struct option_row dns_by = REPORT_BY_ROW("dns_qname,dns_qtype,dns_rcode", DNS_KEYS);
 static const struct option_row tls_by = REPORT_BY_ROW("tls_sni", TLS_KEYS);

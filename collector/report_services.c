@@ -6,34 +6,74 @@
 
 #define SERVICE_KEYS "dst_addr dst_port proto_name host process iface vlan"
 
+/* --- how attempts ended ---------------------------------------------------------------- */
+
+#define ALL_OF(name)                                                                               \
+	{                                                                                          \
+		.kind = PREDICATE_ALL, .children = (name), .n_children = ARRAY_SIZE(name)          \
+	}
 /* Nobody's attempt is counted twice: each flow has one last record, or goes on. */
+#define ENDED                                                                                      \
+	{                                                                                          \
+		.kind = PREDICATE_NOT, .children = &goes_on, .n_children = 1                       \
+	}
+static const struct predicate goes_on = REPORT_IS(end_reason, FLOW_END_ACTIVE);
+static const struct predicate silences[] = {
+	REPORT_IS(verdict, FLOW_VERDICT_SYN_UNANSWERED),
+	REPORT_IS(verdict, FLOW_VERDICT_HALF_OPEN),
+};
+static const struct predicate refused_parts[] = {REPORT_IS(verdict, FLOW_VERDICT_REFUSED), ENDED};
+static const struct predicate reset_parts[] = {REPORT_IS(verdict, FLOW_VERDICT_RESET), ENDED};
+static const struct predicate unanswered_parts[] = {
+	{.kind = PREDICATE_ANY, .children = silences, .n_children = ARRAY_SIZE(silences)}, ENDED};
+
+static const struct predicate refused = ALL_OF(refused_parts);
+static const struct predicate reset = ALL_OF(reset_parts);
+static const struct predicate unanswered = ALL_OF(unanswered_parts);
+
+/* --- the question ------------------------------------------------------------------------- */
+
+static const struct predicate is_tcp = REPORT_IS(proto, IPPROTO_TCP);
+static const struct measure tcp_packets = {
+	.kind = MEASURE_SUM,
+	.n_columns = 2,
+	.columns = {FLOW_COLUMN_packets, FLOW_COLUMN_rev_packets},
+	.where = &is_tcp};
+
+static const struct report_measure measures[] = {
+	{"clients", UNIT_COUNT, REPORT_OF_COLUMN(MEASURE_DISTINCT, src_addr)},
+	{"flows", UNIT_COUNT, {.kind = MEASURE_FLOWS}},
+	{"bytes", UNIT_BYTES, REPORT_SUM_OF_TWO(bytes, rev_bytes)},
+	{"refused", UNIT_COUNT, {.kind = MEASURE_COUNT, .where = &refused}},
+	{"unanswered", UNIT_COUNT, {.kind = MEASURE_COUNT, .where = &unanswered}},
+	{"reset", UNIT_COUNT, {.kind = MEASURE_COUNT, .where = &reset}},
+	{"rtt_p95_us", UNIT_US, REPORT_QUANTILE(rtt_us, 0.95)},
+	{"response_p95_us", UNIT_US, REPORT_QUANTILE(response_avg_us, 0.95)},
+	{"retrans_pct",
+	 UNIT_PERCENT,
+	 {.kind = MEASURE_PERCENT,
+	  .n_columns = 2,
+	  .columns = {FLOW_COLUMN_retrans_pkts, FLOW_COLUMN_rev_retrans_pkts},
+	  .of = &tcp_packets}},
+};
+
+static const struct predicate has_port = REPORT_AT_LEAST(dst_port, 1);
+
+static const struct report_question services = {
+	.measures = measures,
+	.n_measures = ARRAY_SIZE(measures),
+	.where = &has_port,
+	.orders = {{.measure = 1}, {.measure = 2}},
+	.n_orders = 2,
+};
+
 static int run(const void *settings, int argc, char **argv)
 {
-	static const enum output_unit units[] = {UNIT_COUNT, UNIT_COUNT, UNIT_BYTES,
-						 UNIT_COUNT, UNIT_COUNT, UNIT_COUNT,
-						 UNIT_US,    UNIT_US,	 UNIT_PERCENT};
-	static const struct report_sums sums = {
-		.keys = SERVICE_KEYS,
-		.sums = "count(DISTINCT src_addr) AS clients,"
-			" count(DISTINCT host_id || ' ' || flow_id) AS flows,"
-			" sum(bytes + rev_bytes) AS bytes,"
-			" sum(ifnull(verdict, '') = 'refused' AND end_reason <> 'active') AS "
-			"refused,"
-			" sum(ifnull(verdict, '') IN ('syn_unanswered', 'half_open')"
-			"     AND end_reason <> 'active') AS unanswered,"
-			" sum(ifnull(verdict, '') = 'reset' AND end_reason <> 'active') AS reset,"
-			" quantile(rtt_us, 0.95) AS rtt_p95_us,"
-			" quantile(response_avg_us, 0.95) AS response_p95_us,"
-			" 100.0 * sum(retrans_pkts + rev_retrans_pkts)"
-			" / nullif(sum(iif(proto = 6, packets + rev_packets, 0)), 0) AS "
-			"retrans_pct",
-		.where = "dst_port > 0",
-		.order = "flows DESC, bytes DESC",
-		.units = units,
-		.n_sums = ARRAY_SIZE(units),
-	};
+	const struct report_by_settings *s = settings;
+	struct report_question q = services;
+	int code = report_set_keys(&s->by, SERVICE_KEYS, &q);
 
-	return report_answer_sums(settings, argc, argv, &sums);
+	return code ? code : report_answer_groups(&s->cli, argc, argv, &q);
 }
 
 static const struct option_row by_row = REPORT_BY_ROW("dst_addr,dst_port,proto_name", SERVICE_KEYS);

@@ -1,75 +1,66 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "collector/report.h"
 
-#include <stdint.h>
+#include "collector/report_show.h"
+#include "common/exit_code.h"
 
-#include "collector/query.h"
-#include "common/cleanup.h"
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define TOP_KEYS                                                                                   \
-	"host src_addr dst_addr src_port dst_port proto proto_name ip_version vlan iface "         \
-	"direction role end_reason icmp_type icmp_code process pid uid cgroup"
-
-/* A row of sums over ranked, under a name in place of the keys. */
-static void add_sum_row(struct query *q, const struct option_list *by, int part, const char *name,
-			const char *where)
-{
-	query_add(q, " UNION ALL SELECT %d, '%s', ", part, name);
-	for (size_t i = 1; i < by->n; i++)
-		query_add(q, "NULL, ");
-	query_add(q,
-		  "sum(bytes), sum(packets), sum(flows), NULL FROM ranked %s"
-		  " HAVING count(*) > 0",
-		  where);
-}
-
-static void build_top(struct query *q, const struct option_list *by, uint64_t limit)
-{
-	(void)query_bind_int(q, limit ? (int64_t)limit : INT64_MAX); /* ?1 */
-	query_add(q, "WITH grouped AS (SELECT ");
-	report_add_keys(q, by);
-	query_add(q, "sum(bytes + rev_bytes) AS bytes, sum(packets + rev_packets) AS packets,"
-		     " count(DISTINCT flow_id) AS flows FROM traffic GROUP BY ");
-	report_add_key_numbers(q, by);
-	query_add(q, "), ranked AS (SELECT *, row_number() OVER (ORDER BY bytes DESC, ");
-	report_add_keys(q, by);
-	query_add(q, "flows) AS rank FROM grouped) SELECT ");
-	report_add_keys(q, by);
-	query_add(q, "bytes, packets, flows,"
-		     " 100.0 * bytes / (SELECT sum(bytes) FROM grouped) AS share_pct"
-		     " FROM (SELECT 1 AS part, * FROM ranked WHERE rank <= ?1");
-	add_sum_row(q, by, 2, "(other)", "WHERE rank > ?1");
-	add_sum_row(q, by, 3, "(total)", "");
-	query_add(q, ") ORDER BY part, rank");
-}
+struct top_settings {
+	struct report_by_settings by; /* first: the shared rows count on it */
+	struct option_list show;
+	char *order; /* NULL: the first of show */
+};
 
 static int run_top(const void *settings, int argc, char **argv)
 {
-	const struct report_by_settings *s = settings;
-	cleanup(query_done) struct query q;
-	enum output_unit units[REPORT_MAX_KEYS + 4] = {UNIT_NONE};
-	int code;
+	const struct top_settings *s = settings;
+	struct report_question q = {.n_orders = 1, .rest = true};
+	struct report_show show;
+	int order = 0, code = report_set_keys(&s->by.by, NULL, &q);
 
-	query_init(&q);
-	code = report_check_keys(&s->by, TOP_KEYS);
-	if (code)
-		return code;
-	build_top(&q, &s->by, s->cli.limit);
-	units[s->by.n] = UNIT_BYTES;
-	units[s->by.n + 1] = UNIT_COUNT;
-	units[s->by.n + 2] = UNIT_COUNT;
-	units[s->by.n + 3] = UNIT_PERCENT;
-	return report_answer(&s->cli, argc, argv, &q, units);
+	if (!code)
+		code = report_show_read(&s->show, &show);
+	if (!code && s->order)
+		order = report_show_find(&s->show, s->order);
+	if (code || order < 0)
+		return EXIT_USAGE;
+	q.n_measures = show.n;
+	q.measures = show.measures;
+	q.orders[0].measure = (size_t)order;
+	return report_answer_groups(&s->by.cli, argc, argv, &q);
 }
 
-static const struct option_row by_row = REPORT_BY_ROW("src_addr", TOP_KEYS);
+static const struct option_row rows[] = {
+	REPORT_BY_ROW("src_addr", "columns, src_net, dst_net"),
+	{.name = "show",
+	 .type = OPTION_LIST,
+	 .offset = offsetof(struct top_settings, show),
+	 .arg = "MEASURE,...",
+	 .fallback = "bytes,packets,flows,share",
+	 .help = REPORT_SHOW_HELP,
+	 .cli_only = true},
+	{.name = "order",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct top_settings, order),
+	 .arg = "MEASURE",
+	 .help = "which of them is largest in the first row (default the first)",
+	 .cli_only = true},
+};
 
 const struct cli_command report_top = {
 	.command = {.name = "report top",
 		    .args = "[FILTER...]",
-		    .summary = "most bytes (both directions), with the rest and the total",
-		    .examples = "report top --by dst_addr,dst_port --since 1d tcp\n",
-		    .tables = {{&by_row, 1}, REPORT_TABLES}},
-	.settings_size = sizeof(struct report_by_settings),
+		    .summary = "most bytes, or of any other measure, with the rest and the total",
+		    .examples =
+			    "report top --by dst_addr,dst_port --since 1d tcp\n"
+			    "report top --by src_net,dst_net/16 --show bytes,share\n"
+			    "report top --by host,process --show flows,p95(rtt_us),avg(bytes)\n"
+			    "\n"
+			    "bytes, packets: of both directions. x: a column, or two as in\n"
+			    "sum(retrans_pkts+rev_retrans_pkts). Flows of (other) and (total) are "
+			    "the sum of the rows'.\n",
+		    .tables = {{rows, ARRAY_SIZE(rows)}, REPORT_TABLES}},
+	.settings_size = sizeof(struct top_settings),
 	.run = run_top,
 };

@@ -10,6 +10,7 @@ void predicate_columns(const struct predicate *p, struct flow_columns *columns)
 	case PREDICATE_BITS:
 	case PREDICATE_PREFIX:
 	case PREDICATE_TEXT:
+	case PREDICATE_HAS:
 		flow_columns_add_needed(columns, p->column);
 		break;
 	default:
@@ -143,8 +144,10 @@ static void match_term(const struct predicate *p, const struct flow_block *b, ui
 		match_bits(p, b, match);
 	else if (p->kind == PREDICATE_PREFIX)
 		match_prefix(p, b, match, within);
-	else
+	else if (p->kind == PREDICATE_TEXT)
 		match_text(p, b, match);
+	else
+		memset(match, 1, b->n_rows);
 	if (!flow_block_has_mask(b, p->column, has))
 		return;
 	for (size_t i = 0; i < b->n_rows; i++)

@@ -28,6 +28,7 @@ enum predicate_kind {
 	PREDICATE_BITS,	  /* (column & low) == high */
 	PREDICATE_PREFIX, /* FLOW_ADDR: column within prefix (a whole address: len 128) */
 	PREDICATE_TEXT,	  /* FLOW_TEXT: equal to text */
+	PREDICATE_HAS,	  /* column is not NULL; not FLOW_HIST */
 	PREDICATE_ALL,	  /* every child */
 	PREDICATE_ANY,	  /* one child */
 	PREDICATE_NOT,	  /* not its child */

@@ -228,7 +228,7 @@ static bool row_matches(const struct predicate *p, size_t i)
 {
 	bool any = false, all_of = true;
 
-	if (p->kind <= PREDICATE_TEXT && !flow_block_has(&block, p->column, i))
+	if (p->kind <= PREDICATE_HAS && !flow_block_has(&block, p->column, i))
 		return false;
 	for (size_t c = 0; c < p->n_children; c++) {
 		bool matches = row_matches(&p->children[c], i);
@@ -245,6 +245,8 @@ static bool row_matches(const struct predicate *p, size_t i)
 		return addr_in_prefix(block.addrs[block.column[p->column].u32[i]], &p->prefix);
 	case PREDICATE_TEXT:
 		return strcmp(block.texts[block.column[p->column].u32[i]], p->text) == 0;
+	case PREDICATE_HAS:
+		return true;
 	case PREDICATE_ALL:
 		return all_of;
 	case PREDICATE_ANY:
@@ -276,7 +278,7 @@ static struct predicate random_term(void)
 		break;
 	case FLOW_HIST:
 		p.kind = PREDICATE_TRUE;
-		break;
+		return p;
 	default:
 		p.kind = random_u64(&rng) % 3 ? PREDICATE_RANGE : PREDICATE_BITS;
 		p.low = value_of(p.column, at);
@@ -284,6 +286,8 @@ static struct predicate random_term(void)
 						  : random_u64(&rng) >> random_u64(&rng) % 64;
 		break;
 	}
+	if (random_u64(&rng) % 8 == 0)
+		p.kind = PREDICATE_HAS;
 	return p;
 }
 
