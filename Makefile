@@ -50,7 +50,7 @@ TORTURE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out %/backlog_bench.c,$(wildcard
 BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
-.PHONY: all test test-unit test-bpf test-system test-san bench torture property truth fuzz lint format deps check install uninstall clean help
+.PHONY: all test test-unit test-bpf test-system test-san bench bench-store torture property truth fuzz lint format deps check install uninstall clean help
 PROGRAMS := $(patsubst %/main.c,$(B)/weir-%,$(wildcard probe/main.c collector/main.c))
 all: $(PROGRAMS) $(if $(SAN),,$(B)/weir_flows.so) ## build both programs, and flows for sqlite3 (default)
 
@@ -200,6 +200,9 @@ bench: $(BENCH) $(PROGRAMS) $(B)/weir-bench ## ns per packet beside XDP_PASS and
 	$(Q)export NETOBSERV_OBJ="$(NETOBSERV_OBJ)" EPPING_OBJ="$(EPPING_OBJ)"; \
 	  for b in $(BENCH); do $$b $(B)/results tests/bench/iperf.sh $(B)/weir-probe || exit 1; done
 	$(Q)B=$(B) python3 tests/torture/torture.py --bench --results $(B)/results fleet
+bench-store: all $(B)/weir-bench $(B)/weir-fill $(B)/weir-peers ## the store beside SQLite rows, nfdump and ClickHouse: 10 minutes; LONG=1, SIZES=1M,10M, SEED=n; root
+	$(Q)B=$(B) python3 tests/bench-store/bench_store.py --results $(B)/results $(if $(LONG),--long) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(SIZES),--sizes $(SIZES))
 torture: all $(B)/weir-bench $(B)/backlog-bench ## nothing lost, nothing twice, nobody in: 15 minutes; LONG=1, SCENARIOS="kills disk", SEED=n; root
 	$(Q)+$(MAKE) --no-print-directory FAILPOINTS=1 all
 	$(Q)B=$(B) python3 tests/torture/torture.py --results $(B)/results $(if $(LONG),--long) \

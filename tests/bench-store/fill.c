@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/addr.h"
 #include "proto/flow_columns.h"
 #include "proto/flow_id.h"
 
@@ -127,15 +128,32 @@ static enum trade trade_of(unsigned host)
 	return shares[host % 10];
 }
 
-void fill_host_addr(unsigned host, uint8_t ret[16])
+static const uint8_t documentation[] = {0x20, 0x01, 0x0d, 0xb8}; /* RFC 3849 */
+
+void fill_host_addrs(unsigned host, uint8_t ret_v4[16], uint8_t ret_v6[16])
 {
-	v4(ret, 0x0a010000u + (host / 10 << 8) + host % 10 + 10);
+	v4(ret_v4, 0x0a010000u + (host / 10 << 8) + host % 10 + 10);
+	memset(ret_v6, 0, 16);
+	memcpy(ret_v6, documentation, sizeof(documentation));
+	ret_v6[7] = 1;
+	ret_v6[13] = (uint8_t)(host / 10);
+	ret_v6[15] = (uint8_t)(host % 10 + 10);
+}
+
+/* The one of the family that its peer speaks. */
+static void host_addr(unsigned host, bool is_v4, uint8_t ret[16])
+{
+	uint8_t other[16];
+
+	if (is_v4)
+		fill_host_addrs(host, ret, other);
+	else
+		fill_host_addrs(host, other, ret);
 }
 
 /* Every twelfth client has an IPv6 address. */
 static void outside_addr(const struct fill *f, size_t n, uint8_t ret[16])
 {
-	static const uint8_t documentation[] = {0x20, 0x01, 0x0d, 0xb8}; /* RFC 3849 */
 	uint64_t h = mix(f->settings.seed ^ n * 7919);
 
 	if (n % 12) {
@@ -148,13 +166,13 @@ static void outside_addr(const struct fill *f, size_t n, uint8_t ret[16])
 	ret[15] = 1;
 }
 
-/* A host of that trade; -1 if the fleet has none. */
-static int pick_host(struct fill *f, enum trade trade)
+/* A host of that trade that is not except; -1 if the fleet has none. */
+static int pick_host(struct fill *f, enum trade trade, int except)
 {
 	unsigned n = f->settings.hosts, from = (unsigned)(zipf(f, n));
 
 	for (unsigned i = 0; i < n; i++)
-		if (trade_of((from + i) % n) == trade)
+		if (trade_of((from + i) % n) == trade && (int)((from + i) % n) != except)
 			return (int)((from + i) % n);
 	return -1;
 }
@@ -174,7 +192,7 @@ static void set_ends(struct fill *f, struct flow *flow)
 	} else if (what < 0.45) { /* a client outside asks a web server */
 		outside = zipf(f, N_OUTSIDE);
 		flow->client_host = -1;
-		flow->server_host = pick_host(f, WEB);
+		flow->server_host = pick_host(f, WEB, -1);
 		outside_addr(f, outside, flow->client);
 		flow->rtt_us = (uint32_t)(2000 + mix(outside) % 60000);
 	} else {
@@ -183,20 +201,20 @@ static void set_ends(struct fill *f, struct flow *flow)
 			what < 0.6 ? NAMES : trades[trade_of((unsigned)flow->client_host)].calls;
 		if (what > 0.9)
 			flow->trade = CACHE;
-		flow->server_host = pick_host(f, flow->trade);
-		fill_host_addr((unsigned)flow->client_host, flow->client);
+		flow->server_host = pick_host(f, flow->trade, flow->client_host);
+		host_addr((unsigned)flow->client_host, true, flow->client);
 		flow->rtt_us = 60 + (uint32_t)(mix((uint64_t)flow->client_host * 251 +
 						   (uint64_t)flow->server_host) %
 					       300);
 	}
 	if (flow->server_host < 0) { /* a small fleet: it asks outside */
 		flow->trade = WEB;
-		outside_addr(f, zipf(f, 500) + 500000, flow->server);
+		outside_addr(f, 12 * zipf(f, 500) + 500001, flow->server); /* has IPv4 */
 		flow->rtt_us = 9000;
 		if (flow->client_host < 0)
 			flow->client_host = 0;
 	} else {
-		fill_host_addr((unsigned)flow->server_host, flow->server);
+		host_addr((unsigned)flow->server_host, addr_is_v4(flow->client), flow->server);
 		flow->trade = trade_of((unsigned)flow->server_host);
 	}
 }
@@ -529,6 +547,16 @@ int fill_next(struct fill *f, size_t max_rows, struct fill_batch *ret)
 		ret->n = max_rows;
 	f->at_row += ret->n;
 	return 0;
+}
+
+bool fill_second_is_over(const struct fill *f)
+{
+	size_t taken = f->at_row;
+
+	for (unsigned h = f->at_host; h < f->settings.hosts; h++, taken = 0)
+		if (f->hosts[h].n > taken)
+			return false;
+	return true;
 }
 
 uint64_t fill_now_ms(const struct fill *f)

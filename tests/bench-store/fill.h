@@ -14,6 +14,7 @@
 #ifndef WEIR_TESTS_BENCH_STORE_FILL_H
 #define WEIR_TESTS_BENCH_STORE_FILL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,8 +43,11 @@ void fill_free(struct fill *f);
 /* The next batch, of at most max_rows; time goes on as needed. Returns 0 or -ENOMEM. */
 int fill_next(struct fill *f, size_t max_rows, struct fill_batch *ret);
 
-/* The address of a host; it has one. */
-void fill_host_addr(unsigned host, uint8_t ret[16]);
+/* The two addresses of a host, as proto/flow_record.h has them. */
+void fill_host_addrs(unsigned host, uint8_t ret_v4[16], uint8_t ret_v6[16]);
+
+/* Everything of this second has been given: of every conversation all reports, or none. */
+bool fill_second_is_over(const struct fill *f);
 
 /* Unix time of what was given last. */
 uint64_t fill_now_ms(const struct fill *f);

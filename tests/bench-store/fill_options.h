@@ -15,7 +15,7 @@
 
 struct fill_options {
 	struct fill_settings fleet;
-	uint64_t flows; /* records; the last batch is whole, so that it may be a few more */
+	uint64_t flows; /* records; the last second is whole, so that it may be a few more */
 };
 
 #define FILL_OPTIONS_DEFAULT                                                                       \

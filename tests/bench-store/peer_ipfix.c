@@ -17,8 +17,6 @@
 
 #define IPFIX_HEADER_BYTES 16
 #define IPFIX_TEMPLATE_SET 2
-#define LAYER2_OCTETS	   352 /* layer2OctetDeltaCount, and what nfcapd knows: */
-#define OCTETS		   1   /* octetDeltaCount */
 #define REVERSE		   0x8000
 #define PACE_RECORDS	   200 /* looks at the clock so often */
 
@@ -38,8 +36,26 @@ static uint16_t get_u16(const char *at)
 	return be16toh(value);
 }
 
-/* nfcapd does not know the octets of layer 2, so that it would store no bytes at all. */
-static void rename_octets(char *message, size_t len)
+/*
+ * Elements as nfcapd understands them: it does not know the octets of layer 2, so
+ * that it would store no bytes at all, and takes the flags of the other direction
+ * for those of the flow.
+ */
+static uint16_t renamed(uint16_t id)
+{
+	static const uint16_t names[][2] = {
+		{352, 1}, /* layer2OctetDeltaCount, octetDeltaCount */
+		{352 | REVERSE, 1 | REVERSE},
+		{6 | REVERSE, 32000 | REVERSE}, /* tcpControlBits; nothing */
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (id == names[i][0])
+			return names[i][1];
+	return id;
+}
+
+static void rename_elements(char *message, size_t len)
 {
 	char *end = message + IPFIX_HEADER_BYTES, *at = end + 8;
 
@@ -47,12 +63,9 @@ static void rename_octets(char *message, size_t len)
 		return;
 	end += get_u16(end + 2);
 	while (at < end) {
-		uint16_t id = get_u16(at), renamed;
+		uint16_t id = get_u16(at), network = htobe16(renamed(id));
 
-		if ((id & ~REVERSE) == LAYER2_OCTETS) {
-			renamed = htobe16((uint16_t)(OCTETS | (id & REVERSE)));
-			memcpy(at, &renamed, sizeof(renamed));
-		}
+		memcpy(at, &network, sizeof(network));
 		/* An element; or, in the midst of them, the head of the next template. */
 		at += id & REVERSE ? 8 : 4;
 	}
@@ -69,7 +82,7 @@ static ssize_t send_message(void *cookie, const char *data, size_t len)
 		return 0;
 	}
 	memcpy(message, data, len);
-	rename_octets(message, len);
+	rename_elements(message, len);
 	return send(p->fd, message, len, 0) == (ssize_t)len ? (ssize_t)len : 0;
 }
 

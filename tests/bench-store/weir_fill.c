@@ -54,15 +54,13 @@ static int exec(struct filling *f, const char *sql)
 	return sqlite3_exec(f->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_last_errno(f->db);
 }
 
-static int put_addr(struct filling *f, unsigned host)
+static int put_addr(struct filling *f, unsigned host_id, const uint8_t addr[16])
 {
 	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
 		f->db, "INSERT INTO host_addr (host_id, addr, since_ms) VALUES (?, ?, 0)");
-	uint8_t addr[16];
 
-	fill_host_addr(host, addr);
-	binder_int(&o.b, host + 1);
-	binder_blob(&o.b, addr, sizeof(addr));
+	binder_int(&o.b, host_id);
+	binder_blob(&o.b, addr, 16);
 	return one_shot_run(&o);
 }
 
@@ -71,6 +69,7 @@ static int put_hosts(struct filling *f, unsigned n)
 	int err = exec(f, "BEGIN");
 
 	for (unsigned h = 1; !err && h <= n; h++) {
+		uint8_t addrs[2][16];
 		char sql[300];
 
 		(void)snprintf(
@@ -80,8 +79,9 @@ static int put_hosts(struct filling *f, unsigned n)
 			" AS BLOB), 'host%02u', '', '', x'', '', 0, 0)",
 			h, h, h);
 		err = exec(f, sql);
-		if (!err)
-			err = put_addr(f, h - 1);
+		fill_host_addrs(h - 1, addrs[0], addrs[1]);
+		for (int i = 0; !err && i < 2; i++)
+			err = put_addr(f, h, addrs[i]);
 	}
 	return err ? err : exec(f, "COMMIT");
 }
@@ -156,15 +156,20 @@ static int compact(struct filling *f)
 	return found;
 }
 
+static bool is_full(const struct filling *f, uint64_t flows)
+{
+	return f->rows >= flows && fill_second_is_over(f->fill);
+}
+
 static int fill_all(struct filling *f, uint64_t flows)
 {
 	int err = 0;
 
-	while (!err && f->rows < flows) {
+	while (!err && !is_full(f, flows)) {
 		uint64_t until = f->rows + FILL_COMMIT_ROWS, t0;
 
 		err = exec(f, "BEGIN IMMEDIATE");
-		while (!err && f->rows < until && f->rows < flows) {
+		while (!err && f->rows < until && !is_full(f, flows)) {
 			struct fill_batch b;
 
 			err = fill_next(f->fill, BATCH_MAX_ROWS, &b);

@@ -73,11 +73,12 @@ static int chunk_init(struct chunk *k)
 	return 0;
 }
 
-/* As many batches as fit, but not beyond flows. */
+/* As many batches as fit, until there are so many records and the second is over. */
 static int chunk_fill(struct chunk *k, struct fill *fill, uint64_t flows)
 {
 	k->peer.n = 0;
-	while (k->peer.n < flows && k->peer.n + BATCH_MAX_ROWS <= CHUNK_ROWS) {
+	while ((k->peer.n < flows || !fill_second_is_over(fill)) &&
+	       k->peer.n + BATCH_MAX_ROWS <= CHUNK_ROWS) {
 		struct fill_batch b;
 		int err = fill_next(fill, BATCH_MAX_ROWS, &b);
 
@@ -135,8 +136,10 @@ static int put_all(const struct fill_options *o, struct peer *p, struct chunk *k
 
 	if (err)
 		return err;
-	while (!err && a->records < o->flows) {
-		err = chunk_fill(k, fill, o->flows - a->records);
+	while (!err && (a->records < o->flows || !fill_second_is_over(fill))) {
+		uint64_t missing = a->records < o->flows ? o->flows - a->records : 0;
+
+		err = chunk_fill(k, fill, missing);
 		if (!err)
 			err = put_chunk(a, p, k);
 		if (!err && a->records >= until) {
