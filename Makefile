@@ -119,10 +119,10 @@ $(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
 EXTENSION_SRC := $(wildcard collector/flowstore/*.c common/*.c proto/*.c) \
                  $(addprefix collector/,binder.c db.c progress.c sql_functions.c)
 EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c $(addprefix %/,$(notdir \
-                 $(wildcard collector/flowstore/aggregate*.c collector/flowstore/group_*.c))),$(EXTENSION_SRC))
+                 $(wildcard $(addprefix collector/flowstore/,aggregate*.c group_*.c term_*.c)))),$(EXTENSION_SRC))
 $(B)/weir_flows.so: $(patsubst %.c,$(B)/pic/%.o,$(EXTENSION_SRC)) $(B)/pic/gen/weir.pb-c.o
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) -shared $^ -lsqlite3 $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-z,defs $^ -lsqlite3 $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(B)/pic/%.o: %.c | $(GEN)
 	$(call say,CC)
 	@mkdir -p $(@D)
