@@ -35,6 +35,9 @@ struct flows_column {
 /* All columns; *ret_n: how many. Filled once, then only read. */
 const struct flows_column *flows_columns(size_t *ret_n);
 
+/* Adds what a value of the column is made from, and what tells whether there is one. */
+void flows_column_needs(const struct flows_column *column, struct flow_columns *needed);
+
 /* CREATE TABLE for sqlite3_declare_vtab(), for sqlite3_free(); NULL: out of memory. */
 char *flows_schema(void);
 

@@ -62,6 +62,7 @@ int flows_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 	int n = 0;
 
 	(void)table;
+	sqlite3_str_appendf(plan, "%llx;", info->colUsed);
 	for (int i = 0; i < info->nConstraint && n < FLOWS_MAX_TERMS; i++) {
 		unsigned char op = info->aConstraint[i].op;
 		int column = info->aConstraint[i].iColumn;
@@ -76,6 +77,7 @@ int flows_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 		in = op == SQLITE_INDEX_CONSTRAINT_EQ && sqlite3_vtab_in(info, i, 1);
 		sqlite3_str_appendf(plan, "%d %d %d;", column, op, in);
 		info->aConstraintUsage[i].argvIndex = ++n;
+		info->aConstraintUsage[i].omit = !in; /* a long list is not tested by us */
 		rows *= share;
 	}
 	info->idxStr = sqlite3_str_finish(plan);
@@ -123,78 +125,108 @@ static struct predicate compare_int(enum flow_column c, int op, int64_t value)
 	}
 }
 
-/* A number with a fraction, or a text that is none: SQLite decides, we admit what may be. */
+/* Columns hold whole numbers that are not negative. */
+static struct predicate compare_real(enum flow_column c, int op, double value)
+{
+	bool more = op == SQLITE_INDEX_CONSTRAINT_GT || op == SQLITE_INDEX_CONSTRAINT_GE;
+	double whole = floor(value);
+
+	if (value < 0 || value >= 9e18) /* below all of them, or above */
+		return (value < 0) == more && op != SQLITE_INDEX_CONSTRAINT_EQ
+			       ? range(c, 0, UINT64_MAX)
+			       : nothing;
+	if (whole == value)
+		return compare_int(c, op, (int64_t)value);
+	if (op == SQLITE_INDEX_CONSTRAINT_EQ)
+		return nothing;
+	return more ? above(c, (int64_t)whole + 1) : below(c, (int64_t)whole);
+}
+
+/* As SQL has it: a text that is a number is that number, any other is above all numbers. */
 static struct predicate compare_number(enum flow_column c, int op, sqlite3_value *value)
 {
-	double real;
-
 	switch (sqlite3_value_numeric_type(value)) {
 	case SQLITE_INTEGER:
 		return compare_int(c, op, sqlite3_value_int64(value));
 	case SQLITE_FLOAT:
-		real = sqlite3_value_double(value);
-		if (fabs(real) > 9e15)
-			return anything;
-		if (op == SQLITE_INDEX_CONSTRAINT_EQ)
-			return range(c, real < 0 ? 0 : (uint64_t)floor(real),
-				     real < 0 ? 0 : (uint64_t)ceil(real));
-		return op == SQLITE_INDEX_CONSTRAINT_GT || op == SQLITE_INDEX_CONSTRAINT_GE
-			       ? above(c, (int64_t)floor(real))
-			       : below(c, (int64_t)ceil(real));
+		return compare_real(c, op, sqlite3_value_double(value));
 	case SQLITE_NULL:
 		return nothing;
 	default:
-		return anything;
+		return op == SQLITE_INDEX_CONSTRAINT_LT || op == SQLITE_INDEX_CONSTRAINT_LE
+			       ? range(c, 0, UINT64_MAX)
+			       : nothing;
 	}
 }
 
-static struct predicate compare_addr(enum flow_column c, int op, const char *text)
+/* Texts are equal byte by byte: another spelling of an address is not that address. */
+static struct predicate compare_addr(enum flow_column c, const char *text)
 {
 	struct predicate p = {.kind = PREDICATE_PREFIX, .column = c};
+	char spelled[ADDR_TEXT_MAX];
 	uint8_t addr[16];
 
-	if (op == FLOWS_IN_PREFIX) /* what is no prefix is an error of the function */
-		return addr_parse_prefix(text, &p.prefix) ? anything : p;
-	if (addr_parse(text, addr))
+	if (addr_parse(text, addr) || strcmp(addr_format(addr, spelled), text) != 0)
 		return nothing;
 	memcpy(p.prefix.addr, addr, sizeof(addr));
 	p.prefix.len = 128;
 	return p;
 }
 
-/* The condition of one value. */
-static struct predicate compare(const struct flows_column *c, int op, sqlite3_value *value,
-				int64_t (*host_id)(const void *, const char *), const void *hosts)
+static struct predicate compare_word(enum flow_column c, const char *text)
+{
+	char word[FLOW_WORD_MAX];
+	const char *spelled;
+	uint32_t code;
+
+	if (!flow_word_code(c, text, &code))
+		return nothing;
+	spelled = flow_word(c, code, word);
+	return spelled && strcmp(spelled, text) == 0 ? range(c, code, code) : nothing;
+}
+
+/* The condition of one value, exactly: SQLite does not test it again. */
+static int compare(struct flows_filter *f, const struct flows_column *c, int op,
+		   sqlite3_value *value, struct predicate *ret)
 {
 	const char *text;
-	uint32_t code;
-	int64_t number;
 
-	if (c->kind == FLOWS_NUMBER)
-		return compare_number(c->column, op, value);
+	*ret = nothing;
+	if (c->kind == FLOWS_NUMBER) {
+		*ret = compare_number(c->column, op, value);
+		return SQLITE_OK;
+	}
 	if (sqlite3_value_type(value) == SQLITE_NULL)
-		return nothing;
+		return SQLITE_OK;
 	text = (const char *)sqlite3_value_text(value);
 	if (!text)
-		return anything; /* out of memory: SQLite says so */
+		return SQLITE_NOMEM;
+	if (strlen(text) != (size_t)sqlite3_value_bytes(value))
+		return SQLITE_OK; /* no value has a NUL */
 	switch (c->kind) {
 	case FLOWS_ADDR:
-		return compare_addr(c->column, op, text);
+		if (op != FLOWS_IN_PREFIX) {
+			*ret = compare_addr(c->column, text);
+			break;
+		}
+		*ret = (struct predicate){.kind = PREDICATE_PREFIX, .column = c->column};
+		if (addr_parse_prefix(text, &ret->prefix)) {
+			f->why = "in_prefix: not a prefix such as 10.0.0.0/8";
+			return SQLITE_ERROR;
+		}
+		break;
 	case FLOWS_HOST:
-		/* Several hosts may have one name: only a name that none has rules rows out. */
-		number = host_id(hosts, text);
-		if (number == -1)
-			return nothing;
-		return number < 0 ? anything : range(c->column, (uint64_t)number, (uint64_t)number);
+		*ret = host_names_find(f->hosts, text);
+		break;
 	case FLOWS_TEXT:
-		return (struct predicate){
+		*ret = (struct predicate){
 			.kind = PREDICATE_TEXT, .column = c->column, .text = text};
-	case FLOWS_WORD:
-		return flow_word_code(c->column, text, &code) ? range(c->column, code, code)
-							      : nothing;
+		break;
 	default:
-		return anything;
+		*ret = compare_word(c->column, text);
+		break;
 	}
+	return SQLITE_OK;
 }
 
 /* --- the predicate --------------------------------------------------------------------- */
@@ -219,35 +251,50 @@ static bool read_term(const char **at, struct term *ret)
 	return true;
 }
 
+/* An IN list: any of its values. */
+static int compare_list(struct flows_filter *f, const struct term *t, sqlite3_value *list,
+			struct predicate *ret)
+{
+	struct predicate any = {.kind = PREDICATE_ANY, .children = f->values + f->n_values};
+	sqlite3_value *value;
+	int rc;
+
+	*ret = anything;
+	for (rc = sqlite3_vtab_in_first(list, &value); rc == SQLITE_OK && value;
+	     rc = sqlite3_vtab_in_next(list, &value)) {
+		if (f->n_values == FLOWS_MAX_VALUES || t->column->kind == FLOWS_TEXT)
+			return SQLITE_OK; /* too many, or texts that do not stay */
+		rc = compare(f, t->column, t->op, value, &f->values[f->n_values++]);
+		if (rc != SQLITE_OK)
+			return rc;
+		any.n_children++;
+	}
+	if (rc != SQLITE_OK && rc != SQLITE_DONE)
+		return rc;
+	*ret = any;
+	return SQLITE_OK;
+}
+
 int flows_filter_init(struct flows_filter *f, const char *idx_str, int n, sqlite3_value **args,
-		      int64_t (*host_id)(const void *hosts, const char *name), const void *hosts)
+		      const struct host_names *hosts)
 {
 	const char *at = idx_str ? idx_str : "";
+	int used = 0, rc = SQLITE_OK;
+	unsigned long long mask = 0;
 	struct term t;
 
 	f->all = (struct predicate){.kind = PREDICATE_ALL, .children = f->terms};
 	f->n_values = 0;
-	for (int i = 0; i < n && read_term(&at, &t); i++) {
+	f->hosts = hosts;
+	f->why = NULL;
+	if (sscanf(at, "%llx;%n", &mask, &used) == 1)
+		at += used;
+	f->used = mask;
+	for (int i = 0; rc == SQLITE_OK && i < n && read_term(&at, &t); i++) {
 		struct predicate *p = &f->terms[f->all.n_children++];
-		sqlite3_value *value;
-		int rc;
 
-		if (!t.in) {
-			*p = compare(t.column, t.op, args[i], host_id, hosts);
-			continue;
-		}
-		*p = (struct predicate){.kind = PREDICATE_ANY, .children = f->values + f->n_values};
-		for (rc = sqlite3_vtab_in_first(args[i], &value); rc == SQLITE_OK && value;
-		     rc = sqlite3_vtab_in_next(args[i], &value)) {
-			if (f->n_values == FLOWS_MAX_VALUES || t.column->kind == FLOWS_TEXT) {
-				*p = anything; /* too many, or texts that do not stay */
-				break;
-			}
-			f->values[f->n_values++] = compare(t.column, t.op, value, host_id, hosts);
-			p->n_children++;
-		}
-		if (rc != SQLITE_OK && rc != SQLITE_DONE)
-			return rc;
+		rc = t.in ? compare_list(f, &t, args[i], p)
+			  : compare(f, t.column, t.op, args[i], p);
 	}
-	return SQLITE_OK;
+	return rc;
 }

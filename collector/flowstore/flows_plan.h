@@ -4,17 +4,16 @@
  * tests by itself, and what they are as a predicate.
  *
  * Pushed down: comparisons of numbers, equality of addresses, hosts, texts and
- * words, IN lists of all these, and in_prefix(addr, cidr). SQLite tests all of
- * them once more, so a predicate may admit too much, never too little.
+ * words, IN lists of all these, and in_prefix(addr, cidr). SQLite tests IN lists
+ * once more, so theirs may admit too much; all others are exact.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_FLOWS_PLAN_H
 #define WEIR_COLLECTOR_FLOWSTORE_FLOWS_PLAN_H
 
 #include <sqlite3.h>
 
+#include "collector/flowstore/host_names.h"
 #include "collector/flowstore/predicate.h"
-
-struct host_names; /* flows_table.c */
 
 /* An operator beside those of SQLite: in_prefix() of a column. */
 #define FLOWS_IN_PREFIX SQLITE_INDEX_CONSTRAINT_FUNCTION
@@ -30,13 +29,16 @@ struct flows_filter {
 	struct predicate terms[FLOWS_MAX_TERMS];
 	struct predicate values[FLOWS_MAX_VALUES];
 	size_t n_values;
+	uint64_t used; /* a bit for each column that the statement reads; 63: any from there on */
+	const struct host_names *hosts;
+	const char *why; /* what is wrong with a value, if an error is returned */
 };
 
 /*
- * xFilter: idx_str as flows_best_index() made it. host_id tells the id of a
- * host's name, -1 for none. Texts are borrowed from args. Returns an SQLite code.
+ * xFilter: idx_str as flows_best_index() made it. Texts are borrowed from args,
+ * hosts too. Returns an SQLite code.
  */
 int flows_filter_init(struct flows_filter *f, const char *idx_str, int n, sqlite3_value **args,
-		      int64_t (*host_id)(const void *hosts, const char *name), const void *hosts);
+		      const struct host_names *hosts);
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_FLOWS_PLAN_H */

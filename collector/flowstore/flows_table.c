@@ -21,26 +21,20 @@ struct flows_table {
 	sqlite3 *db;
 };
 
-/* Names by id, in the order of the ids. */
-struct host_names {
-	size_t n;
-	struct host_name {
-		int64_t id;
-		char *name;
-	} * hosts;
-};
-
 struct flows_cursor {
 	sqlite3_vtab_cursor base;
+	const struct flows_column *columns;
 	struct flows_filter filter;
+	struct flow_columns used;
 	struct host_names names;
 	struct scan *scan;
 	struct scan_rows *rows;
 	size_t at; /* in rows->selected */
 	bool eof;
-	/* Of the block: which rows have a value in a column, and addresses as text. */
+	/* Of the block: what is decoded, which rows have a value, addresses as text. */
+	bool ready[FLOWS_MAX_COLUMNS];
 	uint8_t *masks[FLOW_N_COLUMNS];
-	bool asked[FLOW_N_COLUMNS];
+	uint8_t *addr_lens; /* 0: not yet */
 	char (*addr_texts)[ADDR_TEXT_MAX];
 };
 
@@ -64,71 +58,6 @@ static int sqlite_code(int err)
 	}
 }
 
-/* --- hosts ----------------------------------------------------------------------- */
-
-static void names_done(struct host_names *n)
-{
-	for (size_t i = 0; i < n->n; i++)
-		sqlite3_free(n->hosts[i].name);
-	sqlite3_free(n->hosts);
-	*n = (struct host_names){0};
-}
-
-static int names_add(struct host_names *n, sqlite3_stmt *st)
-{
-	struct host_name *hosts = sqlite3_realloc64(n->hosts, (n->n + 1) * sizeof(*hosts));
-	char *name;
-
-	if (!hosts)
-		return SQLITE_NOMEM;
-	n->hosts = hosts;
-	name = sqlite3_mprintf("%s", (const char *)sqlite3_column_text(st, 1));
-	if (!name)
-		return SQLITE_NOMEM;
-	hosts[n->n++] = (struct host_name){sqlite3_column_int64(st, 0), name};
-	return SQLITE_OK;
-}
-
-static int names_read(struct host_names *n, sqlite3 *db)
-{
-	sqlite3_stmt *st = NULL;
-	int rc = sqlite3_prepare_v2(db, "SELECT id, name FROM host ORDER BY id", -1, &st, NULL);
-
-	while (rc == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
-		rc = names_add(n, st);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_finalize(st);
-	else
-		(void)sqlite3_finalize(st); /* rc says it already */
-	return rc;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = ((const struct host_name *)b)->id;
-
-	return (x > y) - (x < y);
-}
-
-static const char *name_of(const struct host_names *n, int64_t id)
-{
-	const struct host_name *h = bsearch(&id, n->hosts, n->n, sizeof(*n->hosts), compare_ids);
-
-	return h ? h->name : NULL;
-}
-
-/* The id of the only host of that name; -1: there is none, -2: there are several. */
-static int64_t id_of(const void *names, const char *name)
-{
-	const struct host_names *n = names;
-	int64_t found = -1;
-
-	for (size_t i = 0; i < n->n; i++)
-		if (strcmp(n->hosts[i].name, name) == 0)
-			found = found == -1 ? n->hosts[i].id : -2;
-	return found;
-}
-
 /* --- blocks ------------------------------------------------------------------------ */
 
 static void forget_block(struct flows_cursor *c)
@@ -136,9 +65,11 @@ static void forget_block(struct flows_cursor *c)
 	for (unsigned i = 0; i < FLOW_N_COLUMNS; i++) {
 		free(c->masks[i]);
 		c->masks[i] = NULL;
-		c->asked[i] = false;
 	}
+	memset(c->ready, 0, sizeof(c->ready));
+	free(c->addr_lens);
 	free(c->addr_texts);
+	c->addr_lens = NULL;
 	c->addr_texts = NULL;
 }
 
@@ -153,42 +84,56 @@ static int next_block(struct flows_cursor *c)
 	return found < 0 ? sqlite_code(found) : SQLITE_OK;
 }
 
-/* Decodes a column of the block, the first time that a row asks for it. */
-static int want(struct flows_cursor *c, enum flow_column column)
+static int make_mask(struct flows_cursor *c, enum flow_column column)
 {
-	int found;
+	uint8_t *mask = malloc(c->rows->block.n_rows + 1);
 
-	if (c->asked[column])
-		return SQLITE_OK;
-	found = scan_fetch(c->scan, c->rows, column);
-	if (found == 0)
-		return SQLITE_CORRUPT_VTAB;
-	if (found < 0)
-		return sqlite_code(found);
-	c->masks[column] = malloc(c->rows->block.n_rows + 1);
-	if (!c->masks[column])
+	if (!mask)
 		return SQLITE_NOMEM;
-	if (!flow_block_has_mask(&c->rows->block, column, c->masks[column])) {
-		free(c->masks[column]);
-		c->masks[column] = NULL;
-	}
-	c->asked[column] = true;
+	if (flow_block_has_mask(&c->rows->block, column, mask))
+		c->masks[column] = mask;
+	else
+		free(mask);
 	return SQLITE_OK;
+}
+
+/* The first time that a row of the block asks for it. */
+static int make_ready(struct flows_cursor *c, int number)
+{
+	const struct flows_column *column = &c->columns[number];
+	struct flow_columns needed = {{0}};
+
+	flows_column_needs(column, &needed);
+	for (unsigned i = 0; i < FLOW_N_COLUMNS; i++) {
+		int found = flow_columns_has(&needed, (enum flow_column)i)
+				    ? scan_fetch(c->scan, c->rows, (enum flow_column)i)
+				    : 1;
+
+		if (found == 0)
+			return SQLITE_CORRUPT_VTAB;
+		if (found < 0)
+			return sqlite_code(found);
+	}
+	c->ready[number] = true;
+	return c->masks[column->column] ? SQLITE_OK : make_mask(c, column->column);
 }
 
 /* --- values ------------------------------------------------------------------------- */
 
-static int addr_text(struct flows_cursor *c, uint32_t number, const char **ret)
+static int result_addr(struct flows_cursor *c, sqlite3_context *ctx, uint32_t number)
 {
 	const struct flow_block *b = &c->rows->block;
 
-	if (!c->addr_texts)
-		c->addr_texts = calloc(b->n_addrs, sizeof(*c->addr_texts));
-	if (!c->addr_texts)
+	if (!c->addr_lens) {
+		c->addr_lens = calloc(b->n_addrs, sizeof(*c->addr_lens));
+		c->addr_texts = malloc(b->n_addrs * sizeof(*c->addr_texts));
+	}
+	if (!c->addr_lens || !c->addr_texts)
 		return SQLITE_NOMEM;
-	if (!c->addr_texts[number][0])
-		(void)addr_format(b->addrs[number], c->addr_texts[number]);
-	*ret = c->addr_texts[number];
+	if (!c->addr_lens[number])
+		c->addr_lens[number] =
+			(uint8_t)strlen(addr_format(b->addrs[number], c->addr_texts[number]));
+	sqlite3_result_text(ctx, c->addr_texts[number], c->addr_lens[number], SQLITE_TRANSIENT);
 	return SQLITE_OK;
 }
 
@@ -225,45 +170,27 @@ static void result_hist(sqlite3_context *ctx, const uint16_t hist[RTT_BUCKETS])
 	sqlite3_result_text(ctx, text, (int)(at - text), SQLITE_TRANSIENT);
 }
 
-static int result_proto_name(struct flows_cursor *c, sqlite3_context *ctx, size_t i)
+static void result_proto_name(sqlite3_context *ctx, const struct flow_block *b, size_t i)
 {
-	const struct flow_block *b = &c->rows->block;
-	int rc = want(c, FLOW_COLUMN_end_reason);
-	const char *name;
+	uint8_t proto = (uint8_t)FLOW_COL_U32(b, proto)[i];
+	const char *name = FLOW_COL_U32(b, end_reason)[i] == FLOW_END_NO_RESOURCES
+				   ? "catch-all"
+				   : proto_name(proto);
 	char number[16];
 
-	if (rc != SQLITE_OK)
-		return rc;
-	name = FLOW_COL_U32(b, end_reason)[i] == FLOW_END_NO_RESOURCES
-		       ? "catch-all"
-		       : proto_name((uint8_t)FLOW_COL_U32(b, proto)[i]);
-	(void)snprintf(number, sizeof(number), "%u", FLOW_COL_U32(b, proto)[i]);
+	if (!name)
+		(void)snprintf(number, sizeof(number), "%u", proto);
 	result_text(ctx, name ? name : number);
-	return SQLITE_OK;
 }
 
-static int result_community_id(struct flows_cursor *c, sqlite3_context *ctx, size_t i)
+static void result_community_id(sqlite3_context *ctx, const struct flow_block *b, size_t i)
 {
-	static const enum flow_column reads[] = {
-		FLOW_COLUMN_dst_addr,	FLOW_COLUMN_src_port,  FLOW_COLUMN_dst_port,
-		FLOW_COLUMN_proto,	FLOW_COLUMN_icmp_type, FLOW_COLUMN_icmp_code,
-		FLOW_COLUMN_end_reason,
-	};
-	const struct flow_block *b = &c->rows->block;
+	uint32_t proto = FLOW_COL_U32(b, proto)[i];
+	bool icmp = proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 	char text[COMMUNITY_ID_MAX];
-	uint32_t proto;
-	bool icmp;
 
-	for (size_t k = 0; k < sizeof(reads) / sizeof(reads[0]); k++) {
-		int rc = want(c, reads[k]);
-
-		if (rc != SQLITE_OK)
-			return rc;
-	}
 	if (FLOW_COL_U32(b, end_reason)[i] == FLOW_END_NO_RESOURCES)
-		return SQLITE_OK; /* NULL */
-	proto = FLOW_COL_U32(b, proto)[i];
-	icmp = proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+		return; /* NULL */
 	result_text(ctx, community_id(b->addrs[FLOW_COL_U32(b, src_addr)[i]],
 				      b->addrs[FLOW_COL_U32(b, dst_addr)[i]], (uint8_t)proto,
 				      (uint16_t)(icmp ? FLOW_COL_U32(b, icmp_type)
@@ -271,7 +198,6 @@ static int result_community_id(struct flows_cursor *c, sqlite3_context *ctx, siz
 				      (uint16_t)(icmp ? FLOW_COL_U32(b, icmp_code)
 						      : FLOW_COL_U32(b, dst_port))[i],
 				      text));
-	return SQLITE_OK;
 }
 
 static int result_of(struct flows_cursor *c, sqlite3_context *ctx,
@@ -279,9 +205,7 @@ static int result_of(struct flows_cursor *c, sqlite3_context *ctx,
 {
 	const struct flow_block *b = &c->rows->block;
 	union flow_array a = b->column[column->column];
-	const char *text = NULL;
 	char word[FLOW_WORD_MAX];
-	int rc = SQLITE_OK;
 
 	switch (column->kind) {
 	case FLOWS_NUMBER:
@@ -290,9 +214,7 @@ static int result_of(struct flows_cursor *c, sqlite3_context *ctx,
 						  : (sqlite3_int64)a.u32[i]);
 		break;
 	case FLOWS_ADDR:
-		rc = addr_text(c, a.u32[i], &text);
-		result_text(ctx, text);
-		break;
+		return result_addr(c, ctx, a.u32[i]);
 	case FLOWS_TEXT:
 		result_text(ctx, b->texts[a.u32[i]]);
 		break;
@@ -303,19 +225,19 @@ static int result_of(struct flows_cursor *c, sqlite3_context *ctx,
 		result_hist(ctx, a.hist[i]);
 		break;
 	case FLOWS_HOST:
-		result_text(ctx, name_of(&c->names, a.u32[i]));
+		result_text(ctx, host_names_get(&c->names, a.u32[i]));
 		break;
 	case FLOWS_PROTO_NAME:
-		rc = result_proto_name(c, ctx, i);
+		result_proto_name(ctx, b, i);
 		break;
 	case FLOWS_IP_VERSION:
 		sqlite3_result_int(ctx, addr_is_v4(b->addrs[a.u32[i]]) ? 4 : 6);
 		break;
 	case FLOWS_COMMUNITY_ID:
-		rc = result_community_id(c, ctx, i);
+		result_community_id(ctx, b, i);
 		break;
 	}
-	return rc;
+	return SQLITE_OK;
 }
 
 /* --- the module ----------------------------------------------------------------------- */
@@ -352,11 +274,12 @@ static int table_disconnect(sqlite3_vtab *table)
 static int open_cursor(sqlite3_vtab *table, sqlite3_vtab_cursor **ret)
 {
 	struct flows_cursor *c = sqlite3_malloc(sizeof(*c));
+	size_t n;
 
 	(void)table;
 	if (!c)
 		return SQLITE_NOMEM;
-	*c = (struct flows_cursor){.eof = true};
+	*c = (struct flows_cursor){.eof = true, .columns = flows_columns(&n)};
 	*ret = &c->base;
 	return SQLITE_OK;
 }
@@ -366,7 +289,7 @@ static void end_scan(struct flows_cursor *c)
 	forget_block(c);
 	scan_rows_free(c->rows);
 	scan_close(c->scan);
-	names_done(&c->names);
+	host_names_done(&c->names);
 	c->rows = NULL;
 	c->scan = NULL;
 }
@@ -380,22 +303,42 @@ static int close_cursor(sqlite3_vtab_cursor *cursor)
 	return SQLITE_OK;
 }
 
+/*
+ * The columns that the statement reads are decoded with each block, so that what
+ * is damaged is left out. Those that the mask has no bit of are decoded when a
+ * row is asked for them.
+ */
+static struct flow_columns used_columns(const struct flows_cursor *c)
+{
+	struct flow_columns used = {{0}};
+	size_t n;
+
+	(void)flows_columns(&n);
+	for (size_t i = 0; i < n && i < 63; i++)
+		if (c->filter.used >> i & 1)
+			flows_column_needs(&c->columns[i], &used);
+	return used;
+}
+
 static int filter(sqlite3_vtab_cursor *cursor, int idx_num, const char *idx_str, int argc,
 		  sqlite3_value **argv)
 {
 	struct flows_cursor *c = (struct flows_cursor *)cursor;
 	sqlite3 *db = ((struct flows_table *)cursor->pVtab)->db;
-	const struct flow_columns none = {{0}}; /* more as rows ask for it */
 	int rc, err;
 
 	(void)idx_num;
 	end_scan(c);
-	rc = names_read(&c->names, db);
+	rc = host_names_read(&c->names, db);
 	if (rc == SQLITE_OK)
-		rc = flows_filter_init(&c->filter, idx_str, argc, argv, id_of, &c->names);
-	if (rc != SQLITE_OK)
+		rc = flows_filter_init(&c->filter, idx_str, argc, argv, &c->names);
+	if (rc != SQLITE_OK) {
+		if (c->filter.why)
+			cursor->pVtab->zErrMsg = sqlite3_mprintf("%s", c->filter.why);
 		return rc;
-	err = scan_open(db, &c->filter.all, &none, &c->scan);
+	}
+	c->used = used_columns(c);
+	err = scan_open(db, c->filter.all.n_children ? &c->filter.all : NULL, &c->used, &c->scan);
 	return err ? sqlite_code(err) : next_block(c);
 }
 
@@ -414,15 +357,19 @@ static int eof(sqlite3_vtab_cursor *cursor)
 static int column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int number)
 {
 	struct flows_cursor *c = (struct flows_cursor *)cursor;
-	size_t n, i = c->rows->selected[c->at];
-	const struct flows_column *columns = flows_columns(&n);
-	int rc = want(c, columns[number].column);
+	size_t i = c->rows->selected[c->at];
+	const uint8_t *mask;
 
-	if (rc != SQLITE_OK)
-		return rc;
-	if (c->masks[columns[number].column] && !c->masks[columns[number].column][i])
+	if (!c->ready[number]) {
+		int rc = make_ready(c, number);
+
+		if (rc != SQLITE_OK)
+			return rc;
+	}
+	mask = c->masks[c->columns[number].column];
+	if (mask && !mask[i])
 		return SQLITE_OK; /* NULL */
-	return result_of(c, ctx, &columns[number], i);
+	return result_of(c, ctx, &c->columns[number], i);
 }
 
 static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *ret)
