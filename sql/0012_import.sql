@@ -1,4 +1,9 @@
--- 0012_import.sql - records that came out of files; how long records are kept.
+-- 0012_import.sql - records that came out of files; how long records are kept; and a
+-- checksum of what tells which segments need not be read.
+
+-- CRC-32C of the zone, n_rows and the three times: collector/flowstore/zone.h. NULL:
+-- of a weir that did not keep it.
+ALTER TABLE flow_segment ADD COLUMN zone_crc INTEGER;
 
 -- weir-collector db import: each source once.
 CREATE TABLE import (

@@ -2,35 +2,55 @@
 #include "collector/flowstore/catalog.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "collector/db.h"
+#include "common/log.h"
 
 enum { SEGMENT, FRESH, LAST };
 
 /* The last row is there so that the statement stays open when all others are read. */
 static const char list_sql[] =
-	"SELECT 0, id, 0, n_rows, min_start_ms, min_end_ms, max_end_ms, zone FROM flow_segment"
-	" UNION ALL SELECT 1, id, host_id, n_rows, min_start_ms, min_end_ms, max_end_ms, NULL"
+	"SELECT 0, id, 0, n_rows, min_start_ms, min_end_ms, max_end_ms, zone, zone_crc"
+	"  FROM flow_segment"
+	" UNION ALL SELECT 1, id, host_id, n_rows, min_start_ms, min_end_ms, max_end_ms, NULL, NULL"
 	"  FROM flow_fresh"
-	" UNION ALL SELECT 2, 0, 0, 0, 0, 0, 0, NULL";
+	" UNION ALL SELECT 2, 0, 0, 0, 0, 0, 0, NULL, NULL";
 
-static struct zone get_zone(sqlite3_stmt *st)
+/* The values of a segment; false if they are damaged. */
+static bool get_values(sqlite3_stmt *st, struct zone *z)
 {
-	struct zone z;
+	const uint8_t *data = sqlite3_column_blob(st, 7);
+	size_t len = (size_t)sqlite3_column_bytes(st, 7);
+
+	if (sqlite3_column_type(st, 8) == SQLITE_INTEGER &&
+	    sqlite3_column_int64(st, 8) !=
+		    zone_crc(z, data, len, (uint64_t)sqlite3_column_int64(st, 3)))
+		return false;
+	return zone_unpack(data, len, z);
+}
+
+static struct zone get_zone(sqlite3_stmt *st, uint64_t *n_damaged)
+{
+	struct zone z = {
+		.min_start_ms = (uint64_t)sqlite3_column_int64(st, 4),
+		.min_end_ms = (uint64_t)sqlite3_column_int64(st, 5),
+		.max_end_ms = (uint64_t)sqlite3_column_int64(st, 6),
+	};
 
 	z.hosts.n = z.protos.n = z.dst_ports.n = ZONE_MAX_VALUES + 1;
 	if (sqlite3_column_int(st, 0) == FRESH) {
 		z.hosts.n = 1;
 		z.hosts.values[0] = (uint32_t)sqlite3_column_int64(st, 2);
-	} else if (!zone_unpack(sqlite3_column_blob(st, 7), (size_t)sqlite3_column_bytes(st, 7),
-				&z)) { /* it rules nothing out, then */
+	} else if (sqlite3_column_int(st, 0) == SEGMENT && !get_values(st, &z)) {
+		log_warn("damaged: segment %" PRIi64 ", zone: it is read for every question",
+			 (int64_t)sqlite3_column_int64(st, 1));
+		++*n_damaged;
+		z = (struct zone){.max_end_ms = UINT64_MAX}; /* it rules nothing out, then */
 		z.hosts.n = z.protos.n = z.dst_ports.n = ZONE_MAX_VALUES + 1;
 	}
-	z.min_start_ms = (uint64_t)sqlite3_column_int64(st, 4);
-	z.min_end_ms = (uint64_t)sqlite3_column_int64(st, 5);
-	z.max_end_ms = (uint64_t)sqlite3_column_int64(st, 6);
 	return z;
 }
 
@@ -51,7 +71,7 @@ static int add_item(struct catalog *c, const struct catalog_item *item)
 
 static int add_row(struct catalog *c, const struct predicate *predicate, bool keep_zones)
 {
-	struct zone zone = get_zone(c->list), *kept = NULL;
+	struct zone zone = get_zone(c->list, &c->n_damaged), *kept = NULL;
 	struct catalog_item item = {
 		.id = sqlite3_column_int64(c->list, 1),
 		.n_rows = (uint32_t)sqlite3_column_int64(c->list, 3),

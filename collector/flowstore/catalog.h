@@ -34,7 +34,8 @@ struct catalog {
 	sqlite3_stmt *list; /* not stepped to its end: keeps the transaction open */
 	struct catalog_item *items;
 	size_t n, max;
-	uint64_t n_all; /* with those that were ruled out */
+	uint64_t n_all;	    /* with those that were ruled out */
+	uint64_t n_damaged; /* segments whose zone is damaged: named in the log, not ruled out */
 };
 
 /*

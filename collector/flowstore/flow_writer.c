@@ -28,7 +28,7 @@ static const char *const statement_sql[N_STATEMENTS] = {
 		"INSERT INTO flow_fresh (host_id, n_rows, min_start_ms, min_end_ms, max_end_ms,"
 		" data) VALUES (?, ?, ?, ?, ?, ?)",
 	[PUT_SEGMENT] = "INSERT INTO flow_segment (n_rows, min_start_ms, min_end_ms, max_end_ms,"
-			" n_bytes, zone, head) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			" n_bytes, zone, head, zone_crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 	[PUT_COLUMN] = "INSERT INTO flow_column (id, data) VALUES (?, ?)",
 	[DROP_FRESH] = "DELETE FROM flow_fresh WHERE id = ?",
 	[DROP_SEGMENT] = "DELETE FROM flow_segment WHERE id = ?",
@@ -131,6 +131,7 @@ static int put_segment(struct flow_writer *w, const struct segment *s)
 	binder_count(&b, s->n_bytes);
 	binder_blob(&b, s->zone_data, s->zone_len);
 	binder_blob(&b, s->head, s->head_len);
+	binder_int(&b, zone_crc(&s->zone, s->zone_data, s->zone_len, s->n_rows));
 	err = binder_run(&b);
 	id = sqlite3_last_insert_rowid(w->db);
 	for (size_t i = 0; !err && i < s->n_columns; i++)

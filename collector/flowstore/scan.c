@@ -114,6 +114,7 @@ static int open_scan(sqlite3 *db, const struct predicate *predicate,
 		return err;
 	s->totals.blocks = s->catalog.n_all;
 	s->totals.blocks_skipped = s->catalog.n_all - s->catalog.n;
+	s->totals.damaged_zones = s->catalog.n_damaged;
 	*ret = take_ptr(s);
 	return 0;
 }

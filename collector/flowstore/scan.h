@@ -60,6 +60,7 @@ struct scan_totals {
 	uint64_t blocks, blocks_skipped; /* skipped: by their zone map */
 	uint64_t rows_read, bytes_read;
 	uint64_t damaged_blocks, damaged_rows; /* left out */
+	uint64_t damaged_zones;		       /* read for nothing, perhaps */
 };
 
 /*

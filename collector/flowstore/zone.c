@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/frame.h"
+
 /* --- zones --------------------------------------------------------------------- */
 
 static void add_value(struct zone_values *v, uint32_t value)
@@ -98,6 +100,14 @@ bool zone_unpack(const uint8_t *data, size_t len, struct zone *ret)
 
 	return len && get_values(&at, end, &ret->hosts) && get_values(&at, end, &ret->protos) &&
 	       get_values(&at, end, &ret->dst_ports) && at == end;
+}
+
+uint32_t zone_crc(const struct zone *z, const uint8_t *data, size_t len, uint64_t n_rows)
+{
+	const uint64_t numbers[] = {z->min_start_ms, z->min_end_ms, z->max_end_ms, n_rows,
+				    crc32c(data, len)};
+
+	return crc32c((const uint8_t *)numbers, sizeof(numbers));
 }
 
 /* --- whether a segment can hold any ------------------------------------------------------ */

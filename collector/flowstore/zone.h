@@ -34,6 +34,9 @@ int zone_make(struct column_codec *codec, const struct flow_parts *parts, struct
 int zone_pack(const struct zone *z, uint8_t **ret, size_t *ret_len);
 bool zone_unpack(const uint8_t *data, size_t len, struct zone *ret);
 
+/* Of the packed values, the times and the number of rows, for the column zone_crc. */
+uint32_t zone_crc(const struct zone *z, const uint8_t *data, size_t len, uint64_t n_rows);
+
 /*
  * Whether a row can match, as the zone and, unless NULL, the dictionaries
  * (flow_parts_dictionaries()) tell.
