@@ -76,7 +76,8 @@ static const char *const statement_sql[N_STATEMENTS] = {
 			    " AND updated_ms < ?",
 	[EXPIRE_MINUTES] = "DELETE FROM coverage_minute WHERE (host_id, minute_ms) IN"
 			   " (SELECT host_id, minute_ms FROM coverage_minute"
-			   " WHERE minute_ms < ? LIMIT ?)",
+			   " WHERE minute_ms < ?1 AND minute_ms <"
+			   "  (SELECT ifnull(min(start_ms), ?1) FROM rollup_minute) LIMIT ?2)",
 };
 
 struct account {

@@ -39,7 +39,10 @@ int account_batch(struct account *a, int64_t host_id, const struct batch *batch,
 int account_gap(struct account *a, int64_t host_id, const struct hello *h, uint64_t first_seq,
 		uint64_t last_seq, int64_t now_ms);
 
-/* Retention: deletes up to max_rows minutes before before_ms. */
+/*
+ * Retention: deletes up to max_rows minutes before before_ms, which no rollup by
+ * minute needs.
+ */
 int account_expire(struct account *a, int64_t before_ms, size_t max_rows);
 
 #endif /* WEIR_COLLECTOR_ACCOUNT_H */

@@ -46,7 +46,13 @@ static const char kept_sql[] =
 	"  ifnull(sum(iif(gone, n_rows, 0)), 0) AS rows_to_go,"
 	"  ifnull(sum(iif(gone, n_bytes, 0)), 0) AS bytes_to_go FROM marked"
 	" UNION ALL SELECT 'coverage', count(*), NULL, min(minute_ms), max(minute_ms),"
-	"  count(iif(minute_ms < ?1 - 60000, 1, NULL)), NULL FROM coverage_minute"
+	"  count(iif(minute_ms < min(?1 - 60000, (SELECT ifnull(min(start_ms), ?1)"
+	"   FROM rollup_minute)), 1, NULL)), NULL FROM coverage_minute"
+	" UNION ALL SELECT 'rollup_minute', count(*), NULL, min(start_ms), max(start_ms), NULL, "
+	"NULL"
+	"  FROM rollup_minute"
+	" UNION ALL SELECT 'rollup_hour', count(*), NULL, min(start_ms), max(start_ms), NULL, NULL"
+	"  FROM rollup_hour"
 	" UNION ALL SELECT 'incidents', count(*), NULL, min(start_ms), max(end_ms), 0, NULL"
 	"  FROM incident";
 

@@ -7,6 +7,7 @@
 #include "collector/admission.h"
 #include "collector/control.h"
 #include "collector/detection.h"
+#include "collector/flowstore/rollup.h"
 #include "collector/flowstore/segment.h"
 
 int job_new(enum job_kind kind, void *what, size_t n, size_t weight, struct job **ret)
@@ -49,6 +50,9 @@ int job_new(enum job_kind kind, void *what, size_t n, size_t weight, struct job 
 	case JOB_SEGMENT:
 		job->segment = what;
 		break;
+	case JOB_ROLLUP:
+		job->rollup = what;
+		break;
 	}
 	*ret = job;
 	return 0;
@@ -90,6 +94,9 @@ void job_free(void *arg)
 		break;
 	case JOB_SEGMENT:
 		segment_free(job->segment);
+		break;
+	case JOB_ROLLUP:
+		rollup_free(job->rollup);
 		break;
 	}
 	free(job);

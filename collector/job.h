@@ -20,6 +20,7 @@
 struct admin_request;
 struct detection;
 struct enrollment;
+struct rollup;
 struct segment;
 
 #define PEER_ID_MAX	   255 /* ZMQ_ROUTING_ID */
@@ -43,6 +44,7 @@ enum job_kind {
 	JOB_RESULT,    /* what came of one */
 	JOB_ADMIN,     /* an administrator asks (control.h); tells him when it is freed */
 	JOB_SEGMENT,   /* a segment that takes the place of what it was made from */
+	JOB_ROLLUP,    /* what segments add to the rollups */
 };
 
 struct seen_host {
@@ -83,6 +85,7 @@ struct job {
 		struct order_result *result;
 		struct admin_request *admin; /* not owned */
 		struct segment *segment;
+		struct rollup *rollup;
 	};
 	enum job_outcome outcome;
 	uint64_t last_seq; /* with DONE and GAP only: last committed of the epoch */

@@ -105,7 +105,7 @@ static int restrict_connection(sqlite3 *db)
 		{SQLITE_LIMIT_FUNCTION_ARG, 16},
 		{SQLITE_LIMIT_ATTACHED, 0},
 		{SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 200},
-		{SQLITE_LIMIT_VARIABLE_NUMBER, 1}, /* the table flows has statements of its own */
+		{SQLITE_LIMIT_VARIABLE_NUMBER, 3}, /* the table flows has statements of its own */
 		{SQLITE_LIMIT_TRIGGER_DEPTH, 1},
 		{SQLITE_LIMIT_WORKER_THREADS, 0},
 	};

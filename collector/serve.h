@@ -25,8 +25,9 @@ struct serve_settings {
 	uint64_t silent_ms;
 	uint64_t peer_rate; /* bytes a second; 0: no limit */
 	uint64_t commit_interval_ms;
-	uint64_t retention_ms;	  /* 0: for ever */
-	uint64_t retention_bytes; /* 0: no limit */
+	uint64_t retention_ms;					       /* 0: for ever */
+	uint64_t retention_bytes;				       /* 0: no limit */
+	uint64_t rollup_minute_retention_ms, rollup_hour_retention_ms; /* 0: for ever */
 	uint64_t detect_interval_ms, detect_delay_ms;
 	uint64_t rate_floor, half_open, scan_ports, sweep_hosts;
 };

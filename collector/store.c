@@ -16,6 +16,7 @@
 #include "collector/db.h"
 #include "collector/detection.h"
 #include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/rollup_writer.h"
 #include "collector/host_addrs.h"
 #include "collector/job.h"
 #include "collector/orders.h"
@@ -93,6 +94,7 @@ struct store {
 	struct allow_list *allow; /* NULL: nobody asks */
 	bool admissions_changed;  /* since allow was filled */
 	struct flow_writer *flows;
+	struct rollup_writer *rollups;
 	sqlite3_stmt *st[N_STATEMENTS];
 	struct account *account;
 };
@@ -121,6 +123,8 @@ int store_open(const char *path, struct store **ret, const char **ret_why)
 		err = account_open(s->db, &s->account);
 		if (!err)
 			err = flow_writer_open(s->db, &s->flows);
+		if (!err)
+			err = rollup_writer_open(s->db, &s->rollups);
 	}
 	if (err)
 		return err == -EINVAL ? -EUCLEAN : err;
@@ -137,6 +141,7 @@ void store_close(struct store *s)
 		(void)sqlite3_finalize(s->st[i]); /* repeats an old error at most */
 	account_close(s->account);
 	flow_writer_close(s->flows);
+	rollup_writer_close(s->rollups);
 	db_close(s->db);
 	free(s);
 }
@@ -560,6 +565,8 @@ static int apply(struct store *s, struct job *job, int64_t now_ms)
 		return apply_admin(s, job->admin, now_ms);
 	case JOB_SEGMENT:
 		return flow_writer_segment(s->flows, job->segment);
+	case JOB_ROLLUP:
+		return rollup_writer_add(s->rollups, job->rollup);
 	}
 	return -EINVAL;
 }
@@ -612,6 +619,22 @@ int store_expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t 
 		store_rollback(s);
 	else
 		*ret_rows = rows;
+	return err;
+}
+
+int store_expire_rollups(struct store *s, int64_t minutes_before_ms, int64_t hours_before_ms,
+			 size_t max_rows, size_t *ret_rows)
+{
+	int err = store_begin(s);
+
+	if (err)
+		return err;
+	err = rollup_writer_expire(s->rollups, minutes_before_ms, hours_before_ms, max_rows,
+				   ret_rows);
+	if (!err)
+		err = store_commit(s);
+	if (err)
+		store_rollback(s);
 	return err;
 }
 

@@ -76,6 +76,10 @@ size_t store_readers(const struct store *s, char *ret, size_t size);
 int store_expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t max_rows,
 		 size_t *ret_rows);
 
+/* The same for rollups: minutes and hours, whole, that began before these times. */
+int store_expire_rollups(struct store *s, int64_t minutes_before_ms, int64_t hours_before_ms,
+			 size_t max_rows, size_t *ret_rows);
+
 /* Forgets the baselines beyond the max_rows latest. *ret_rows: how many. */
 int store_trim_baselines(struct store *s, size_t max_rows, size_t *ret_rows);
 

@@ -95,7 +95,7 @@ static void give_back(struct writer *w, struct job *job, bool written)
 {
 	bool awaited = job->kind != JOB_SEEN && job->kind != JOB_DETECTION &&
 		       job->kind != JOB_ADMIN && job->kind != JOB_RESULT &&
-		       job->kind != JOB_SEGMENT;
+		       job->kind != JOB_SEGMENT && job->kind != JOB_ROLLUP;
 
 	if (!written)
 		job->outcome = JOB_STORAGE;
@@ -154,18 +154,30 @@ static void write_group(struct writer *w, struct job *first)
 		give_back(w, w->group[i], err == 0);
 }
 
+/* What is older goes; keep_ms 0: nothing does. */
+static int64_t horizon(uint64_t keep_ms)
+{
+	return keep_ms ? real_ms() - (int64_t)keep_ms : 0;
+}
+
 /* Returns whether there is more to delete at once. */
 static bool expire(struct writer *w)
 {
-	uint64_t now_ms = mono_ms(), keep_ms = w->settings->retention_ms;
-	size_t rows = 0;
-	int err;
+	const struct writer_settings *keep = w->settings;
+	uint64_t now_ms = mono_ms();
+	size_t rows = 0, rollup_rows = 0;
+	int err = 0;
 
-	if ((!keep_ms && !w->settings->retention_bytes) || now_ms < w->expire_at_ms)
+	if (now_ms < w->expire_at_ms)
 		return false;
-	err = store_expire(w->store, keep_ms ? real_ms() - (int64_t)keep_ms : INT64_MIN,
-			   w->settings->retention_bytes, EXPIRE_MAX_ROWS, &rows);
-	if (!err && rows > 0)
+	if (keep->retention_ms || keep->retention_bytes)
+		err = store_expire(w->store, horizon(keep->retention_ms), keep->retention_bytes,
+				   EXPIRE_MAX_ROWS, &rows);
+	if (!err && (keep->rollup_minute_retention_ms || keep->rollup_hour_retention_ms))
+		err = store_expire_rollups(w->store, horizon(keep->rollup_minute_retention_ms),
+					   horizon(keep->rollup_hour_retention_ms), EXPIRE_MAX_ROWS,
+					   &rollup_rows);
+	if (!err && rows + rollup_rows > 0)
 		return true;
 	w->expire_at_ms = now_ms + EXPIRE_PERIOD_MS; /* of trouble, ingest tells */
 	return false;

@@ -14,9 +14,9 @@ enum { SEGMENT, FRESH, LAST };
 /* The last row is there so that the statement stays open when all others are read. */
 static const char list_sql[] =
 	"SELECT 0, id, 0, n_rows, min_start_ms, min_end_ms, max_end_ms, zone, zone_crc"
-	"  FROM flow_segment"
+	"  FROM flow_segment WHERE id > ?1 AND id <= ?2"
 	" UNION ALL SELECT 1, id, host_id, n_rows, min_start_ms, min_end_ms, max_end_ms, NULL, NULL"
-	"  FROM flow_fresh"
+	"  FROM flow_fresh WHERE ?3"
 	" UNION ALL SELECT 2, 0, 0, 0, 0, 0, 0, NULL, NULL";
 
 /* The values of a segment; false if they are damaged. */
@@ -97,13 +97,23 @@ static int add_row(struct catalog *c, const struct predicate *predicate, bool ke
 	return err;
 }
 
-int catalog_open(struct catalog *c, sqlite3 *db, const struct predicate *predicate, bool keep_zones)
+/* Parameters that are there. */
+static void bind_range(sqlite3_stmt *st, const struct catalog_range *r)
+{
+	(void)sqlite3_bind_int64(st, 1, r ? r->after : 0);
+	(void)sqlite3_bind_int64(st, 2, r ? r->until : INT64_MAX);
+	(void)sqlite3_bind_int(st, 3, r ? r->fresh : 1);
+}
+
+int catalog_open(struct catalog *c, sqlite3 *db, const struct catalog_range *range,
+		 const struct predicate *predicate, bool keep_zones)
 {
 	int err = 0;
 
 	*c = (struct catalog){0};
 	if (sqlite3_prepare_v2(db, list_sql, -1, &c->list, NULL) != SQLITE_OK)
 		return db_last_errno(db);
+	bind_range(c->list, range);
 	while (sqlite3_step(c->list) == SQLITE_ROW) {
 		if (sqlite3_column_int(c->list, 0) == LAST)
 			return 0;

@@ -38,13 +38,19 @@ struct catalog {
 	uint64_t n_damaged; /* segments whose zone is damaged: named in the log, not ruled out */
 };
 
+/* Some of the blocks: segments with after < id <= until, and the fresh ones or none. */
+struct catalog_range {
+	int64_t after, until; /* ids start at 1 */
+	bool fresh;
+};
+
 /*
- * Reads all that predicate (NULL: anything) admits. keep_zones: of segments, for
- * another look when the dictionaries are known. *c is for catalog_close(),
- * whatever is returned.
+ * Reads all of range (NULL: everything) that predicate (NULL: anything) admits. keep_zones: of
+ * segments, for another look when the dictionaries are known. *c is for catalog_close(), whatever
+ * is returned.
  */
-int catalog_open(struct catalog *c, sqlite3 *db, const struct predicate *predicate,
-		 bool keep_zones);
+int catalog_open(struct catalog *c, sqlite3 *db, const struct catalog_range *range,
+		 const struct predicate *predicate, bool keep_zones);
 /* Of a zeroed one: a no-op. */
 void catalog_close(struct catalog *c);
 

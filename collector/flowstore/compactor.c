@@ -10,6 +10,8 @@
 
 #include "collector/db.h"
 #include "collector/flowstore/merge.h"
+#include "collector/flowstore/roller.h"
+#include "collector/flowstore/rollup.h"
 #include "collector/flowstore/segment.h"
 #include "collector/job.h"
 #include "collector/wal.h"
@@ -19,14 +21,15 @@
 #include "common/queue.h"
 #include "proto/message.h"
 
-#define LOG_SHORT_BYTES (48u << 20) /* it shrinks to 32 MiB when it begins anew: db.c */
-#define LOG_POLL_MS	10
-#define LOG_WAIT_MS	10000
-#define POLL_MS		200
-#define STORED_POLL_MS	10
-#define STORED_WAIT_MS	60000 /* for the writer; then it is made again */
-#define MAX_PENDING	3     /* segments on their way to the writer */
-#define MAX_DAMAGED	1024
+#define LOG_SHORT_BYTES	  (48u << 20) /* it shrinks to 32 MiB when it begins anew: db.c */
+#define LOG_POLL_MS	  10
+#define LOG_WAIT_MS	  10000
+#define POLL_MS		  200
+#define STORED_POLL_MS	  10
+#define STORED_WAIT_MS	  60000 /* for the writer; then it is made again */
+#define MAX_PENDING	  3	/* segments on their way to the writer */
+#define MAX_DAMAGED	  1024
+#define ROLLUP_MAX_WEIGHT (4u << 20) /* there is but one on its way, and it has to fit */
 
 /* Fresh batches that are not in a segment yet, in the order of their ids. */
 struct fresh {
@@ -90,7 +93,10 @@ int compactor_new(sqlite3 *db, size_t rows, size_t batches, struct compactor **r
 	if (!err)
 		err = prepare(db, "SELECT data FROM flow_fresh WHERE id = ?", &c->get_fresh);
 	if (!err)
-		err = prepare(db, "SELECT id, n_rows FROM flow_segment ORDER BY id DESC LIMIT 1",
+		err = prepare(db,
+			      "SELECT id, n_rows FROM flow_segment"
+			      " WHERE id > (SELECT segment_id FROM rollup_state)"
+			      " ORDER BY id DESC LIMIT 1",
 			      &c->last_segment);
 	if (!err)
 		err = prepare(db, "SELECT head FROM flow_segment WHERE id = ?", &c->get_head);
@@ -340,7 +346,10 @@ static int make_segment(struct compactor *c, struct segment **ret)
 	return 1;
 }
 
-/* The last segment, if it is so small that it shall be made new. Returns 1, 0 or an error. */
+/*
+ * The last segment, if it is so small that it shall be made new, and is not in
+ * the rollups. Returns 1, 0 or an error.
+ */
 static int find_small_segment(struct compactor *c, int64_t *ret)
 {
 	int rc = sqlite3_step(c->last_segment), found = 0;
@@ -422,6 +431,18 @@ struct pending {
 	uint64_t since_ns;
 };
 
+/* Takes the job. Returns false when it is time to stop. */
+static bool push(struct queue *jobs, struct job *job, int stop_fd)
+{
+	while (queue_push(jobs, job, job->weight) != 0) { /* full: batches first */
+		if (wait_ms(stop_fd, STORED_POLL_MS)) {
+			job_free(job);
+			return false;
+		}
+	}
+	return true;
+}
+
 /* Hands s over. Takes s. */
 static void hand_over(struct compactor *c, struct pending *p, struct segment *s, struct queue *jobs,
 		      int stop_fd)
@@ -434,12 +455,8 @@ static void hand_over(struct compactor *c, struct pending *p, struct segment *s,
 		segment_free(s);
 		return;
 	}
-	while (queue_push(jobs, job, weight) != 0) { /* full: batches first */
-		if (wait_ms(stop_fd, STORED_POLL_MS)) {
-			job_free(job);
-			return;
-		}
-	}
+	if (!push(jobs, job, stop_fd))
+		return;
 	p->fresh_ids[p->n++] = first;
 	p->since_ns = clock_mono_ns();
 	c->handed_over = last;
@@ -472,21 +489,43 @@ static bool give_way(const char *wal, int stop_fd)
 	return stop;
 }
 
+/* Adds segments to the rollups if it is time. */
+static int roll(struct roller *roller, struct queue *jobs, int stop_fd)
+{
+	struct rollup *r = NULL;
+	struct job *job;
+	int found = roller_step(roller, clock_mono_ns(), &r);
+	size_t weight;
+
+	if (found <= 0)
+		return found;
+	weight = (r->n_minutes + r->n_hours) * sizeof(struct rollup_row);
+	weight = weight < ROLLUP_MAX_WEIGHT ? weight : ROLLUP_MAX_WEIGHT;
+	if (job_new(JOB_ROLLUP, r, 0, weight, &job) != 0) {
+		rollup_free(r);
+		return -ENOMEM;
+	}
+	(void)push(jobs, job, stop_fd); /* what is not stored is made again */
+	return 1;
+}
+
 void compactor_run(const char *db_path, struct queue *jobs, int stop_fd)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
 	cleanup(compactor_free_p) struct compactor *c = NULL;
 	const char *why = "out of memory";
 	struct pending pending = {0};
+	struct roller roller = {0};
 	char wal[WAL_PATH_MAX];
 	bool failing = false;
-	int found = 0, pause_ms = POLL_MS;
+	int found = 0, rolled, pause_ms = POLL_MS;
 
 	if (db_open_reader(db_path, &db, &why) != 0 || compactor_new(db, 0, 0, &c) != 0) {
 		log_warn("compactor: %s: %s; batches stay as they came", db_path, why);
 		return;
 	}
 	(void)wal_path(db_path, wal); /* SQLite has opened it */
+	roller.db = db;
 	while (!wait_ms(stop_fd, pause_ms) && !give_way(wal, stop_fd)) {
 		struct segment *s = NULL;
 
@@ -497,6 +536,8 @@ void compactor_run(const char *db_path, struct queue *jobs, int stop_fd)
 		found = compactor_make(c, &s);
 		if (found > 0 && s)
 			hand_over(c, &pending, s, jobs, stop_fd);
+		if (found >= 0 && (rolled = roll(&roller, jobs, stop_fd)) < 0)
+			found = rolled;
 		if (found < 0 && !failing)
 			log_warn("compactor: cannot read the database: %s; trying again",
 				 strerror(-found));

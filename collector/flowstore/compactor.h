@@ -14,8 +14,7 @@
  * many batches; then the last segment, if it is a small one, is made new
  * together with them. A batch that is damaged is named, and left where it is.
  *
- * What is to be worked out of each record once (rollups) belongs into
- * make_segment(), and its rows into the job.
+ * The same thread adds segments to the rollups when it is time (roller.h).
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_COMPACTOR_H
 #define WEIR_COLLECTOR_FLOWSTORE_COMPACTOR_H

@@ -16,6 +16,7 @@ enum statement {
 	PUT_COLUMN,
 	DROP_FRESH,
 	DROP_SEGMENT,
+	IS_ROLLED_UP,
 	DROP_COLUMNS,
 	OLDEST,
 	USED_BYTES,
@@ -32,6 +33,7 @@ static const char *const statement_sql[N_STATEMENTS] = {
 	[PUT_COLUMN] = "INSERT INTO flow_column (id, data) VALUES (?, ?)",
 	[DROP_FRESH] = "DELETE FROM flow_fresh WHERE id = ?",
 	[DROP_SEGMENT] = "DELETE FROM flow_segment WHERE id = ?",
+	[IS_ROLLED_UP] = "SELECT segment_id >= ? FROM rollup_state",
 	[DROP_COLUMNS] = "DELETE FROM flow_column WHERE id BETWEEN ?1 << 16 AND (?1 << 16) + 65535",
 	[OLDEST] =
 		"SELECT 0, id, n_rows, max_end_ms FROM flow_segment WHERE max_end_ms < ?1"
@@ -139,14 +141,30 @@ static int put_segment(struct flow_writer *w, const struct segment *s)
 	return err;
 }
 
+/* Its records would be in the rollups twice, as those of the new segment. */
+static int check_not_rolled_up(struct flow_writer *w, int64_t id)
+{
+	struct binder b = binder_start(w->st[IS_ROLLED_UP]);
+	int found, err;
+
+	binder_int(&b, id);
+	found = binder_row(&b);
+	err = found < 0 ? found : found && sqlite3_column_int(b.st, 0) ? -EINVAL : 0;
+	binder_end(&b);
+	return err;
+}
+
 int flow_writer_segment(struct flow_writer *w, const struct segment *s)
 {
 	int err = 0;
 
 	for (size_t i = 0; !err && i < s->n_fresh; i++)
 		err = drop_row(w, DROP_FRESH, s->fresh[i]);
-	for (size_t i = 0; !err && i < s->n_segments; i++)
-		err = drop_segment(w, s->segments[i]);
+	for (size_t i = 0; !err && i < s->n_segments; i++) {
+		err = check_not_rolled_up(w, s->segments[i]);
+		if (!err)
+			err = drop_segment(w, s->segments[i]);
+	}
 	return err ? err : put_segment(w, s);
 }
 

@@ -28,7 +28,8 @@ int flow_writer_fresh(struct flow_writer *w, int64_t host_id, const uint8_t *blo
 
 /*
  * Puts a segment in the place of what it was made from. -EINVAL if some of that
- * is gone by now (retention): the caller then undoes its transaction.
+ * is gone by now (retention) or is in the rollups: the caller then undoes its
+ * transaction.
  */
 int flow_writer_segment(struct flow_writer *w, const struct segment *s);
 

@@ -76,7 +76,7 @@ static const struct predicate *of_hosts(const struct predicate *p)
 	return NULL;
 }
 
-static int open_within(struct scan *s)
+static int open_within(struct scan *s, const struct catalog_range *range)
 {
 	int err = prepare(s, "SELECT data FROM flow_fresh WHERE id = ?", &s->get_fresh);
 
@@ -84,13 +84,14 @@ static int open_within(struct scan *s)
 		err = prepare(s, "SELECT head FROM flow_segment WHERE id = ?", &s->get_head);
 	if (!err)
 		err = prepare(s, "SELECT data FROM flow_column WHERE id = ?", &s->get_column);
-	return err ? err : catalog_open(&s->catalog, s->db, s->predicate, s->dictionaries_first);
+	return err ? err
+		   : catalog_open(&s->catalog, s->db, range, s->predicate, s->dictionaries_first);
 }
 
 /* beside: whose lock it shares, or NULL. */
-static int open_scan(sqlite3 *db, const struct predicate *predicate,
-		     const struct flow_columns *columns, const struct scan *beside,
-		     struct scan **ret)
+static int open_scan(sqlite3 *db, const struct catalog_range *range,
+		     const struct predicate *predicate, const struct flow_columns *columns,
+		     const struct scan *beside, struct scan **ret)
 {
 	cleanup(scan_close_p) struct scan *s = calloc(1, sizeof(*s));
 	int err;
@@ -108,7 +109,7 @@ static int open_scan(sqlite3 *db, const struct predicate *predicate,
 		s->of_hosts = of_hosts(predicate);
 	}
 	(void)pthread_mutex_lock(s->lock);
-	err = open_within(s);
+	err = open_within(s, range);
 	(void)pthread_mutex_unlock(s->lock);
 	if (err)
 		return err;
@@ -122,7 +123,14 @@ static int open_scan(sqlite3 *db, const struct predicate *predicate,
 int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
 	      struct scan **ret)
 {
-	return open_scan(db, predicate, columns, NULL, ret);
+	return open_scan(db, NULL, predicate, columns, NULL, ret);
+}
+
+int scan_open_range(sqlite3 *db, const struct catalog_range *range,
+		    const struct predicate *predicate, const struct flow_columns *columns,
+		    struct scan **ret)
+{
+	return open_scan(db, range, predicate, columns, NULL, ret);
 }
 
 int scan_open_beside(const struct scan_rows *rows, const struct predicate *predicate,
@@ -130,7 +138,7 @@ int scan_open_beside(const struct scan_rows *rows, const struct predicate *predi
 {
 	const struct scan *s = rows->owner->scan;
 
-	return open_scan(s->db, predicate, columns, s, ret);
+	return open_scan(s->db, NULL, predicate, columns, s, ret);
 }
 
 void scan_close(struct scan *s)

@@ -39,11 +39,13 @@
 #ifndef WEIR_COLLECTOR_FLOWSTORE_SCAN_H
 #define WEIR_COLLECTOR_FLOWSTORE_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include <sqlite3.h>
 
+#include "collector/flowstore/catalog.h"
 #include "collector/flowstore/predicate.h"
 #include "proto/flow_block.h"
 
@@ -69,6 +71,10 @@ struct scan_totals {
  */
 int scan_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
 	      struct scan **ret);
+/* The same of some blocks only. */
+int scan_open_range(sqlite3 *db, const struct catalog_range *range,
+		    const struct predicate *predicate, const struct flow_columns *columns,
+		    struct scan **ret);
 /* NULL is a no-op. All threads are out of scan_next(). */
 void scan_close(struct scan *s);
 

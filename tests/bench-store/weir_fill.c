@@ -6,7 +6,8 @@
  *	weir-fill --db big.db --flows 10M --hosts 50 --rate 2000 --seed 1
  *
  * Prints, as ns of CPU a record: packing (the probe's), checking, committing,
- * merging; and bytes a record on the wire and on disk, by column with --columns.
+ * merging, and the rollups; and bytes a record on the wire and on disk, by column
+ * with --columns.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -20,6 +21,9 @@
 #include "collector/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/roller.h"
+#include "collector/flowstore/rollup.h"
+#include "collector/flowstore/rollup_writer.h"
 #include "collector/flowstore/segment.h"
 #include "collector/one_shot.h"
 #include "common/cleanup.h"
@@ -28,16 +32,17 @@
 #include "tests/bench-store/fill_options.h"
 
 struct times {
-	uint64_t pack_ns, check_ns, commit_ns, merge_ns, swap_ns;
+	uint64_t pack_ns, check_ns, commit_ns, merge_ns, swap_ns, sum_ns, put_ns;
 };
 
 struct filling {
 	sqlite3 *db, *reader;
 	struct flow_writer *writer;
+	struct rollup_writer *rollups;
 	struct compactor *compactor;
 	struct fill *fill;
 	struct times t;
-	uint64_t rows, merged, wire_bytes, batches;
+	uint64_t rows, merged, wire_bytes, batches, rolled_up, rollup_rows;
 };
 
 static const char usage[] = "usage: weir-fill [OPTION...]\n"
@@ -161,6 +166,33 @@ static bool is_full(const struct filling *f, uint64_t flows)
 	return f->rows >= flows && fill_second_is_over(f->fill);
 }
 
+/* What the roller would do. */
+static int roll_up(struct filling *f, size_t at_least)
+{
+	struct rollup *r = NULL;
+	uint64_t t0 = cpu_ns(), t1;
+	int found;
+
+	while ((found = rollup_make(f->reader, at_least, SEGMENT_ROWS / 2, &r)) > 0) {
+		int err;
+
+		t1 = cpu_ns();
+		f->t.sum_ns += t1 - t0;
+		f->rollup_rows += r->n_minutes + r->n_hours;
+		err = exec(f, "BEGIN IMMEDIATE");
+		if (!err)
+			err = rollup_writer_add(f->rollups, r);
+		if (!err)
+			err = exec(f, "COMMIT");
+		rollup_free(r);
+		if (err)
+			return err;
+		t0 = cpu_ns();
+		f->t.put_ns += t0 - t1;
+	}
+	return found;
+}
+
 static int fill_all(struct filling *f, uint64_t flows)
 {
 	int err = 0;
@@ -182,10 +214,24 @@ static int fill_all(struct filling *f, uint64_t flows)
 		f->t.commit_ns += cpu_ns() - t0;
 		if (!err)
 			err = compact(f);
+		if (!err)
+			err = roll_up(f, ROLLER_SEGMENTS);
 		(void)fprintf(stderr, "\r%" PRIu64 " records", f->rows);
 	}
 	(void)fputc('\n', stderr);
-	return err;
+	return err ? err : roll_up(f, 1);
+}
+
+static double read_number(struct filling *f, const char *sql)
+{
+	sqlite3_stmt *st = NULL;
+	double n = 0;
+
+	if (sqlite3_prepare_v2(f->db, sql, -1, &st, NULL) == SQLITE_OK &&
+	    sqlite3_step(st) == SQLITE_ROW)
+		n = sqlite3_column_double(st, 0);
+	(void)sqlite3_finalize(st);
+	return n;
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -228,6 +274,7 @@ static void print_columns(struct filling *f)
 static void print_result(struct filling *f, const char *path, bool columns)
 {
 	double rows = (double)f->rows, merged = f->merged ? (double)f->merged : 1;
+	double rolled_up, rollup_bytes;
 	struct stat file = {0};
 
 	(void)sqlite3_wal_checkpoint_v2(f->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
@@ -239,8 +286,15 @@ static void print_result(struct filling *f, const char *path, bool columns)
 	       (double)f->t.pack_ns / rows, (double)f->t.check_ns / rows,
 	       (double)f->t.commit_ns / rows, (double)f->t.merge_ns / merged,
 	       (double)f->t.swap_ns / merged);
-	printf("bytes a record: wire %.2f, file %.2f\n", (double)f->wire_bytes / rows,
-	       (double)file.st_size / rows);
+	f->rolled_up = (uint64_t)read_number(f, "SELECT sum(n_rows) FROM flow_segment WHERE id <="
+						" (SELECT segment_id FROM rollup_state)");
+	rolled_up = f->rolled_up ? (double)f->rolled_up : 1;
+	rollup_bytes = read_number(f, "SELECT sum(pgsize) FROM dbstat WHERE name GLOB 'rollup_*'");
+	printf("rollups: ns of CPU a record: sum %.1f, put %.1f; %.4f rows written a record\n",
+	       (double)f->t.sum_ns / rolled_up, (double)f->t.put_ns / rolled_up,
+	       (double)f->rollup_rows / rolled_up);
+	printf("bytes a record: wire %.2f, file %.2f, of which rollups %.2f\n",
+	       (double)f->wire_bytes / rows, (double)file.st_size / rows, rollup_bytes / rows);
 	if (columns)
 		print_columns(f);
 }
@@ -275,6 +329,8 @@ int main(int argc, char **argv)
 	if (!err)
 		err = flow_writer_open(f.db, &f.writer);
 	if (!err)
+		err = rollup_writer_open(f.db, &f.rollups);
+	if (!err)
 		err = compactor_new(f.reader, 0, 0, &f.compactor);
 	if (!err)
 		err = fill_new(&o.fleet, &f.fill);
@@ -290,6 +346,7 @@ int main(int argc, char **argv)
 		print_result(&f, path, columns);
 	compactor_free(f.compactor);
 	flow_writer_close(f.writer);
+	rollup_writer_close(f.rollups);
 	fill_free(f.fill);
 	db_close(f.reader);
 	db_close(f.db);

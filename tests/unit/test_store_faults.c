@@ -3,7 +3,7 @@
  * What the collector's database holds when each write, each sync and each
  * allocation fails in turn, or the power after it: all that was told as
  * committed, once, and nothing that makes it damaged; and everything, as soon
- * as writing works again.
+ * as writing works again. The same of segments and rollups, which are made between.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,6 +14,8 @@
 #include <errno.h>
 
 #include "collector/db.h"
+#include "collector/flowstore/compactor.h"
+#include "collector/flowstore/rollup.h"
 #include "common/cleanup.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/fault_vfs.h"
@@ -97,6 +99,54 @@ static int send_group(struct fixture *f)
 	return err;
 }
 
+static int run_job(struct fixture *f, enum job_kind kind, void *what)
+{
+	struct job *job;
+	int err;
+
+	assert_int_equal(job_new(kind, what, 0, 0, &job), 0);
+	err = run_group(f, &job, 1);
+	if (!err)
+		assert_int_equal(job->outcome, JOB_DONE);
+	job_free(job);
+	return err;
+}
+
+static int make_segment(struct fixture *f, sqlite3 *db)
+{
+	struct compactor *c = NULL;
+	struct segment *s = NULL;
+	int err = compactor_new(db, GROUP_SIZE * ROWS, 0, &c);
+
+	if (!err)
+		err = compactor_make(c, &s);
+	compactor_free(c);
+	return err > 0 ? run_job(f, JOB_SEGMENT, s) : err;
+}
+
+static int make_rollup(struct fixture *f, sqlite3 *db)
+{
+	struct rollup *r = NULL;
+	int err = rollup_make(db, 1, 0, &r);
+
+	return err > 0 ? run_job(f, JOB_ROLLUP, r) : err;
+}
+
+/* As the compactor does, beside the writer. */
+static int compact(struct fixture *f)
+{
+	const char *why = NULL;
+	sqlite3 *db = NULL;
+	int err = db_open_reader(f->dir.path, &db, &why);
+
+	if (!err)
+		err = make_segment(f, db);
+	if (!err)
+		err = make_rollup(f, db);
+	db_close(db);
+	return err;
+}
+
 /* All that there is to do, until something fails. */
 static int work(struct fixture *f)
 {
@@ -108,10 +158,19 @@ static int work(struct fixture *f)
 	while (!err && f->next <= BATCHES) {
 		err = send_group(f);
 		if (!err)
+			err = compact(f);
+		if (!err)
 			store_checkpoint(f->store);
 	}
 	return err;
 }
+
+/* In a rollup, or in what comes after the last segment that is in them. */
+#define RECORDS(table)                                                                             \
+	"SELECT (SELECT coalesce(sum(records), 0) FROM " table ")"                                 \
+	" + (SELECT coalesce(sum(n_rows), 0) FROM flow_segment"                                    \
+	"     WHERE id > (SELECT segment_id FROM rollup_state))"                                   \
+	" + (SELECT coalesce(sum(n_rows), 0) FROM flow_fresh)"
 
 /* Each batch that is there is there whole and once. Returns how many. */
 static uint64_t batches_stored(const struct fixture *f)
@@ -124,6 +183,8 @@ static uint64_t batches_stored(const struct fixture *f)
 	sample_assert_text(db, "PRAGMA integrity_check", "ok");
 	rows = sample_int(db, "SELECT count(*) FROM flows");
 	seq = sample_int(db, "SELECT coalesce(max(last_seq), 0) FROM epoch");
+	assert_int_equal(sample_int(db, RECORDS("rollup_minute")), rows);
+	assert_int_equal(sample_int(db, RECORDS("rollup_hour")), rows);
 	db_close(db);
 	assert_int_equal(rows, seq * ROWS);
 	return (uint64_t)seq;
@@ -145,8 +206,16 @@ static void end(struct fixture *f)
 /* What failed is done again, as probes do: nothing is lost, nothing twice. */
 static void goes_on(struct fixture *f)
 {
+	const char *why = NULL;
+	sqlite3 *db = NULL;
+
 	assert_int_equal(work(f), 0);
+	assert_int_equal(compact(f), 0);
 	assert_int_equal(batches_stored(f), BATCHES);
+	assert_int_equal(db_open_reader(f->dir.path, &db, &why), 0);
+	assert_int_equal(sample_int(db, "SELECT count(*) FROM flow_fresh"), 0);
+	assert_int_equal(sample_int(db, "SELECT sum(records) FROM rollup_hour"), BATCHES * ROWS);
+	db_close(db);
 }
 
 enum sequel {

@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Rollups against SQL over the same flows, whatever segments, retention and damage do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/db.h"
+#include "collector/flowstore/compactor.h"
+#include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/peer_group.h"
+#include "collector/flowstore/roller.h"
+#include "collector/flowstore/rollup.h"
+#include "collector/flowstore/rollup_writer.h"
+#include "collector/flowstore/segment.h"
+#include "collector/sql_functions.h"
+#include "common/addr.h"
+#include "common/clock.h"
+#include "tests/unit/fail_alloc.h"
+#include "tests/unit/random_flows.h"
+#include "tests/unit/sample_jobs.h"
+
+#define N_HOSTS	  3
+#define PER_BLOCK 60
+#define ROWS	  500 /* of a segment here */
+
+struct fixture {
+	struct sample_dir dir;
+	sqlite3 *db, *reader; /* the one that writes; beside it */
+	struct flow_writer *flows;
+	struct rollup_writer *rollups;
+	uint64_t rng;
+};
+
+static void exec(sqlite3 *db, const char *sql)
+{
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
+}
+
+static int64_t number(struct fixture *f, const char *sql)
+{
+	return sample_int(f->reader, sql);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *why = NULL;
+	char sql[200];
+
+	assert_non_null(f);
+	*state = f;
+	f->rng = 0x123456789abcdefull;
+	sample_dir_make(&f->dir);
+	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
+	assert_int_equal(flow_writer_open(f->db, &f->flows), 0);
+	assert_int_equal(rollup_writer_open(f->db, &f->rollups), 0);
+	for (int h = 1; h <= N_HOSTS; h++) {
+		(void)snprintf(
+			sql, sizeof(sql),
+			"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
+			" first_seen_ms, last_seen_ms) VALUES (%d, CAST(printf('%%016d', %d) AS"
+			" BLOB), 'host%d', '', '', x'', '', 0, 0)",
+			h, h, h);
+		exec(f->db, sql);
+	}
+	exec(f->db, "INSERT INTO host_addr (host_id, addr, since_ms) VALUES"
+		    " (1, x'00000000000000000000ffff0a000001', 0),"
+		    " (2, x'00000000000000000000ffff0a000002', 0)");
+	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
+	assert_int_equal(sql_functions_register(f->reader), 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	flow_writer_close(f->flows);
+	rollup_writer_close(f->rollups);
+	db_close(f->reader);
+	db_close(f->db);
+	sample_dir_remove(&f->dir);
+	free(f);
+	return 0;
+}
+
+/* Few services and small counts, so that many records share a row; times of three hours. */
+static struct flow_record flow(struct fixture *f)
+{
+	static const uint16_t ports[] = {0, 53, 80, 443, 32767, 32768, 40000, 65535};
+	struct flow_record r = random_flow(&f->rng);
+	uint64_t x = random_u64(&f->rng);
+
+	r.end_ns += x % 10800 * 1000000000;
+	r.start_ns = r.end_ns - x % 1000 * 1000000;
+	r.dst_port = ports[(x >> 16) % 8];
+	if ((x >> 20) % 2)
+		r.proto = IPPROTO_TCP;
+	r.packets %= 1000000;
+	r.bytes %= 1000000;
+	r.rev_packets %= 1000000;
+	r.rev_bytes %= 1000000;
+	r.retrans_pkts %= 1000;
+	r.rev_retrans_pkts %= 1000;
+	if ((x >> 24) % 2) {
+		r.total_packets = r.packets;
+		r.rev_total_packets = r.rev_packets;
+	}
+	return r;
+}
+
+static void put_block(struct fixture *f, int64_t host_id, size_t n)
+{
+	struct flow_record rows[PER_BLOCK];
+	struct batch *b;
+
+	for (size_t i = 0; i < n; i++)
+		rows[i] = flow(f);
+	b = sample_batch_of(1, 1, rows, n);
+	assert_int_equal(flow_writer_fresh(f->flows, host_id, b->block, b->block_len, &b->summary),
+			 0);
+	batch_free(b);
+}
+
+static void put_blocks(struct fixture *f, int n)
+{
+	for (int i = 0; i < n; i++)
+		put_block(f, 1 + i % N_HOSTS, 1 + random_u64(&f->rng) % PER_BLOCK);
+}
+
+static int store_segment(struct fixture *f, const struct segment *s)
+{
+	int err;
+
+	exec(f->db, "BEGIN IMMEDIATE");
+	err = flow_writer_segment(f->flows, s);
+	exec(f->db, err ? "ROLLBACK" : "COMMIT");
+	return err;
+}
+
+/* One segment of what is there, at least that many batches. */
+static void compact(struct fixture *f, size_t batches)
+{
+	struct compactor *c = NULL;
+	struct segment *s;
+
+	assert_int_equal(compactor_new(f->reader, ROWS, batches, &c), 0);
+	if (compactor_make(c, &s) > 0) {
+		assert_int_equal(store_segment(f, s), 0);
+		segment_free(s);
+	}
+	compactor_free(c);
+}
+
+static int store_rollup(struct fixture *f, const struct rollup *r)
+{
+	int err;
+
+	exec(f->db, "BEGIN IMMEDIATE");
+	err = rollup_writer_add(f->rollups, r);
+	exec(f->db, err ? "ROLLBACK" : "COMMIT");
+	return err;
+}
+
+/* Returns how many were made. */
+static int roll_up(struct fixture *f)
+{
+	struct rollup *r = NULL;
+	int made = 0, found;
+
+	while ((found = rollup_make(f->reader, 1, ROWS / 2, &r)) > 0) {
+		assert_int_equal(store_rollup(f, r), 0);
+		rollup_free(r);
+		made++;
+	}
+	assert_int_equal(found, 0);
+	return made;
+}
+
+/* The rows that a rollup has to have, of times ?1 ms long. Hosts 1 and 2 own an address each. */
+#define FAR	 "iif(direction = 'ingress', src_addr, dst_addr)"
+#define VERDICT	 "ifnull(verdict, '')"
+#define ENDED	 "ifnull(end_reason, 'active') <> 'active'"
+#define OWNER(a) "CASE " a " WHEN '10.0.0.1' THEN 1 WHEN '10.0.0.2' THEN 2 ELSE 0 END"
+
+static const char wanted_sql[] =
+	"CREATE TEMP TABLE wanted AS"
+	" WITH owned AS (SELECT *, " OWNER("src_addr") " AS s, " OWNER(
+		"dst_addr") " AS d,"
+			    "   " OWNER(
+				    FAR) " AS far FROM plain)"
+					 " SELECT end_ms / ?1 * ?1, host_id,"
+					 " iif(dst_port < 32768 OR (role <> 'unknown'"
+					 "     AND " VERDICT
+					 " NOT IN ('refused', 'syn_unanswered', 'half_open')), "
+					 "dst_port, -1),"
+					 " proto,"
+					 " CASE direction WHEN 'ingress' THEN 1 WHEN 'egress' THEN "
+					 "2 ELSE 0 END,"
+					 " CASE role WHEN 'client' THEN 1 WHEN 'server' THEN 2 "
+					 "ELSE 0 END,"
+					 " ip_version,"
+					 " CASE WHEN far THEN far WHEN in_prefix(" FAR
+					 ", '10.0.0.0/8') THEN -655360 ELSE 0 END,"
+					 " CASE WHEN end_reason = 'no_resources' THEN 0 WHEN s + d "
+					 "= 0 THEN 4294967295"
+					 "  WHEN host_id NOT IN (s, d) THEN -iif(s, s, d)"
+					 "  WHEN iif(host_id = s, d, s) IN (0, host_id) THEN 0"
+					 "  WHEN rev_total_packets = 0 THEN iif(host_id = s, 0, s)"
+					 "  ELSE iif(min(s, d) < host_id, min(s, d), 0) END,"
+					 " count(*), sum(packets = total_packets AND rev_packets = "
+					 "rev_total_packets),"
+					 " sum(" ENDED "), sum(packets), sum(bytes), "
+					 "sum(rev_packets), sum(rev_bytes),"
+					 " ifnull(sum(retrans_pkts), 0), "
+					 "ifnull(sum(rev_retrans_pkts), 0),"
+					 " ifnull(sum(kernel_drops), 0), sum(" VERDICT
+					 " = 'refused' AND " ENDED "),"
+					 " sum(" VERDICT
+					 " IN ('syn_unanswered', 'half_open') AND " ENDED "),"
+					 " sum(" VERDICT " = 'reset' AND " ENDED "),"
+					 " count(rtt_us), ifnull(sum(rtt_us), 0),"
+					 " count(response_avg_us), ifnull(sum(response_avg_us), 0),"
+					 " ifnull(max(rtt_us), 0), ifnull(max(response_max_us), 0)"
+					 " FROM owned GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9";
+
+#define COLUMNS                                                                                    \
+	"start_ms, host_id, dst_port, proto, direction, role, ip_version, peer, claim, records,"   \
+	" flows_begun, flows_ended, packets, bytes, rev_packets, rev_bytes, retrans_pkts,"         \
+	" rev_retrans_pkts, kernel_drops, refused, unanswered, reset, handshakes, rtt_sum_us,"     \
+	" answered, response_sum_us, rtt_max_us, response_max_us"
+
+static void assert_same(struct fixture *f, const char *table, int ms)
+{
+	sqlite3_stmt *st;
+	char sql[2000];
+
+	exec(f->reader, "DROP TABLE IF EXISTS temp.wanted");
+	assert_int_equal(sqlite3_prepare_v2(f->reader, wanted_sql, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_bind_int(st, 1, ms), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	sqlite3_finalize(st);
+	(void)snprintf(sql, sizeof(sql),
+		       "SELECT (SELECT count(*) FROM (SELECT " COLUMNS " FROM %s EXCEPT"
+		       " SELECT * FROM wanted)) + (SELECT count(*) FROM (SELECT * FROM wanted"
+		       " EXCEPT SELECT " COLUMNS " FROM %s))",
+		       table, table);
+	assert_int_equal(number(f, sql), 0);
+	assert_true(number(f, "SELECT count(*) FROM wanted") > 0);
+}
+
+static void assert_same_as_plain(struct fixture *f)
+{
+	assert_same(f, "rollup_minute", 60000);
+	assert_same(f, "rollup_hour", 3600000);
+}
+
+/* Everything that is there now, as plain rows. */
+static void keep_plain(struct fixture *f)
+{
+	exec(f->reader, "DROP TABLE IF EXISTS temp.plain");
+	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+}
+
+/* --- rows ----------------------------------------------------------------------------- */
+
+static void test_rows_are_those_of_sql(void **state)
+{
+	struct fixture *f = *state;
+
+	put_blocks(f, 60);
+	keep_plain(f);
+	while (number(f, "SELECT count(*) FROM flow_fresh") > 0)
+		compact(f, 1);
+	put_blocks(f, 20); /* so that no small segment is the last */
+	compact(f, 1);
+	exec(f->db, "DELETE FROM flow_fresh");
+	keep_plain(f);
+	assert_true(roll_up(f) > 0);
+	assert_true(number(f, "SELECT max(records) FROM rollup_hour") > 1);
+	assert_same_as_plain(f);
+	assert_int_equal(roll_up(f), 0);
+}
+
+/* A small last segment is made new with what comes; its records count once. */
+static void test_small_segments_count_once(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int round = 0; round < 40; round++) {
+		put_blocks(f, 1 + round % 5);
+		compact(f, 2);
+		if (round % 3 == 0)
+			(void)roll_up(f);
+	}
+	assert_true(number(f, "SELECT count(*) FROM flow_segment") > 3);
+	assert_true(number(f, "SELECT max(id) - count(*) FROM flow_segment") > 0); /* made new */
+	(void)roll_up(f);
+	exec(f->db, "DELETE FROM flow_segment WHERE id > (SELECT segment_id FROM rollup_state)");
+	exec(f->db, "DELETE FROM flow_fresh");
+	keep_plain(f);
+	assert_same_as_plain(f);
+}
+
+/* What is in the rollups is not made new, and what was made before is refused. */
+static void test_order_of_writing_does_not_matter(void **state)
+{
+	struct fixture *f = *state;
+	struct compactor *c = NULL;
+	struct segment *s = NULL;
+	struct rollup *r = NULL;
+
+	put_blocks(f, 4);
+	compact(f, 2);
+	put_blocks(f, 2);
+	assert_int_equal(compactor_new(f->reader, ROWS, 2, &c), 0);
+	assert_int_equal(compactor_make(c, &s), 1);
+	assert_int_equal(s->n_segments, 1);
+	assert_int_equal(rollup_make(f->reader, 1, 0, &r), 1); /* takes the small one, too */
+	assert_int_equal(store_rollup(f, r), 0);
+	assert_int_equal(store_segment(f, s), -EINVAL);
+	segment_free(s);
+	assert_int_equal(compactor_make(c, &s), 1);
+	assert_int_equal(s->n_segments, 0); /* the small one stays */
+	assert_int_equal(store_segment(f, s), 0);
+	segment_free(s);
+	compactor_free(c);
+	assert_int_equal(store_rollup(f, r), -EINVAL); /* twice */
+	rollup_free(r);
+	assert_int_equal(rollup_make(f->reader, 1, 0, &r), 1);
+	assert_int_equal(store_rollup(f, r), 0);
+	rollup_free(r);
+	keep_plain(f);
+	assert_same_as_plain(f);
+}
+
+static void test_rollups_outlive_their_segments(void **state)
+{
+	struct fixture *f = *state;
+	size_t rows;
+	int64_t half;
+
+	put_blocks(f, 60);
+	while (number(f, "SELECT count(*) FROM flow_fresh") > 0)
+		compact(f, 1);
+	keep_plain(f);
+	for (struct rollup *r = NULL; rollup_make(f->reader, 1, 0, &r) > 0; rollup_free(r))
+		assert_int_equal(store_rollup(f, r), 0);
+	assert_int_equal(flow_writer_expire(f->flows, INT64_MAX, SIZE_MAX, &rows), 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM flow_segment"), 0);
+	assert_same_as_plain(f);
+
+	half = number(f, "SELECT (min(start_ms) + max(start_ms)) / 2 FROM rollup_minute");
+	assert_int_equal(rollup_writer_expire(f->rollups, half, 0, SIZE_MAX, &rows), 0);
+	assert_true(rows > 0);
+	assert_true(number(f, "SELECT min(start_ms) FROM rollup_minute") >= half / 60000 * 60000);
+	assert_int_equal(number(f, "SELECT minute_since_ms FROM rollup_state"),
+			 half / 60000 * 60000);
+	exec(f->reader, "DELETE FROM temp.plain WHERE end_ms < (SELECT minute_since_ms"
+			" FROM rollup_state)");
+	assert_same(f, "rollup_minute", 60000);
+	assert_int_equal(rollup_writer_expire(f->rollups, 0, INT64_MAX, SIZE_MAX, &rows), 0);
+	assert_int_equal(number(f, "SELECT count(*) FROM rollup_hour"), 0);
+}
+
+static void test_a_damaged_segment_is_a_gap(void **state)
+{
+	struct fixture *f = *state;
+
+	put_blocks(f, 40);
+	while (number(f, "SELECT count(*) FROM flow_fresh") > 0)
+		compact(f, 1);
+	put_blocks(f, 12);
+	compact(f, 1);
+	exec(f->db, "UPDATE flow_segment SET head = zeroblob(length(head)) WHERE id = 1");
+	exec(f->db, "DELETE FROM flow_fresh");
+	(void)roll_up(f);
+	exec(f->db, "DELETE FROM flow_segment WHERE id > (SELECT segment_id FROM rollup_state)");
+	assert_int_equal(number(f, "SELECT count(*) FROM rollup_gap g JOIN flow_segment s"
+				   " ON s.id = g.segment_id AND s.n_rows = g.n_rows"
+				   " AND s.min_end_ms = g.min_end_ms"
+				   " AND s.max_end_ms = g.max_end_ms WHERE s.id = 1"),
+			 1);
+	keep_plain(f);
+	assert_same_as_plain(f);
+}
+
+/* Sums of what a hostile probe may say stay within 63 bits. */
+static void test_sums_do_not_run_over(void **state)
+{
+	struct fixture *f = *state;
+	struct flow_record rows[PER_BLOCK];
+	struct batch *b;
+
+	for (int i = 0; i < PER_BLOCK; i++) {
+		rows[i] = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+		rows[i].bytes = FLOW_COUNT_MAX;
+	}
+	b = sample_batch_of(1, 1, rows, PER_BLOCK);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(
+			flow_writer_fresh(f->flows, 1, b->block, b->block_len, &b->summary), 0);
+	batch_free(b);
+	compact(f, 1);
+	exec(f->db, "UPDATE rollup_state SET segment_id = 0");
+	for (struct rollup *r = NULL; rollup_make(f->reader, 1, 0, &r) > 0; rollup_free(r))
+		assert_int_equal(store_rollup(f, r), 0);
+	assert_int_equal(number(f, "SELECT bytes FROM rollup_hour"), INT64_C(1) << 55);
+	exec(f->db, "UPDATE rollup_hour SET bytes = 4611686018427387903");
+	exec(f->db, "UPDATE rollup_state SET segment_id = 0");
+	for (struct rollup *r = NULL; rollup_make(f->reader, 1, 0, &r) > 0; rollup_free(r))
+		assert_int_equal(store_rollup(f, r), 0);
+	assert_int_equal(number(f, "SELECT bytes FROM rollup_hour"), INT64_C(1) << 62);
+}
+
+/* --- when ----------------------------------------------------------------------------- */
+
+static void test_roller_waits_for_the_writer(void **state)
+{
+	struct fixture *f = *state;
+	struct roller roller = {.db = f->reader};
+	struct rollup *r = NULL, *again = NULL;
+	uint64_t now = 1000 * NS_PER_MS;
+
+	put_blocks(f, 4);
+	compact(f, 2);
+	assert_int_equal(roller_step(&roller, now, &r), 0); /* small, and the last */
+	exec(f->db, "UPDATE flow_segment SET n_rows = 65536");
+	assert_int_equal(roller_step(&roller, now, &r), 0); /* it does not look all the time */
+	now += 1000 * NS_PER_MS;
+	assert_int_equal(roller_step(&roller, now, &r), 1);
+	assert_int_equal(roller_step(&roller, now, &again), 0);
+	now += 61000 * NS_PER_MS; /* it got lost */
+	assert_int_equal(roller_step(&roller, now, &again), 1);
+	assert_int_equal(again->until, r->until);
+	assert_int_equal(store_rollup(f, again), 0);
+	assert_int_equal(roller_step(&roller, now, &again), 0);
+	rollup_free(r);
+	rollup_free(again);
+}
+
+/* --- keys ------------------------------------------------------------------------------ */
+
+static int64_t group_of(const char *text)
+{
+	uint8_t addr[16];
+
+	assert_int_equal(addr_parse(text, addr), 0);
+	return peer_group(0, addr);
+}
+
+static void test_peer_groups(void **state)
+{
+	uint8_t addr[16] = {0};
+
+	(void)state;
+	assert_int_equal(group_of("10.1.2.3"), -(10 << 16 | 1 << 8 | 2));
+	assert_int_equal(group_of("10.1.2.255"), group_of("10.1.2.0"));
+	assert_int_equal(group_of("172.31.0.1"), -(172 << 16 | 31 << 8));
+	assert_int_equal(group_of("172.32.0.1"), 0);
+	assert_int_equal(group_of("192.168.7.1"), -(192 << 16 | 168 << 8 | 7));
+	assert_int_equal(group_of("100.64.0.1"), -(100 << 16 | 64 << 8));
+	assert_int_equal(group_of("8.8.8.8"), 0);
+	assert_int_equal(group_of("2001:db8::1"), 0);
+	assert_int_equal(group_of("fc00::1"), -(1 << 24));
+	assert_int_equal(group_of("fd00:0:0:5::1"), -((INT64_C(1) << 24) + (INT64_C(1) << 56) + 5));
+	assert_int_equal(group_of("fd00:0:0:5::1"), group_of("fd00:0:0:5:ffff::"));
+	assert_int_equal(peer_group(7, addr), 7);
+}
+
+/* --- memory ---------------------------------------------------------------------------- */
+
+static void test_every_allocation_failure_is_clean(void **state)
+{
+	struct fixture *f = *state;
+	int err = 0;
+
+	put_blocks(f, 10);
+	compact(f, 2);
+	for (unsigned n = 1;; n++) {
+		struct rollup *r = NULL;
+		bool failed;
+
+		(void)fail_alloc_at(n);
+		err = rollup_make(f->reader, 1, 0, &r);
+		failed = fail_alloc_at(0);
+		rollup_free(r);
+		if (!failed)
+			break;
+		assert_int_equal(err, -ENOMEM);
+	}
+	assert_int_equal(err, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_rows_are_those_of_sql),
+		TEST(test_small_segments_count_once),
+		TEST(test_order_of_writing_does_not_matter),
+		TEST(test_rollups_outlive_their_segments),
+		TEST(test_a_damaged_segment_is_a_gap),
+		TEST(test_sums_do_not_run_over),
+		TEST(test_roller_waits_for_the_writer),
+		TEST(test_peer_groups),
+		TEST(test_every_allocation_failure_is_clean),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
