@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "collector/sql_functions.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,6 +10,7 @@
 #include <time.h>
 
 #include "collector/db.h"
+#include "collector/distinct_sketch.h"
 #include "common/addr.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -116,6 +118,32 @@ static void endpoint(sqlite3_context *ctx, int n, sqlite3_value **values)
 		sqlite3_result_error_nomem(ctx);
 }
 
+static void addr_blob(sqlite3_context *ctx, int n, sqlite3_value **values)
+{
+	const char *text = (const char *)sqlite3_value_text(values[0]);
+	uint8_t addr[16];
+
+	if (any_null(n, values))
+		return;
+	if (text && addr_parse(text, addr) == 0)
+		sqlite3_result_blob(ctx, addr, sizeof(addr), SQLITE_TRANSIENT);
+	else
+		sqlite3_result_error(ctx, "addr_blob: not an address", -1);
+}
+
+static void addr_text(sqlite3_context *ctx, int n, sqlite3_value **values)
+{
+	const uint8_t *addr = sqlite3_value_blob(values[0]);
+	char text[ADDR_TEXT_MAX];
+
+	if (any_null(n, values))
+		return;
+	if (addr && sqlite3_value_bytes(values[0]) == 16)
+		sqlite3_result_text(ctx, addr_format(addr, text), -1, SQLITE_TRANSIENT);
+	else
+		sqlite3_result_error(ctx, "addr_text: not the 16 bytes of an address", -1);
+}
+
 static void time_bucket(sqlite3_context *ctx, int n, sqlite3_value **values)
 {
 	sqlite3_int64 ms = sqlite3_value_int64(values[0]);
@@ -220,6 +248,109 @@ static void quantile_final(sqlite3_context *ctx)
 	sqlite3_free(s->values);
 }
 
+/* --- approx_distinct(x) and sketches ------------------------------------------ */
+
+enum distinct_kind { DISTINCT_NUMBER, DISTINCT_REAL, DISTINCT_TEXT, DISTINCT_BLOB };
+
+/* Numbers that are equal are one value: 1 and 1.0. */
+static uint64_t hash_of(sqlite3_value *value)
+{
+	int64_t number = sqlite3_value_int64(value);
+	double real;
+
+	switch (sqlite3_value_type(value)) {
+	case SQLITE_INTEGER:
+		return distinct_hash(DISTINCT_NUMBER, &number, sizeof(number));
+	case SQLITE_FLOAT:
+		real = sqlite3_value_double(value);
+		if (real == (double)number && fabs(real) < 9e15)
+			return distinct_hash(DISTINCT_NUMBER, &number, sizeof(number));
+		return distinct_hash(DISTINCT_REAL, &real, sizeof(real));
+	case SQLITE_TEXT:
+		return distinct_hash(DISTINCT_TEXT, sqlite3_value_text(value),
+				     (size_t)sqlite3_value_bytes(value));
+	default:
+		return distinct_hash(DISTINCT_BLOB, sqlite3_value_blob(value),
+				     (size_t)sqlite3_value_bytes(value));
+	}
+}
+
+static void result_error(sqlite3_context *ctx, int err)
+{
+	if (err == -ENOMEM)
+		sqlite3_result_error_nomem(ctx);
+	else if (err)
+		sqlite3_result_error(ctx, "that is no sketch of distinct_sketch()", -1);
+}
+
+static void distinct_step(sqlite3_context *ctx, int n, sqlite3_value **values)
+{
+	struct distinct_sketch *s = sqlite3_aggregate_context(ctx, sizeof(*s));
+
+	if (!s)
+		sqlite3_result_error_nomem(ctx);
+	else if (!any_null(n, values))
+		result_error(ctx, distinct_sketch_add(s, hash_of(values[0])));
+}
+
+static int merge_value(struct distinct_sketch *s, sqlite3_value *value)
+{
+	const void *packed = sqlite3_value_blob(value); /* NULL: empty, too */
+
+	if (sqlite3_value_type(value) != SQLITE_BLOB || sqlite3_value_bytes(value) == 0)
+		return -EBADMSG;
+	return packed ? distinct_sketch_merge(s, packed, (size_t)sqlite3_value_bytes(value))
+		      : -ENOMEM;
+}
+
+static void merge_step(sqlite3_context *ctx, int n, sqlite3_value **values)
+{
+	struct distinct_sketch *s = sqlite3_aggregate_context(ctx, sizeof(*s));
+
+	if (!s)
+		sqlite3_result_error_nomem(ctx);
+	else if (!any_null(n, values))
+		result_error(ctx, merge_value(s, values[0]));
+}
+
+static void distinct_final(sqlite3_context *ctx)
+{
+	struct distinct_sketch none = {0}, *s = sqlite3_aggregate_context(ctx, 0);
+
+	s = s ? s : &none;
+	sqlite3_result_int64(ctx, (sqlite3_int64)distinct_sketch_count(s));
+	distinct_sketch_done(s);
+}
+
+static void sketch_final(sqlite3_context *ctx)
+{
+	struct distinct_sketch none = {0}, *s = sqlite3_aggregate_context(ctx, 0);
+	uint8_t *packed;
+	size_t len;
+
+	s = s ? s : &none;
+	if (distinct_sketch_pack(s, &packed, &len) == 0)
+		sqlite3_result_blob64(ctx, packed, len, sqlite3_free);
+	else
+		sqlite3_result_error_nomem(ctx);
+	distinct_sketch_done(s);
+}
+
+static void distinct_count(sqlite3_context *ctx, int n, sqlite3_value **values)
+{
+	struct distinct_sketch s = {0};
+	int err;
+
+	if (any_null(n, values))
+		return;
+	err = merge_value(&s, values[0]);
+	if (err)
+		result_error(ctx, err);
+	else
+		sqlite3_result_int64(ctx, (sqlite3_int64)distinct_sketch_count(&s));
+	distinct_sketch_done(&s);
+}
+
 int sql_functions_register(sqlite3 *db)
 {
 	static const struct {
@@ -235,7 +366,13 @@ int sql_functions_register(sqlite3 *db)
 		{"endpoint", 2, endpoint, NULL, NULL},
 		{"time_bucket", 2, time_bucket, NULL, NULL},
 		{"utc", 1, utc, NULL, NULL},
+		{"addr_blob", 1, addr_blob, NULL, NULL},
+		{"addr_text", 1, addr_text, NULL, NULL},
 		{"quantile", 2, NULL, quantile_step, quantile_final},
+		{"approx_distinct", 1, NULL, distinct_step, distinct_final},
+		{"distinct_sketch", 1, NULL, distinct_step, sketch_final},
+		{"distinct_merge", 1, NULL, merge_step, sketch_final},
+		{"distinct_count", 1, distinct_count, NULL, NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {

@@ -5,6 +5,13 @@
  *	in_prefix(addr, cidr)   1 if the address text is within the prefix, else 0
  *	quantile(x, q)          aggregate: the value at rank ceil(q * n) of x sorted,
  *	                        0 <= q <= 1; NULLs do not count, NULL for no values
+ *	approx_distinct(x)      aggregate: about how many different values, 1.6 % standard
+ *				error, exact up to 512 (distinct_sketch.h); NULLs do not count
+ *	distinct_sketch(x)      aggregate: the sketch that it counts with, a blob
+ *	distinct_merge(sketch)  aggregate: the sketch of all their values together
+ *	distinct_count(sketch)  how many it has: approx_distinct(x) again
+ *	addr_blob(text)         an address as 16 bytes, IPv4 as ::ffff:a.b.c.d
+ *	addr_text(blob)         and back, as host_addr has them
  *	proto_name(n)           'tcp', ..., or the number as text
  *	tcp_flags(n)            letters FSRPAUECN of the bits that are set
  *	endpoint(addr, port)    '10.0.0.1:80', '[::1]:80'; no port part for port 0

@@ -195,8 +195,12 @@ const struct cli_command sql_command = {
 				    "show the rest, .help the other lines of the shell. "
 				    "Besides SQLite's own\n"
 				    "functions: in_prefix(addr, cidr), quantile(x, q), "
-				    "proto_name(n), tcp_flags(n),\n"
-				    "endpoint(addr, port), time_bucket(ms, seconds), utc(ms).\n",
+				    "approx_distinct(x) (1.6 % standard\n"
+				    "error; distinct_sketch(x), distinct_merge(sketch), "
+				    "distinct_count(sketch)), proto_name(n),\n"
+				    "tcp_flags(n), endpoint(addr, port), addr_blob(text), "
+				    "addr_text(blob),\n"
+				    "time_bucket(ms, seconds), utc(ms).\n",
 			.tables = {{rows, ARRAY_SIZE(rows)}, {cli_rows, CLI_N_ROWS}},
 		},
 	.settings_size = sizeof(struct sql_settings),

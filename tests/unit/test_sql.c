@@ -66,6 +66,12 @@ static void test_functions(void **state)
 		{"time_bucket(-1, 60)", "-60000"},
 		{"time_bucket(-9223372036854775808, 7)", "-9223372036854775808"},
 		{"time_bucket(NULL, 60)", NULL},
+		{"hex(addr_blob('10.0.0.1'))", "00000000000000000000FFFF0A000001"},
+		{"addr_text(addr_blob('2001:db8:0::5'))", "2001:db8::5"},
+		{"addr_text(addr_blob('10.0.0.1'))", "10.0.0.1"},
+		{"addr_blob(NULL)", NULL},
+		{"addr_text(NULL)", NULL},
+		{"distinct_count(NULL)", NULL},
 		{"utc(0)", "1970-01-01 00:00:00"},
 		{"utc(1795516930999)", "2026-11-24 10:42:10"},
 		{"utc(-1)", "1969-12-31 23:59:59"},
@@ -101,12 +107,75 @@ static void test_functions_refuse_nonsense(void **state)
 		"SELECT time_bucket(1, 9223372036854775807)",
 		"SELECT quantile(1, 1.1)",
 		"SELECT quantile(1, -0.1)",
+		"SELECT addr_blob('10.0.0')",
+		"SELECT addr_text(x'0a000001')",
+		"SELECT distinct_count(x'')",
+		"SELECT distinct_count(x'0102')",
+		"SELECT distinct_count(x'03')",
+		"SELECT distinct_count('text')",
+		"SELECT distinct_count(CAST(x'02' || zeroblob(4095) || x'40' AS BLOB))",
+		"SELECT distinct_merge(x'02')",
 	};
 	sqlite3 *db = open_memory();
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(sqlite3_exec(db, bad[i], NULL, NULL, NULL), SQLITE_ERROR);
+	sqlite3_close(db);
+}
+
+/* --- approx_distinct ---------------------------------------------------------- */
+
+static void test_approx_distinct(void **state)
+{
+	static const int sizes[] = {0, 1, 100, 512, 513, 2000, 10000, 100000, 400000};
+	sqlite3 *db = open_memory();
+	char sql[300];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		int n = sizes[i];
+		int64_t got;
+
+		/* Each value three times, and NULLs. */
+		(void)snprintf(
+			sql, sizeof(sql),
+			"WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n LIMIT"
+			" %d) SELECT approx_distinct(iif(i < %d, 'value ' || (i %% %d),"
+			" NULL)) FROM n",
+			3 * n + 5, 3 * n, n ? n : 1); (long long)(n ? n : 1));
+		got = sample_number(db, sql);
+		if (n <= 512)
+			assert_int_equal(got, n);
+		else
+			assert_in_range(got, n * 93 / 100, n * 107 / 100); /* 4.4 sigma */
+	}
+	/* What is equal is one; what is not is not. */
+	assert_int_equal(sample_number(db,
+				       "WITH t (x) AS (VALUES (1), (1.0), ('1'), (x'31'), (1.5),"
+				       " (NULL), ('1')) SELECT approx_distinct(x) FROM t"),
+			 4);
+	sqlite3_close(db);
+}
+
+static void test_sketches_of_parts_make_the_whole(void **state)
+{
+	static const char *const sets[] = {"i < 300", "i < 3000", "i < 30000"};
+	sqlite3 *db = open_memory();
+	char sql[500];
+
+	(void)state;
+	sample_exec(db, "CREATE TABLE t AS WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1"
+			" FROM n LIMIT 30000) SELECT i FROM n");
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		(void)snprintf(sql, sizeof(sql),
+			       "SELECT (SELECT distinct_count(distinct_merge(s)) FROM (SELECT"
+			       " distinct_sketch(i) AS s FROM t WHERE %s GROUP BY i %% 7 UNION ALL"
+			       " SELECT distinct_sketch(i) FROM t WHERE 0))"
+			       " - (SELECT approx_distinct(i) FROM t WHERE %s)",
+			       sets[i], sets[i]);
+		assert_int_equal(sample_number(db, sql), 0);
+	}
 	sqlite3_close(db);
 }
 
@@ -375,6 +444,8 @@ int main(void)
 		cmocka_unit_test(test_functions),
 		cmocka_unit_test(test_functions_refuse_nonsense),
 		cmocka_unit_test(test_quantile),
+		cmocka_unit_test(test_approx_distinct),
+		cmocka_unit_test(test_sketches_of_parts_make_the_whole),
 		cmocka_unit_test(test_sandbox_answers),
 		cmocka_unit_test(test_sandbox_window),
 		cmocka_unit_test(test_sandbox_cuts_rows),
