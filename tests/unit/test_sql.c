@@ -143,7 +143,7 @@ static void test_approx_distinct(void **state)
 			"WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n LIMIT"
 			" %d) SELECT approx_distinct(iif(i < %d, 'value ' || (i %% %d),"
 			" NULL)) FROM n",
-			3 * n + 5, 3 * n, n ? n : 1); (long long)(n ? n : 1));
+			3 * n + 5, 3 * n, n ? n : 1);
 		got = sample_number(db, sql);
 		if (n <= 512)
 			assert_int_equal(got, n);
