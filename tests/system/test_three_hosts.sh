@@ -130,6 +130,25 @@ check_both_ends()
 		fail "too few conversations between the hosts"
 }
 
+# What the probes told of their hosts; a has got another address meanwhile.
+addrs_told()
+{
+	[ "$(query "SELECT group_concat(n, ' ') FROM (SELECT name || count(*) || sum(since_ms > 0) n
+		FROM host_addr JOIN host ON host.id = host_id WHERE until_ms IS NULL
+		GROUP BY name ORDER BY name)")" = "a31 b20 c20" ]
+}
+
+# Both ends have reported it, and it counts once.
+check_once()
+{
+	local sql="SELECT sum(bytes + rev_bytes) FROM flows WHERE dst_port = 8080 AND host = 'b'"
+
+	expect "bytes of HTTP, counted once" "$(query "$sql")" "$("$collector" report top \
+		tcp and dst port 8080 --by dst_port --db "$work/weir.db" -q -o csv |
+		python3 -c 'import csv, sys
+print(*[r["bytes"] for r in csv.DictReader(sys.stdin)])')"
+}
+
 check_details()
 {
 	local host
@@ -207,9 +226,12 @@ test_three_hosts()
 		start_probe $host --hook "${hook[$host]}"
 		probe_pids+=("$pid")
 	done
+	in_host a ip address add "$net4.100/32" dev lo
 	talk
 	in_host c nmap -n -Pn -sS -p 1-100 --max-retries 0 "$net4.1" >/dev/null
 	sleep 3 # neighbour probes, the last FIN
+	wait_for 60 addrs_told || fail "the addresses of the hosts: $(query "SELECT name, hex(addr),
+		since_ms FROM host_addr JOIN host ON host.id = host_id")"
 	stop_all "${probe_pids[@]}"
 	sleep 0.3
 	stop_all "${tcpdump_pids[@]}"
@@ -219,6 +241,7 @@ test_three_hosts()
 	done
 	check_shell
 	check_both_ends
+	check_once
 	check_details
 	check_incidents
 	check_answers
