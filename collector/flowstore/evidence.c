@@ -46,8 +46,9 @@ struct part {
 };
 
 struct block {
-	int64_t key;
-	uint64_t *copies; /* a bit a row */
+	int64_t key; /* what scan_rows_key() of all its rows has in common */
+	uint64_t *copies;
+	size_t n; /* bits */
 };
 
 struct evidence {
@@ -133,6 +134,11 @@ static const enum flow_column other_columns[] = {
 };
 #define N_OTHER (sizeof(other_columns) / sizeof(other_columns[0]))
 
+static uint32_t first_row(const struct scan_rows *rows)
+{
+	return (uint32_t)scan_rows_key(rows) & ((1u << SCAN_ROW_BITS) - 1);
+}
+
 /* A number for the block of n more. */
 static int add_block(struct work *w, const struct scan_rows *rows, size_t n, size_t *ret)
 {
@@ -150,9 +156,10 @@ static int add_block(struct work *w, const struct scan_rows *rows, size_t n, siz
 		e->max_blocks = max;
 	}
 	e->blocks[e->n_blocks] = (struct block){
-		.key = scan_rows_key(rows),
-		.copies = calloc(rows->block.n_rows / 64 + 1, sizeof(uint64_t)),
+		.key = scan_rows_key(rows) >> SCAN_ROW_BITS,
+		.n = first_row(rows) + rows->block.n_rows,
 	};
+	e->blocks[e->n_blocks].copies = calloc(e->blocks[e->n_blocks].n / 64 + 1, sizeof(uint64_t));
 	if (!e->blocks[e->n_blocks].copies)
 		return -ENOMEM;
 	*ret = e->n_blocks++;
@@ -197,7 +204,7 @@ static int add_rows(struct work *w, struct part parts[N_PARTS], const struct sca
 			.start_ms = FLOW_COL_U64(b, start_ms)[i],
 			.block = block,
 			.end_ms = FLOW_COL_U64(b, end_ms)[i],
-			.row = i,
+			.row = first_row(rows) + i,
 			.sent = FLOW_COL_U32(b, direction)[i] == FLOW_DIRECTION_EGRESS,
 			.host_id = FLOW_COL_U32(b, host_id)[i],
 		};
@@ -528,11 +535,13 @@ void evidence_free(struct evidence *e)
 	free(e);
 }
 
-const uint64_t *evidence_copies(const struct evidence *e, int64_t key)
+struct evidence_copies evidence_copies(const struct evidence *e, const struct scan_rows *rows)
 {
-	const struct block wanted = {.key = key}, *found = NULL;
+	const struct block wanted = {.key = scan_rows_key(rows) >> SCAN_ROW_BITS}, *found = NULL;
 
 	if (e->n_blocks > 0)
 		found = bsearch(&wanted, e->blocks, e->n_blocks, sizeof(*e->blocks), by_key);
-	return found ? found->copies : NULL;
+	if (!found)
+		return (struct evidence_copies){0};
+	return (struct evidence_copies){found->copies, found->n, first_row(rows)};
 }

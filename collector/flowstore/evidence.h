@@ -14,6 +14,7 @@
 #ifndef WEIR_COLLECTOR_FLOWSTORE_EVIDENCE_H
 #define WEIR_COLLECTOR_FLOWSTORE_EVIDENCE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,7 +41,19 @@ int evidence_gather(const struct scan_rows *rows, const struct evidence_question
 		    struct evidence **ret);
 void evidence_free(struct evidence *e);
 
-/* A bit for each row of the block with that scan_rows_key(), set in a copy; NULL: none is set. */
-const uint64_t *evidence_copies(const struct evidence *e, int64_t key);
+/* Of one segment or fresh block, of which rows may be a part. */
+struct evidence_copies {
+	const uint64_t *bits;
+	size_t n, first; /* bits; that of the first row */
+};
+
+struct evidence_copies evidence_copies(const struct evidence *e, const struct scan_rows *rows);
+
+static inline bool evidence_is_copy(const struct evidence_copies *c, uint32_t row)
+{
+	size_t i = c->first + row;
+
+	return i < c->n && c->bits[i / 64] >> i % 64 & 1;
+}
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_EVIDENCE_H */

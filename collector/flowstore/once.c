@@ -26,6 +26,7 @@ struct once {
 	bool all;		   /* every record counts */
 	struct address_book *book; /* NULL: the records alone decide */
 	struct presence *presence;
+	struct predicate predicate; /* its root */
 	struct evidence_question question;
 	struct lazy *lazy;
 };
@@ -83,8 +84,10 @@ static int load(sqlite3 *db, const struct predicate *p, struct once *o)
 		address_book_free(o->book);
 		o->book = NULL;
 	}
+	if (p)
+		o->predicate = *p;
 	o->question = (struct evidence_question){
-		.predicate = p,
+		.predicate = p ? &o->predicate : NULL,
 		.book = o->book,
 		.presence = o->presence,
 		.since_ms = (int64_t)since_ms,
@@ -150,8 +153,9 @@ static int gather(const struct once *o, const struct scan_rows *rows)
 	return 0;
 }
 
-/* The copies in the block of rows, NULL for none. The first thread that asks has all read. */
-static int get_copies(const struct once *o, const struct scan_rows *rows, const uint64_t **ret)
+/* The copies in the block of rows. The first thread that asks has all read. */
+static int get_copies(const struct once *o, const struct scan_rows *rows,
+		      struct evidence_copies *ret)
 {
 	struct lazy *l = o->lazy;
 	int err;
@@ -162,8 +166,8 @@ static int get_copies(const struct once *o, const struct scan_rows *rows, const 
 	l->done = true;
 	err = l->err;
 	(void)pthread_mutex_unlock(&l->lock);
-	if (!err)
-		*ret = l->evidence ? evidence_copies(l->evidence, scan_rows_key(rows)) : NULL;
+	if (!err && l->evidence)
+		*ret = evidence_copies(l->evidence, rows);
 	return err;
 }
 
@@ -173,15 +177,10 @@ static int get_copies(const struct once *o, const struct scan_rows *rows, const 
 struct pass {
 	const struct once *o;
 	const struct flow_block *b;
-	const uint64_t *copies; /* NULL: none */
-	uint32_t host_id;	/* of the row before */
-	int64_t skew_ms;	/* of its clock */
+	struct evidence_copies copies;
+	uint32_t host_id; /* of the row before */
+	int64_t skew_ms;  /* of its clock */
 };
-
-static bool is_copy(const struct pass *p, uint32_t row)
-{
-	return p->copies && p->copies[row / 64] >> row % 64 & 1;
-}
 
 static bool was_there(const struct pass *p, uint32_t host_id, uint32_t row)
 {
@@ -210,7 +209,7 @@ static bool counts(struct pass *p, uint32_t claim, uint32_t row)
 	if (claim == ADDRESS_BOOK_NONE)
 		return true;
 	if (claim == ADDRESS_BOOK_UNOWNED)
-		return !is_copy(p, row);
+		return !evidence_is_copy(&p->copies, row);
 	if (host_id != p->host_id) {
 		p->host_id = host_id;
 		p->skew_ms = presence_skew(p->o->presence, host_id);
@@ -241,7 +240,7 @@ static int reserve(struct once_memory **memory, size_t n)
 
 /* Who the rows are left to; *ret_copies if it is the records alone that tell of some. */
 static int get_claims(const struct once *o, const struct scan_rows *rows, uint32_t *claims,
-		      const uint64_t **ret_copies)
+		      struct evidence_copies *ret_copies)
 {
 	bool unowned = !o->book;
 	int err = 0;

@@ -62,8 +62,9 @@ struct predicate;
 struct scan_rows;
 
 /*
- * predicate (NULL: every record) is that of the scan to come, borrowed until
- * once_close(); NULL is a no-op there.
+ * predicate (NULL: every record) is that of the scan to come, or admits more than
+ * it. Its root is copied, the rest borrowed until once_close(), for which NULL is
+ * a no-op.
  */
 int once_open(sqlite3 *db, const struct predicate *predicate, struct once **ret);
 void once_close(struct once *o);

@@ -572,7 +572,8 @@ int64_t scan_rows_key(const struct scan_rows *rows)
 {
 	const struct scan_memory *m = rows->owner;
 
-	return (m->item.id << 18 | (int64_t)m->item.fresh << 17) + (int64_t)m->rows.first;
+	return (m->item.id << (SCAN_ROW_BITS + 1) | (int64_t)m->item.fresh << SCAN_ROW_BITS) +
+	       (int64_t)m->rows.first;
 }
 
 static bool take_item(struct scan *s, struct catalog_item *ret, int *ret_err)

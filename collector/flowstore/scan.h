@@ -91,7 +91,12 @@ void scan_rows_free(struct scan_rows *rows);
  * damaged (named and counted: the rows cannot be had), or an error.
  */
 int scan_fetch(struct scan *s, struct scan_rows *rows, enum flow_column column);
-/* A number for the block; with the number of the row added, one for the row, within the scan. */
+/*
+ * A number for the block; with the number of the row added, one for the row, the
+ * same in every scan of the transaction. Those of a segment have all but
+ * SCAN_ROW_BITS in common.
+ */
+#define SCAN_ROW_BITS 17
 int64_t scan_rows_key(const struct scan_rows *rows);
 
 /*
