@@ -156,7 +156,7 @@ static int read_int(sqlite3 *db, const char *sql, int64_t *ret)
  * Reads the header and the schema only: a damaged page elsewhere is found when
  * it is read, as checking all of a large file would take minutes.
  */
-static int identify(sqlite3 *db, int64_t *ret_version)
+int db_identify(sqlite3 *db, int64_t *ret_version)
 {
 	int64_t id = 0, version = 0, n_objects = 0;
 	int err;
@@ -283,11 +283,11 @@ static int open_writer(const char *path, sqlite3 **ret)
 		return err;
 	if (sqlite3_db_readonly(db, "main") == 1) /* SQLite falls back to reading */
 		return -EACCES;
-	err = identify(db, &version); /* before anything is written */
+	err = db_identify(db, &version); /* before anything is written */
 	if (!err)
 		err = lock(db);
 	if (!err)
-		err = identify(db, &version); /* the collector before us may have changed it */
+		err = db_identify(db, &version); /* the collector before us may have changed it */
 	if (!err)
 		err = set_wal(db);
 	if (!err)
@@ -322,7 +322,7 @@ int db_version(const char *path, int64_t *ret, const char **ret_why)
 	int err = open_file(path, SQLITE_OPEN_READONLY, &db);
 
 	if (!err)
-		err = identify(db, ret);
+		err = db_identify(db, ret);
 	if (err)
 		*ret_why = why(err);
 	return err;
@@ -336,7 +336,7 @@ int db_open_reader(const char *path, sqlite3 **ret, const char **ret_why)
 
 	err = open_file(path, SQLITE_OPEN_READONLY, &db);
 	if (!err)
-		err = identify(db, &version);
+		err = db_identify(db, &version);
 	if (err) {
 		*ret_why = why(err);
 		return err;

@@ -33,6 +33,8 @@ int db_open_writer(const char *path, sqlite3 **ret, const char **ret_why);
 
 /* Of the schema that this weir writes. */
 int64_t db_newest_version(void);
+/* That of an open connection: -EPROTO, -EMEDIUMTYPE and others, as below. */
+int db_identify(sqlite3 *db, int64_t *ret);
 /* That of path, 0: an empty file. Errors as of db_open_reader(), which takes the newest only. */
 int db_version(const char *path, int64_t *ret, const char **ret_why);
 

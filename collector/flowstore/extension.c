@@ -8,11 +8,14 @@
  * It calls the SQLite library of the system, as that shell does in Debian. A
  * program that has another one inside is told so instead of crashing.
  */
+#include <errno.h>
+
 #include <sqlite3ext.h>
 #undef sqlite3_libversion_number
 #undef sqlite3_malloc
 #undef sqlite3_mprintf
 
+#include "collector/db.h"
 #include "collector/flowstore/flows_table.h"
 #include "collector/sql_functions.h"
 
@@ -22,8 +25,14 @@ __attribute__((visibility("default"))) int sqlite3_weirflows_init(sqlite3 *db, c
 
 int sqlite3_weirflows_init(sqlite3 *db, char **ret_why, const sqlite3_api_routines *api)
 {
+	int64_t version;
+
 	if (api->malloc != sqlite3_malloc) {
 		*ret_why = api->mprintf("weir_flows needs the program to use libsqlite3.so");
+		return SQLITE_ERROR;
+	}
+	if (db_identify(db, &version) == -EPROTO) { /* what is not weir's may have the functions */
+		*ret_why = api->mprintf("the database was written by a newer weir");
 		return SQLITE_ERROR;
 	}
 	if (sql_functions_register(db) != 0)

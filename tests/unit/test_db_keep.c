@@ -12,6 +12,13 @@
 
 #include "collector/control.h"
 #include "collector/db_command.h"
+#include "collector/enroll.h"
+#include "collector/flows.h"
+#include "collector/hosts.h"
+#include "collector/incidents.h"
+#include "collector/order.h"
+#include "collector/report.h"
+#include "collector/sql_shell.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/sample_db.h"
@@ -177,6 +184,16 @@ static void make_version(int version)
 	sqlite3_close(db);
 }
 
+static void make_newer(void)
+{
+	sqlite3 *db;
+
+	make_version((int)db_newest_version());
+	db = sample_reader(dir.path);
+	sample_exec(db, "PRAGMA user_version = 1000");
+	sqlite3_close(db);
+}
+
 static void test_migrate(void **state)
 {
 	char text[64];
@@ -197,16 +214,99 @@ static void test_migrate(void **state)
 static void test_migrate_refuses_what_is_newer(void **state)
 {
 	(void)state;
-	make_version((int)db_newest_version());
-	{
-		sqlite3 *db = sample_reader(dir.path);
-
-		sample_exec(db, "PRAGMA user_version = 1000");
-		sqlite3_close(db);
-	}
+	make_newer();
 	assert_int_equal(run(&db_migrate_command, NULL, NULL), EXIT_NOT_OURS);
 	assert_said("written by a newer weir");
 	assert_int_equal(number("PRAGMA user_version"), 1000);
+}
+
+/* What a command needs beside --db; the others need nothing. */
+static const struct {
+	const char *command, *a, *b;
+} arguments[] = {
+	{"db backup", "/tmp/weir-nobody-writes-this", NULL},
+	{"db import", "/dev/null", NULL},
+	{"order", "web1", "echo"},
+	{"sql", "SELECT 1", NULL},
+	{"report host", "web1", NULL},
+	{"report flow", "17", NULL},
+	{"enroll token revoke", "1", NULL},
+	{"enroll approve", "web1", NULL},
+	{"enroll reject", "web1", NULL},
+	{"enroll revoke", "web1", NULL},
+	{"enroll admit", "web1", NULL},
+	{"enroll add", "web1", "0000000000000000000000000000000000000000000000000000000000000000"},
+};
+
+/* Runs the command, or all that are under it; returns how many. */
+static int assert_refused_by(const struct cli_command *c)
+{
+	const char *name = c->command.name, *a = NULL, *b = NULL;
+	char *argv[8] = {(char *)name, (char *)"--db", dir.path};
+	int argc = 3, code, n = 0;
+
+	for (size_t i = 0; i < c->n_subcommands; i++)
+		n += assert_refused_by(c->subcommands[i]);
+	if (c->n_subcommands)
+		return n;
+	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++)
+		if (strcmp(arguments[i].command, name) == 0) {
+			a = arguments[i].a;
+			b = arguments[i].b;
+		}
+	if (a)
+		argv[argc++] = (char *)a;
+	if (b)
+		argv[argc++] = (char *)b;
+	capture_start(&said);
+	code = cli_run(c, argc, argv);
+	capture_stop(&said);
+	if (code != EXIT_NOT_OURS || !strstr(said.err, "written by a newer weir"))
+		fail_msg("%s: %d, %s", name, code, said.err);
+	return 1;
+}
+
+static void test_every_command_refuses_what_is_newer(void **state)
+{
+	static const struct cli_command *const commands[] = {
+		&init_command,	&enroll_command, &hosts_command,
+		&flows_command, &report_command, &incidents_command,
+		&sql_command,	&db_command,	 &order_command,
+	};
+	int n = 0;
+
+	(void)state;
+	make_newer();
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		n += assert_refused_by(commands[i]);
+	assert_true(n > 20);
+	assert_int_equal(number("PRAGMA user_version"), 1000);
+}
+
+static void test_extension_refuses_what_is_newer(void **state)
+{
+	static const char extension[] = "build/weir_flows.so"; /* not made for sanitizers */
+	char *why = NULL;
+	sqlite3 *db;
+
+	(void)state;
+	if (access(extension, F_OK) != 0)
+		skip();
+	make_version((int)db_newest_version());
+	assert_int_equal(sqlite3_open(dir.path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 1, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_load_extension(db, extension, NULL, &why), SQLITE_OK);
+	assert_int_equal(sample_number(db, "SELECT count(*) FROM flows"), 0);
+	sample_exec(db, "PRAGMA user_version = 1000");
+	sqlite3_close(db);
+	assert_int_equal(sqlite3_open(dir.path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 1, NULL),
+			 SQLITE_OK);
+	assert_int_equal(sqlite3_load_extension(db, extension, NULL, &why), SQLITE_ERROR);
+	assert_non_null(strstr(why, "newer weir"));
+	sqlite3_free(why);
+	sqlite3_close(db);
 }
 
 static void test_migrate_refuses_what_is_served(void **state)
@@ -233,6 +333,8 @@ int main(void)
 		TEST(test_migrate),
 		TEST(test_migrate_refuses_what_is_newer),
 		TEST(test_migrate_refuses_what_is_served),
+		TEST(test_every_command_refuses_what_is_newer),
+		TEST(test_extension_refuses_what_is_newer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
