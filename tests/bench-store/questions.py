@@ -25,10 +25,12 @@ def clickhouse_addr(addr):
     return f"toFixedString(unhex('{'00' * 10}ffff{int(ipaddress.ip_address(addr)):08x}'), 16)"
 
 
-# Of two reports the one of the host that opened it; those from outside have one.
+# Of two hosts' records the one with the lower id, whose address is lower, too (also as text);
+# conversations from outside have one record.
 COUNTED_ONCE = {
-    "rows": "(role = 'client' OR src_addr NOT GLOB '10.1.*')",
-    "clickhouse": f"(role = 'client' OR NOT {clickhouse_net('src_addr', FLEET)})",
+    "rows": "(src_addr NOT GLOB '10.1.*' OR (role = 'client') = (src_addr < dst_addr))",
+    "clickhouse": f"(NOT {clickhouse_net('src_addr', FLEET)}"
+    " OR (role = 'client') = (src_addr < dst_addr))",
 }
 
 

@@ -335,7 +335,12 @@ class Clickhouse(Store):
         return [line.split("\t") for line in stdout.splitlines()]
 
     def reference(self, question, once=False):
-        ran = measure.run(self.client(question.sql("clickhouse", "flow", once)), 1200)
+        """The rank that weir and SQLite take, too, which costs more."""
+        statement = question.sql("clickhouse", "flow", once).replace(
+            "quantileExact(0.95)(rtt_us)",
+            "arraySort(groupArray(rtt_us))[toUInt32(ceil(0.95 * count()))]",
+        )
+        ran = measure.run(self.client(statement), 1200)
         return questions.answer_of(question, self.rows(question, ran.stdout))
 
     def server_peak(self):
