@@ -161,7 +161,7 @@ $(BENCH): $(B)/%: $(B)/%.o $(addprefix $(B)/tests/bench/,mill.o peer.o results.o
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH:%=%.o) $(B)/tests/bench/mill.o: $(B)/gen/bench.skel.h
 # The filter is fuzzed together with SQLite, which must take what it compiles to.
-$(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,binder.c db.c filter.c filter_columns.c filter_help.c filter_lexer.c filter_tree.c query.c sql_functions.c) \
+$(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,binder.c db.c filter.c filter_columns.c filter_help.c filter_lexer.c filter_tree.c query.c progress.c distinct_sketch.c sql_functions.c) \
   $(filter-out %/compactor.c %/merge.c %/extension.c,$(wildcard collector/flowstore/*.c))
 $(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
 # Headers in a packet lie where they lie.
