@@ -16,3 +16,10 @@ void failpoint(const char *name)
 	if (__atomic_add_fetch(&passed, 1, __ATOMIC_SEQ_CST) == atoi(where + len + 1))
 		(void)raise(SIGKILL); /* does not return */
 }
+
+size_t failpoint_number(const char *variable, size_t otherwise)
+{
+	const char *text = getenv(variable);
+
+	return text ? strtoul(text, NULL, 10) : otherwise;
+}

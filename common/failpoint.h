@@ -9,13 +9,22 @@
 #ifndef WEIR_COMMON_FAILPOINT_H
 #define WEIR_COMMON_FAILPOINT_H
 
+#include <stddef.h>
+
 #ifdef WEIR_FAILPOINTS
-#define FAILPOINT(name) failpoint(name)
+#define FAILPOINT(name)			      failpoint(name)
+#define FAILPOINT_NUMBER(variable, otherwise) failpoint_number(variable, otherwise)
 #else
-#define FAILPOINT(name) ((void)0)
+#define FAILPOINT(name)			      ((void)0)
+#define FAILPOINT_NUMBER(variable, otherwise) (otherwise)
 #endif
 
 /* Use FAILPOINT(). */
 void failpoint(const char *name);
+/*
+ * Use FAILPOINT_NUMBER(): what the environment has under that name, so that what
+ * takes many flows to happen happens more often in a test.
+ */
+size_t failpoint_number(const char *variable, size_t otherwise);
 
 #endif /* WEIR_COMMON_FAILPOINT_H */

@@ -17,6 +17,7 @@
 #include "collector/wal.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/queue.h"
 #include "proto/message.h"
@@ -330,6 +331,7 @@ static int make_segment(struct compactor *c, struct segment **ret)
 	size_t bad = 0;
 	int err;
 
+	FAILPOINT("segment_read");
 	err = merge_blocks(c->codec, &c->memory, c->inputs, c->n_sources, &parts, &bad, &why);
 	if (err == -EBADMSG) {
 		(void)note_damaged(c, &c->sources[bad], why);
@@ -455,8 +457,10 @@ static void hand_over(struct compactor *c, struct pending *p, struct segment *s,
 		segment_free(s);
 		return;
 	}
+	FAILPOINT("segment_made");
 	if (!push(jobs, job, stop_fd))
 		return;
+	FAILPOINT("segment_queued");
 	p->fresh_ids[p->n++] = first;
 	p->since_ns = clock_mono_ns();
 	c->handed_over = last;
@@ -520,7 +524,9 @@ void compactor_run(const char *db_path, struct queue *jobs, int stop_fd)
 	bool failing = false;
 	int found = 0, rolled, pause_ms = POLL_MS;
 
-	if (db_open_reader(db_path, &db, &why) != 0 || compactor_new(db, 0, 0, &c) != 0) {
+	if (db_open_reader(db_path, &db, &why) != 0 ||
+	    compactor_new(db, FAILPOINT_NUMBER("WEIR_SEGMENT_ROWS", 0),
+			  FAILPOINT_NUMBER("WEIR_SEGMENT_BATCHES", 0), &c) != 0) {
 		log_warn("compactor: %s: %s; batches stay as they came", db_path, why);
 		return;
 	}

@@ -9,6 +9,7 @@
 #include "collector/db.h"
 #include "collector/flowstore/segment.h"
 #include "common/cleanup.h"
+#include "common/failpoint.h"
 
 enum statement {
 	PUT_FRESH,
@@ -136,6 +137,7 @@ static int put_segment(struct flow_writer *w, const struct segment *s)
 	binder_int(&b, zone_crc(&s->zone, s->zone_data, s->zone_len, s->n_rows));
 	err = binder_run(&b);
 	id = sqlite3_last_insert_rowid(w->db);
+	FAILPOINT("segment_head_put");
 	for (size_t i = 0; !err && i < s->n_columns; i++)
 		err = put_column(w, id << SEGMENT_PLACE_BITS | (int64_t)(i + 1), &s->columns[i]);
 	return err;
@@ -160,12 +162,17 @@ int flow_writer_segment(struct flow_writer *w, const struct segment *s)
 
 	for (size_t i = 0; !err && i < s->n_fresh; i++)
 		err = drop_row(w, DROP_FRESH, s->fresh[i]);
+	FAILPOINT("segment_batches_gone");
 	for (size_t i = 0; !err && i < s->n_segments; i++) {
 		err = check_not_rolled_up(w, s->segments[i]);
 		if (!err)
 			err = drop_segment(w, s->segments[i]);
 	}
-	return err ? err : put_segment(w, s);
+	FAILPOINT("segment_small_gone");
+	if (!err)
+		err = put_segment(w, s);
+	FAILPOINT("segment_put");
+	return err;
 }
 
 /* --- retention --------------------------------------------------------------------- */

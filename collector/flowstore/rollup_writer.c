@@ -8,6 +8,7 @@
 #include "collector/db.h"
 #include "collector/flowstore/rollup.h"
 #include "common/cleanup.h"
+#include "common/failpoint.h"
 
 enum statement {
 	ADD_MINUTE,
@@ -130,10 +131,12 @@ int rollup_writer_add(struct rollup_writer *w, const struct rollup *r)
 
 	for (size_t i = 0; !err && i < r->n_minutes; i++)
 		err = add_row(w, ADD_MINUTE, &r->minutes[i]);
+	FAILPOINT("rollup_minutes");
 	for (size_t i = 0; !err && i < r->n_hours; i++)
 		err = add_row(w, ADD_HOUR, &r->hours[i]);
 	for (size_t i = 0; !err && i < r->n_gaps; i++)
 		err = add_gap(w, &r->gaps[i]);
+	FAILPOINT("rollup_put");
 	return err;
 }
 

@@ -28,6 +28,11 @@ def find_points(folder):
     return sorted(names)
 
 
+def is_of_compaction(name):
+    """Those take the flows of a fleet: see scenario_compaction.py."""
+    return name.startswith(("segment_", "rollup_"))
+
+
 class Side:
     """A program that runs without failing, or until it has come to a point."""
 
@@ -71,7 +76,10 @@ def run(rng, options):
         weir.admit_probe()
         weir.start_sink()
         sides = [
-            Side(weir.start_collector, find_points("collector")),
+            Side(
+                weir.start_collector,
+                [p for p in find_points("collector") if not is_of_compaction(p)],
+            ),
             Side(weir.start_probe, find_points("probe")),
         ]
         weir.collector_ready(sides[0].program)

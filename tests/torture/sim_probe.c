@@ -12,6 +12,7 @@
 
 #define SILENCE_NS (3 * NS_PER_SEC)
 #define PING_NS	   NS_PER_SEC
+#define PING_TURNS 16
 #define HOLD_NS	   (200 * NS_PER_MS)
 #define REPLAYS	   4 /* after the first time */
 
@@ -275,7 +276,8 @@ void sim_probe_step(struct sim_probe *p, uint64_t now_ns)
 	if (!p->socket) {
 		open_socket(p);
 		greet(p, now_ns);
-		p->ping_ns = now_ns + PING_NS;
+		/* Not all at once: one of them soon finds a collector that was started again. */
+		p->ping_ns = now_ns + PING_NS * (p->number % PING_TURNS + 1) / PING_TURNS;
 		return;
 	}
 	receive(p, now_ns);

@@ -24,7 +24,7 @@ import traceback
 
 import results
 
-SCENARIOS = ("kills", "failpoints", "outage", "disk", "hostile", "idle", "fleet", "reader", "backlog")
+SCENARIOS = ("kills", "failpoints", "outage", "disk", "hostile", "idle", "fleet", "reader", "backlog", "compaction")
 # Keys of torture.json, and how the scenarios' figures come together in one.
 KEYS = {
     "kills": sum,
@@ -112,6 +112,7 @@ def earlier(path, commit):
 def write_results(options, ran):
     os.makedirs(options.results, exist_ok=True)
     add_to_bench(options, ran.get("fleet", ({},))[0])
+    add_to_store(options, ran.get("compaction", ({},))[0])
     if options.bench:
         return
     path = f"{options.results}/torture.json"
@@ -136,6 +137,19 @@ def add_to_bench(options, figures):
     ours = {key: figures[key] for key in BENCH_KEYS if key in figures}
     if ours:
         results.merge(options.results, "bench", ours)
+
+
+def add_to_store(options, figures):
+    """And what was proved of the store, to the store's."""
+    if "compaction_kills" in figures:
+        results.merge(
+            options.results,
+            "store",
+            {
+                "compaction_kills": figures["compaction_kills"],
+                "compaction_lost": figures["lost"] + figures["twice"] + figures["rollup_error"],
+            },
+        )
 
 
 def main():

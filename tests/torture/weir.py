@@ -113,8 +113,8 @@ class Weir:
             env=env,
         )
 
-    def collector_ready(self, program):
-        wait_until("the collector listens", STARTED_S, lambda: program.says("listening on"))
+    def collector_ready(self, program, every=0.1):
+        wait_until("the collector listens", STARTED_S, lambda: program.says("listening on"), every)
         return program
 
     def probe_ready(self, program):

@@ -35,7 +35,7 @@ static const char usage[] =
 	"  --server-key KEY  its public key (Z85): CURVE; without it, in the clear\n"
 	"  --keys FILE       keys of the probes, one a line: public secret id; else new ones\n"
 	"  --make-keys N     print as many, as --keys wants them, and end\n"
-	"  --probes N        simulated probes (10)\n"
+	"  --probes N        simulated probes (10), numbered from --first N (0)\n"
 	"  --rows N          flows of a batch (512)\n"
 	"  --rate N          flows a second of all together; 0: all that is taken (0)\n"
 	"  --window N        batches of one probe that wait for an answer (8)\n"
@@ -45,14 +45,15 @@ static const char usage[] =
 	"  --live            say four times a second how much is acknowledged\n"
 	"  --no-settle       do not wait for the last acknowledgements\n"
 	"  --seed N          of the flows (1)\n"
-	"  --out FILE        the account, as JSON\n";
+	"  --out FILE        the account, as JSON\n"
+	"SIGTERM: nothing new is sent, and it ends when all is acknowledged.\n";
 
 struct bench {
 	struct sim_settings settings;
 	struct delays delays;
 	struct sim_probe probes[SIM_PROBES_MAX];
 	zmq_pollitem_t items[SIM_PROBES_MAX];
-	unsigned n, seconds, warm_up, seed;
+	unsigned n, first, seconds, warm_up, seed;
 	double rate;
 	bool no_settle, live;
 	uint64_t told_ns; /* when --live last said something */
@@ -61,12 +62,12 @@ struct bench {
 	uint64_t start_ns, measured_ns;
 };
 
-static volatile sig_atomic_t stopped;
+static volatile sig_atomic_t stopped, enough;
 
 static void stop(int signal)
 {
-	(void)signal;
-	stopped = 1;
+	stopped = signal == SIGINT;
+	enough = 1;
 }
 
 static void die(const char *what, const char *why)
@@ -132,6 +133,7 @@ enum option_number {
 	OPT_KEYS,
 	OPT_MAKE_KEYS,
 	OPT_PROBES,
+	OPT_FIRST,
 	OPT_ROWS,
 	OPT_RATE,
 	OPT_WINDOW,
@@ -147,15 +149,25 @@ enum option_number {
 };
 
 static const struct option options[] = {
-	{"connect", 1, NULL, OPT_CONNECT}, {"server-key", 1, NULL, OPT_SERVER_KEY},
-	{"keys", 1, NULL, OPT_KEYS},	   {"make-keys", 1, NULL, OPT_MAKE_KEYS},
-	{"probes", 1, NULL, OPT_PROBES},   {"rows", 1, NULL, OPT_ROWS},
-	{"rate", 1, NULL, OPT_RATE},	   {"window", 1, NULL, OPT_WINDOW},
-	{"seconds", 1, NULL, OPT_SECONDS}, {"warm-up", 1, NULL, OPT_WARM_UP},
-	{"conduct", 1, NULL, OPT_CONDUCT}, {"victim", 1, NULL, OPT_VICTIM},
-	{"live", 0, NULL, OPT_LIVE},	   {"no-settle", 0, NULL, OPT_NO_SETTLE},
-	{"seed", 1, NULL, OPT_SEED},	   {"out", 1, NULL, OPT_OUT},
-	{"help", 0, NULL, OPT_HELP},	   {0},
+	{"connect", 1, NULL, OPT_CONNECT},
+	{"server-key", 1, NULL, OPT_SERVER_KEY},
+	{"keys", 1, NULL, OPT_KEYS},
+	{"make-keys", 1, NULL, OPT_MAKE_KEYS},
+	{"probes", 1, NULL, OPT_PROBES},
+	{"first", 1, NULL, OPT_FIRST},
+	{"rows", 1, NULL, OPT_ROWS},
+	{"rate", 1, NULL, OPT_RATE},
+	{"window", 1, NULL, OPT_WINDOW},
+	{"seconds", 1, NULL, OPT_SECONDS},
+	{"warm-up", 1, NULL, OPT_WARM_UP},
+	{"conduct", 1, NULL, OPT_CONDUCT},
+	{"victim", 1, NULL, OPT_VICTIM},
+	{"live", 0, NULL, OPT_LIVE},
+	{"no-settle", 0, NULL, OPT_NO_SETTLE},
+	{"seed", 1, NULL, OPT_SEED},
+	{"out", 1, NULL, OPT_OUT},
+	{"help", 0, NULL, OPT_HELP},
+	{0},
 };
 
 static unsigned number(const char *text, unsigned long min, unsigned long max)
@@ -187,6 +199,9 @@ static void take_option(struct bench *b, int option, const char *arg)
 		break;
 	case OPT_PROBES:
 		b->n = number(arg, 1, SIM_PROBES_MAX);
+		break;
+	case OPT_FIRST:
+		b->first = number(arg, 0, SIM_PROBES_MAX - 1);
 		break;
 	case OPT_ROWS:
 		s->rows = number(arg, 1, BATCH_MAX_ROWS);
@@ -281,7 +296,7 @@ static void start_fleet(struct bench *b)
 			make_identity(p);
 		if (getrandom(&p->epoch, sizeof(p->epoch), 0) != sizeof(p->epoch))
 			die("an epoch", strerror(errno));
-		sim_probe_init(p, s, i);
+		sim_probe_init(p, s, b->first + i);
 	}
 	if (b->keys)
 		read_keys(b);
@@ -311,11 +326,13 @@ static void tell(struct bench *b, uint64_t now_ns)
 
 static void run_fleet(struct bench *b)
 {
-	const struct sim_settings *s = &b->settings;
-	uint64_t now_ns = clock_mono_ns();
-	uint64_t end_ns = s->deadline_ns + (b->no_settle ? 0 : SETTLE_NS);
+	struct sim_settings *s = &b->settings;
+	uint64_t now_ns = clock_mono_ns(), settle_ns = b->no_settle ? 0 : SETTLE_NS;
 
-	while (!stopped && now_ns < end_ns && (now_ns < s->deadline_ns || unsettled(b) > 0)) {
+	while (!stopped && now_ns < s->deadline_ns + settle_ns &&
+	       (now_ns < s->deadline_ns || unsettled(b) > 0)) {
+		if (enough && now_ns < s->deadline_ns)
+			s->deadline_ns = now_ns;
 		for (unsigned i = 0; i < b->n; i++) {
 			sim_probe_step(&b->probes[i], now_ns);
 			b->items[i] = (zmq_pollitem_t){.socket = b->probes[i].socket,
@@ -456,6 +473,8 @@ int main(int argc, char **argv)
 		take_option(&b, option, optarg);
 	if (optind < argc)
 		die(argv[optind], "takes no arguments");
+	if (b.first + b.n > SIM_PROBES_MAX)
+		die("--first", "more probes than there can be");
 	(void)signal(SIGINT, stop);
 	(void)signal(SIGTERM, stop);
 	raise_fd_limit();
