@@ -273,10 +273,12 @@ static int add_flows(struct group_sums *s, size_t slot, const struct batch *x,
 	for (size_t i = 0; i < x->n; i++) {
 		uint32_t row = x->rows[i];
 		bool counts = !mask || mask[row];
+		struct distinct_pair p = {ids[row] + 1, (uint64_t)x->groups[i] << 32 | hosts[row]};
 
-		pairs[n] = (struct distinct_pair){ids[row] + 1,
-						  (uint64_t)x->groups[i] << 32 | hosts[row]};
-		n += counts & !single[row];
+		/* Records of one flow often follow each other. */
+		pairs[n] = p;
+		n += counts & !single[row] &&
+		     !(n && pairs[n - 1].a == p.a && pairs[n - 1].b == p.b);
 		group_sums_of(s, x->groups[i])[slot] += counts & single[row];
 	}
 	return distinct_set_add(&s->sets[slot], pairs, n);

@@ -5,13 +5,14 @@
 #include <stdlib.h>
 
 #include "collector/flowstore/hash.h"
+#include "collector/flowstore/huge_memory.h"
 
 #define MIN_SIZE 1024
 #define AHEAD	 16 /* pairs whose place is fetched before it is read */
 
 void distinct_set_done(struct distinct_set *s)
 {
-	free(s->table);
+	huge_free(s->table, s->size * sizeof(*s->table));
 	*s = (struct distinct_set){0};
 }
 
@@ -29,13 +30,13 @@ static int grow(struct distinct_set *s)
 	struct distinct_set bigger = {.n = s->n, .size = s->size ? 2 * s->size : MIN_SIZE};
 
 	bigger.seed = s->size ? s->seed : hash_seed();
-	bigger.table = calloc(bigger.size, sizeof(*bigger.table));
+	bigger.table = huge_calloc(bigger.size * sizeof(*bigger.table));
 	if (!bigger.table)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->size; i++)
 		if (s->table[i].a)
 			bigger.table[place_of(&bigger, s->table[i])] = s->table[i];
-	free(s->table);
+	huge_free(s->table, s->size * sizeof(*s->table));
 	*s = bigger;
 	return 0;
 }

@@ -5,10 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/huge_memory.h"
+
 #define MIN_GROUPS 1024
 
 /* Beyond it a sum is no number of SQL. Each addend is below 2^57, so none gets past it unseen. */
 #define SUM_TOO_LARGE (UINT64_C(1) << 63)
+
+static size_t row_bytes(const struct group_sums *s)
+{
+	return (s->plan && s->plan->n ? s->plan->n : 1) * sizeof(*s->slots);
+}
 
 int group_sums_init(struct group_sums *s, const struct term_plan *plan)
 {
@@ -39,22 +46,23 @@ void group_sums_done(struct group_sums *s)
 	}
 	free(s->lists);
 	free(s->sets);
-	free(s->slots);
+	huge_free(s->slots, s->max_groups * row_bytes(s));
 }
 
 int group_sums_reserve(struct group_sums *s, size_t n_groups)
 {
 	size_t max = s->max_groups ? s->max_groups : MIN_GROUPS;
-	size_t row = (s->plan->n ? s->plan->n : 1) * sizeof(*s->slots);
 	uint64_t *slots;
 
 	if (n_groups > s->max_groups) {
 		while (max < n_groups)
 			max *= 2;
-		slots = realloc(s->slots, max * row);
+		slots = huge_calloc(max * row_bytes(s));
 		if (!slots)
 			return -ENOMEM;
-		memset((char *)slots + s->max_groups * row, 0, (max - s->max_groups) * row);
+		if (s->max_groups)
+			memcpy(slots, s->slots, s->max_groups * row_bytes(s));
+		huge_free(s->slots, s->max_groups * row_bytes(s));
 		s->slots = slots;
 		s->max_groups = max;
 	}

@@ -5,38 +5,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cleanup.h"
+#include "collector/flowstore/huge_memory.h"
 
-#define FEW 24 /* values that are sorted by insertion */
+static size_t width(const struct value_list *l)
+{
+	return l->wide ? sizeof(uint64_t) : sizeof(uint32_t);
+}
 
 void value_list_done(struct value_list *l)
 {
-	free(l->groups);
-	free(l->values);
-	free(l->starts);
-	free(l->sorted);
+	huge_free(l->groups, l->max * sizeof(*l->groups));
+	huge_free(l->values, l->max * width(l));
+	huge_free(l->starts, (l->n_groups + 2) * sizeof(*l->starts));
 }
 
 static int reserve(struct value_list *l, size_t n)
 {
-	size_t max = l->max ? l->max : 4096;
-	size_t width = l->wide ? sizeof(uint64_t) : sizeof(uint32_t);
-	uint32_t *groups;
-	void *values;
+	struct value_list bigger = *l;
 
 	if (l->n + n <= l->max)
 		return 0;
-	while (max < l->n + n)
-		max *= 2;
-	groups = realloc(l->groups, max * sizeof(*groups));
-	if (!groups)
+	bigger.max = l->max ? l->max : 4096;
+	while (bigger.max < l->n + n)
+		bigger.max *= 2;
+	bigger.groups = huge_calloc(bigger.max * sizeof(*l->groups));
+	bigger.values = huge_calloc(bigger.max * width(l));
+	if (!bigger.groups || !bigger.values) {
+		huge_free(bigger.groups, bigger.max * sizeof(*l->groups));
+		huge_free(bigger.values, bigger.max * width(l));
 		return -ENOMEM;
-	l->groups = groups;
-	values = realloc(l->values, max * width);
-	if (!values)
-		return -ENOMEM;
-	l->values = values;
-	l->max = max;
+	}
+	if (l->n) {
+		memcpy(bigger.groups, l->groups, l->n * sizeof(*l->groups));
+		memcpy(bigger.values, l->values, l->n * width(l));
+	}
+	value_list_done(l);
+	*l = bigger;
 	return 0;
 }
 
@@ -62,14 +66,13 @@ int value_list_add(struct value_list *l, const uint32_t *groups, const uint64_t 
 
 int value_list_join(struct value_list *l, const struct value_list *other, const uint32_t *map)
 {
-	size_t width = l->wide ? sizeof(uint64_t) : sizeof(uint32_t);
 	int err = reserve(l, other->n);
 
 	if (err || other->n == 0)
 		return err;
 	for (size_t i = 0; i < other->n; i++)
 		l->groups[l->n + i] = map ? map[other->groups[i]] : other->groups[i];
-	memcpy((char *)l->values + l->n * width, other->values, other->n * width);
+	memcpy((char *)l->values + l->n * width(l), other->values, other->n * width(l));
 	l->n += other->n;
 	return 0;
 }
@@ -77,7 +80,7 @@ int value_list_join(struct value_list *l, const struct value_list *other, const 
 /* --- by group ---------------------------------------------------------------------------- */
 
 /* Moves each value behind the others of its group; next: where each group goes on. */
-static void scatter(const struct value_list *l, size_t *next, void *ret)
+static void scatter(const struct value_list *l, uint32_t *next, void *ret)
 {
 	if (l->wide) {
 		const uint64_t *values = l->values;
@@ -94,26 +97,27 @@ static void scatter(const struct value_list *l, size_t *next, void *ret)
 
 int value_list_group(struct value_list *l, size_t n_groups)
 {
-	size_t width = l->wide ? sizeof(uint64_t) : sizeof(uint32_t);
-	cleanup(free_p) size_t *next = NULL;
-	void *values;
+	void *values = huge_calloc(l->max * width(l));
 
-	l->starts = calloc(n_groups + 2, sizeof(*l->starts));
-	l->sorted = calloc(n_groups + 1, 1);
-	next = malloc((n_groups + 1) * sizeof(*next));
-	values = malloc((l->n + 1) * width);
-	if (!l->starts || !l->sorted || !next || !values) {
-		free(values);
+	if (l->n > UINT32_MAX) {
+		huge_free(values, l->max * width(l));
+		return -EOVERFLOW;
+	}
+	l->starts = huge_calloc((n_groups + 2) * sizeof(*l->starts));
+	l->n_groups = n_groups;
+	if (!l->starts || !values) {
+		huge_free(values, l->max * width(l));
 		return -ENOMEM;
 	}
+	/* Counted two places further on, then added up: each group's start is one place on. */
 	for (size_t i = 0; i < l->n; i++)
-		l->starts[l->groups[i] + 1]++;
-	for (size_t g = 0; g < n_groups; g++)
-		l->starts[g + 1] += l->starts[g];
-	memcpy(next, l->starts, n_groups * sizeof(*next));
-	scatter(l, next, values);
-	free(l->values);
-	free(l->groups);
+		l->starts[l->groups[i] + 2]++;
+	for (size_t g = 2; g < n_groups + 2; g++)
+		l->starts[g] += l->starts[g - 1];
+	/* Where the groups go on comes to be where the next ones begin. */
+	scatter(l, l->starts + 1, values);
+	huge_free(l->values, l->max * width(l));
+	huge_free(l->groups, l->max * sizeof(*l->groups));
 	l->values = values;
 	l->groups = NULL;
 	return 0;
@@ -121,53 +125,22 @@ int value_list_group(struct value_list *l, size_t n_groups)
 
 /* --- in order ------------------------------------------------------------------------------- */
 
-static int compare_u32(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+#define VALUE_T	   uint32_t
+#define VALUE_F(x) x##_u32
+#include "collector/flowstore/value_select.h"
+#undef VALUE_T
+#undef VALUE_F
 
-	return (x > y) - (x < y);
-}
-
-static int compare_u64(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void insert_u32(uint32_t *v, size_t n)
-{
-	for (size_t i = 1; i < n; i++) {
-		uint32_t x = v[i];
-		size_t k = i;
-
-		for (; k > 0 && v[k - 1] > x; k--)
-			v[k] = v[k - 1];
-		v[k] = x;
-	}
-}
-
-static void sort(struct value_list *l, size_t group)
-{
-	size_t from = l->starts[group], n = value_list_count(l, group);
-
-	if (l->sorted[group])
-		return;
-	if (l->wide)
-		qsort((uint64_t *)l->values + from, n, sizeof(uint64_t), compare_u64);
-	else if (n <= FEW)
-		insert_u32((uint32_t *)l->values + from, n);
-	else
-		qsort((uint32_t *)l->values + from, n, sizeof(uint32_t), compare_u32);
-	l->sorted[group] = 1;
-}
+#define VALUE_T	   uint64_t
+#define VALUE_F(x) x##_u64
+#include "collector/flowstore/value_select.h"
 
 uint64_t value_list_at(struct value_list *l, size_t group, size_t rank)
 {
-	size_t at = l->starts[group] + rank;
+	size_t from = l->starts[group], n = value_list_count(l, group);
 
-	sort(l, group);
-	return l->wide ? ((uint64_t *)l->values)[at] : ((uint32_t *)l->values)[at];
+	return l->wide ? select_u64((uint64_t *)l->values + from, n, rank)
+		       : select_u32((uint32_t *)l->values + from, n, rank);
 }
 
 void value_list_copy(const struct value_list *l, size_t group, uint64_t *ret)

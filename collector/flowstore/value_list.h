@@ -3,7 +3,8 @@
  * value_list.h - the values of each group, for exact quantiles.
  *
  * Threads: none of its own. Memory: 8 bytes a value that fits in 32 bits, else
- * 12; half of it more while value_list_group() is at work. Errors: -ENOMEM.
+ * 12, and as much again while a list grows.
+ * Errors: -ENOMEM; -EOVERFLOW: more than 2^32 values.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_VALUE_LIST_H
 #define WEIR_COLLECTOR_FLOWSTORE_VALUE_LIST_H
@@ -17,8 +18,8 @@ struct value_list {
 	size_t n, max;
 	uint32_t *groups;
 	void *values;
-	size_t *starts; /* once grouped: where the values of each group begin, n_groups + 1 */
-	uint8_t *sorted;
+	uint32_t *starts; /* once grouped: where the values of each group begin, n_groups + 1 */
+	size_t n_groups;
 };
 
 /* A zeroed list is empty, with wide as set. */

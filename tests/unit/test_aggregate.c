@@ -27,12 +27,17 @@
 #define PER_BLOCK    60
 #define COLUMN(name) FLOW_COLUMN_##name
 
+#define N_UNDER_WAY 20
+
 struct fixture {
 	struct sample_dir dir;
 	sqlite3 *db, *reader; /* the one that writes; beside it */
 	struct flow_writer *writer;
 	uint64_t rng;
 	uint64_t n_flows;
+	struct under_way {
+		uint64_t id, packets, rev_packets; /* so far */
+	} under_way[N_HOSTS][N_UNDER_WAY];
 };
 
 /* --- the store ------------------------------------------------------------------------ */
@@ -43,23 +48,34 @@ static void exec(sqlite3 *db, const char *sql)
 		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
 }
 
-/* One record is all of its flow, or one of several of a few flows. */
-static struct flow_record next_flow(struct fixture *f)
+/* One record is all of its flow, or the next of one of a few flows of the host. */
+static struct flow_record next_flow(struct fixture *f, int64_t host_id)
 {
 	struct flow_record r = random_flow(&f->rng);
+	struct under_way *flow = &f->under_way[host_id - 1][random_u64(&f->rng) % N_UNDER_WAY];
 
-	r.flow_id = 1000 + f->n_flows++;
-	r.total_packets = r.packets;
-	r.rev_total_packets = r.rev_packets;
-	if (r.end_reason == FLOW_END_ACTIVE)
-		r.end_reason = FLOW_END_IDLE;
-	if (random_u64(&f->rng) % 3)
+	if (random_u64(&f->rng) % 3) {
+		r.flow_id = 1000 + f->n_flows++;
+		r.total_packets = r.packets;
+		r.rev_total_packets = r.rev_packets;
+		if (r.end_reason == FLOW_END_ACTIVE)
+			r.end_reason = FLOW_END_IDLE;
 		return r;
-	r.flow_id = 1 + random_u64(&f->rng) % 100;
-	if (random_u64(&f->rng) % 2)
+	}
+	if (flow->id == 0)
+		flow->id = 1000 + f->n_flows++;
+	r.flow_id = flow->id;
+	r.packets = 1 + r.packets % 100;
+	flow->packets += r.packets;
+	flow->rev_packets += r.rev_packets;
+	r.total_packets = flow->packets;
+	r.rev_total_packets = flow->rev_packets;
+	if (random_u64(&f->rng) % 3)
 		r.end_reason = FLOW_END_ACTIVE;
-	else
-		r.rev_total_packets++;
+	else if (r.end_reason == FLOW_END_ACTIVE)
+		r.end_reason = FLOW_END_DETECTED;
+	if (r.end_reason != FLOW_END_ACTIVE)
+		*flow = (struct under_way){0};
 	return r;
 }
 
@@ -69,7 +85,7 @@ static void put_block(struct fixture *f, int64_t host_id, size_t n)
 	struct batch *b;
 
 	for (size_t i = 0; i < n; i++)
-		rows[i] = next_flow(f);
+		rows[i] = next_flow(f, host_id);
 	b = sample_batch_of(1, 1, rows, n);
 	assert_int_equal(flow_writer_fresh(f->writer, host_id, b->block, b->block_len, &b->summary),
 			 0);
@@ -474,7 +490,7 @@ static void test_a_sum_too_large(void **state)
 
 	assert_true(group_key_find("host", &spec.keys[0]));
 	for (size_t i = 0; i < PER_BLOCK; i++) {
-		rows[i] = next_flow(f);
+		rows[i] = next_flow(f, 1);
 		rows[i].flow_id = FLOW_ID_MAX;
 	}
 	for (int i = 0; i < 1 + 1024 / PER_BLOCK; i++) {
