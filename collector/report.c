@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "collector/query.h"
 #include "common/exit_code.h"
 #include "common/log.h"
 
@@ -42,18 +41,6 @@ int report_check_keys(const struct option_list *by, const char *keys)
 		}
 	}
 	return EXIT_OK;
-}
-
-void report_add_keys(struct query *q, const struct option_list *by)
-{
-	for (size_t i = 0; i < by->n; i++)
-		query_add(q, "%s, ", by->items[i]);
-}
-
-void report_add_key_numbers(struct query *q, const struct option_list *by)
-{
-	for (size_t i = 0; i < by->n; i++)
-		query_add(q, "%s%u", i ? ", " : "", (unsigned)i + 1);
 }
 
 /* --- the command --------------------------------------------------------------- */

@@ -11,8 +11,6 @@
 #include "collector/cli.h"
 #include "collector/report_groups.h"
 
-struct query;
-
 extern const struct cli_command report_command;
 
 /* Sums over what columns the user likes. */
@@ -50,11 +48,5 @@ struct report_by_settings {
 
 /* Whether by is one to REPORT_MAX_KEYS of keys, words with blanks between. Says what is wrong. */
 int report_check_keys(const struct option_list *by, const char *keys);
-
-/* Appends "a, b, "; they have been checked. */
-void report_add_keys(struct query *q, const struct option_list *by);
-
-/* Appends "1, 2": GROUP BY them. */
-void report_add_key_numbers(struct query *q, const struct option_list *by);
 
 #endif /* WEIR_COLLECTOR_REPORT_H */

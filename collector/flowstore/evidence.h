@@ -21,13 +21,13 @@
 struct address_book;
 struct evidence;
 struct predicate;
-struct presence;
+struct host_minutes;
 struct scan_rows;
 
 struct evidence_question {
 	const struct predicate *predicate; /* NULL: every record */
 	const struct address_book *book;   /* of these, those that have no owner; NULL: all */
-	const struct presence *presence;
+	const struct host_minutes *presence;
 	int64_t since_ms; /* no record of the predicate ended before */
 	size_t max_records;
 };

@@ -9,7 +9,7 @@
 #include "collector/flowstore/address_book.h"
 #include "collector/flowstore/evidence.h"
 #include "collector/flowstore/predicate.h"
-#include "collector/flowstore/presence.h"
+#include "collector/flowstore/host_minutes.h"
 #include "collector/flowstore/scan.h"
 #include "common/cleanup.h"
 #include "common/log.h"
@@ -25,7 +25,7 @@ struct lazy {
 struct once {
 	bool all;		   /* every record counts */
 	struct address_book *book; /* NULL: the records alone decide */
-	struct presence *presence;
+	struct host_minutes *presence;
 	struct predicate predicate; /* its root */
 	struct evidence_question question;
 	struct lazy *lazy;
@@ -56,16 +56,16 @@ static bool takes_views(const struct predicate *p)
 	return p && predicate_reads_other(p, &columns);
 }
 
-static bool has_one_host(const struct predicate *p, const struct presence *presence)
+static bool has_one_host(const struct predicate *p, const struct host_minutes *presence)
 {
 	uint64_t low = 0, high = UINT64_MAX;
 
 	if (p)
 		predicate_bounds(p, FLOW_COLUMN_host_id, &low, &high);
-	return low >= high || presence_hosts(presence) < 2;
+	return low >= high || host_minutes_hosts(presence) < 2;
 }
 
-/* The hosts' clocks are not the collector's, but presence_load() takes that into account. */
+/* The hosts' clocks are not the collector's, but host_minutes_load() takes that into account. */
 static int load(sqlite3 *db, const struct predicate *p, struct once *o)
 {
 	uint64_t since_ms = 0, until_ms = FLOW_TIME_MAX_MS;
@@ -77,7 +77,8 @@ static int load(sqlite3 *db, const struct predicate *p, struct once *o)
 		since_ms = FLOW_TIME_MAX_MS;
 	if (until_ms > FLOW_TIME_MAX_MS)
 		until_ms = FLOW_TIME_MAX_MS;
-	err = presence_load(db, (int64_t)since_ms, (int64_t)until_ms, &o->presence);
+	err = host_minutes_load(db, HOST_MINUTES_REPORTED, (int64_t)since_ms, (int64_t)until_ms,
+				&o->presence);
 	if (!err && !takes_views(p))
 		err = address_book_load(db, &o->book);
 	if (o->book && address_book_is_empty(o->book)) {
@@ -124,7 +125,7 @@ void once_close(struct once *o)
 	if (!o)
 		return;
 	address_book_free(o->book);
-	presence_free(o->presence);
+	host_minutes_free(o->presence);
 	if (o->lazy) {
 		evidence_free(o->lazy->evidence);
 		(void)pthread_mutex_destroy(&o->lazy->lock);
@@ -186,7 +187,7 @@ static bool was_there(const struct pass *p, uint32_t host_id, uint32_t row)
 {
 	int64_t ms = (int64_t)FLOW_COL_U64(p->b, end_ms)[row] - p->skew_ms;
 
-	return presence_has(p->o->presence, host_id, ms, ONCE_SLACK_MS);
+	return host_minutes_near(p->o->presence, host_id, ms, ONCE_SLACK_MS);
 }
 
 /* The other end, for a host that is at neither: either of both counts before it. */
@@ -212,7 +213,7 @@ static bool counts(struct pass *p, uint32_t claim, uint32_t row)
 		return !evidence_is_copy(&p->copies, row);
 	if (host_id != p->host_id) {
 		p->host_id = host_id;
-		p->skew_ms = presence_skew(p->o->presence, host_id);
+		p->skew_ms = host_minutes_skew(p->o->presence, host_id);
 	}
 	if (was_there(p, claim, row))
 		return false;

@@ -15,7 +15,7 @@
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/evidence.h"
 #include "collector/flowstore/once.h"
-#include "collector/flowstore/presence.h"
+#include "collector/flowstore/host_minutes.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/segment.h"
 #include "tests/unit/fail_alloc.h"
@@ -483,7 +483,7 @@ static void test_unowned_records_are_as_sql_says(void **state)
 static void test_too_many_records_are_told(void **state)
 {
 	struct fixture *f = *state;
-	struct presence *presence = NULL;
+	struct host_minutes *presence = NULL;
 	struct evidence *e = NULL;
 	struct evidence_question q = {.max_records = 99};
 	struct flow_columns columns = {{0}};
@@ -492,7 +492,8 @@ static void test_too_many_records_are_told(void **state)
 
 	for (int i = 0; i < 100; i++)
 		add_flow(f, 1 + (int)draw(f, N_HOSTS));
-	assert_int_equal(presence_load(f->db, 0, START_MS * 2, &presence), 0);
+	assert_int_equal(
+		host_minutes_load(f->db, HOST_MINUTES_REPORTED, 0, START_MS * 2, &presence), 0);
 	assert_int_equal(scan_open(f->db, NULL, &columns, &scan), 0);
 	assert_int_equal(scan_next(scan, &rows), 1);
 	q.presence = presence;
@@ -502,7 +503,7 @@ static void test_too_many_records_are_told(void **state)
 	evidence_free(e);
 	scan_rows_free(rows);
 	scan_close(scan);
-	presence_free(presence);
+	host_minutes_free(presence);
 }
 
 /* --- by claims --------------------------------------------------------------------- */
