@@ -7,8 +7,6 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,73 +245,6 @@ static void test_of_one_host_only_its_rows_are_decoded(void **state)
 			 0);
 }
 
-/* --- readers and the compactor at the same time -------------------------------------- */
-
-struct race {
-	struct fixture *f;
-	atomic_bool stop;
-	atomic_int rounds;
-	int64_t wrong;
-};
-
-static void *count_in_a_thread(void *arg)
-{
-	struct race *r = arg;
-	const char *why = NULL;
-	sqlite3 *db = NULL;
-
-	if (db_open_reader(r->f->dir.path, &db, &why) != 0)
-		return NULL;
-	while (!atomic_load(&r->stop)) {
-		sqlite3_stmt *st = NULL;
-
-		if (sqlite3_prepare_v2(db,
-				       "SELECT count(*), count(DISTINCT flow_id), sum(bytes > -1)"
-				       " FROM flows",
-				       -1, &st, NULL) != SQLITE_OK ||
-		    sqlite3_step(st) != SQLITE_ROW || sqlite3_column_int64(st, 0) != r->f->n_flows)
-			r->wrong++;
-		sqlite3_finalize(st);
-		atomic_fetch_add(&r->rounds, 1);
-	}
-	db_close(db);
-	return NULL;
-}
-
-static void test_readers_see_each_flow_once_meanwhile(void **state)
-{
-	struct fixture *f = *state;
-	struct race r = {.f = f};
-	pthread_t thread;
-
-	put_blocks(f);
-	assert_int_equal(pthread_create(&thread, NULL, count_in_a_thread, &r), 0);
-	while (atomic_load(&r.rounds) < 2)
-		sched_yield();
-	for (size_t rows = 50; number(f, "SELECT count(*) FROM flow_fresh") > 0; rows = 50) {
-		struct compactor *c = NULL;
-		struct segment *s = NULL;
-		int seen = atomic_load(&r.rounds);
-
-		assert_int_equal(compactor_new(f->reader, rows, 2, &c), 0);
-		if (compactor_make(c, &s) <= 0) {
-			compactor_free(c);
-			break;
-		}
-		exec(f->db, "BEGIN IMMEDIATE");
-		assert_int_equal(flow_writer_segment(f->writer, s), 0);
-		while (atomic_load(&r.rounds) == seen) /* one reads between */
-			sched_yield();
-		exec(f->db, "COMMIT");
-		segment_free(s);
-		compactor_free(c);
-	}
-	atomic_store(&r.stop, true);
-	assert_int_equal(pthread_join(thread, NULL), 0);
-	assert_int_equal(r.wrong, 0);
-	assert_true(atomic_load(&r.rounds) > 5);
-}
-
 /* --- damage --------------------------------------------------------------------------- */
 
 static void flip(struct fixture *f, const char *table, const char *column, int64_t id, int at)
@@ -468,7 +399,6 @@ int main(void)
 		TEST(test_column_that_came_with_another),
 		TEST(test_zones_leave_segments_out),
 		TEST(test_of_one_host_only_its_rows_are_decoded),
-		TEST(test_readers_see_each_flow_once_meanwhile),
 		TEST(test_damage_is_found_and_left_out),
 		TEST(test_lost_column_is_damage),
 		TEST(test_retention_by_size_deletes_the_oldest),
