@@ -116,18 +116,22 @@ static int number_texts(struct merge *m)
 
 /* --- the order ------------------------------------------------------------------ */
 
-/* From the top: host 12 bits, service 16, role 2, end 3, dst 14, src 17. */
+/*
+ * From the top: host 12 bits, role 2, service 16, dst 14, src 17, end 3. The rows of a
+ * pair of hosts are so in the same order at both, and zstd finds one among the other;
+ * with the host further down it would find more (1.2 bytes a flow), but a question
+ * about one host would need all rows: scan.h.
+ */
 static uint64_t key_of(const struct input *in, size_t i)
 {
 	const struct flow_block *b = &in->keys;
 	uint64_t host = in->from->host_id ? in->from->host_id : FLOW_COL_U32(b, host_id)[i];
-	uint64_t dst = in->addrs[FLOW_COL_U32(b, dst_addr)[i]];
-	uint64_t src = in->addrs[FLOW_COL_U32(b, src_addr)[i]];
+	uint64_t dst = in->addrs[FLOW_COL_U32(b, dst_addr)[i]] & 0x3fff;
+	uint64_t src = in->addrs[FLOW_COL_U32(b, src_addr)[i]] & 0x1ffff;
+	uint64_t port = FLOW_COL_U32(b, dst_port)[i];
+	uint64_t role = FLOW_COL_U32(b, role)[i], end = FLOW_COL_U32(b, end_reason)[i];
 
-	return host << 52 | (uint64_t)FLOW_COL_U32(b, dst_port)[i] << 36 |
-	       (uint64_t)FLOW_COL_U32(b, role)[i] << 34 |
-	       (uint64_t)FLOW_COL_U32(b, end_reason)[i] << 31 | (dst & 0x3fff) << 17 |
-	       (src & 0x1ffff);
+	return host << 52 | role << 50 | port << 34 | dst << 20 | src << 3 | end;
 }
 
 static int put_in_order(struct merge *m)

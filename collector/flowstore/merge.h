@@ -4,8 +4,8 @@
  *
  * Columns are taken as they are kept (differences stay differences), so that
  * nothing is worked out and undone again; what no block has costs nothing. The
- * rows are put in an order in which neighbours are alike: by host, service,
- * role, how they ended, and ends. Within that, as they came.
+ * rows are put in an order in which neighbours are alike: by host, role,
+ * service, ends, and how they ended. Within that, as they came.
  *
  * Threads: none of its own. Memory: 30 bytes a row, and the result.
  */
