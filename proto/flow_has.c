@@ -211,6 +211,20 @@ static bool simple_mask(const struct flow_block *b, const char *condition, uint8
 	return true;
 }
 
+/* Whether row i is as the row before in those columns. */
+static bool as_before(const struct flow_block *b, const struct reads *reads, size_t i)
+{
+	for (size_t k = 0; k < reads->n; k++) {
+		enum flow_column c = reads->columns[k];
+
+		if (flow_column_info[c].kind == FLOW_U64
+			    ? b->column[c].u64[i] != b->column[c].u64[i - 1]
+			    : b->column[c].u32[i] != b->column[c].u32[i - 1])
+			return false;
+	}
+	return true;
+}
+
 bool flow_block_has_mask(const struct flow_block *b, enum flow_column c, uint8_t *mask)
 {
 	struct reads reads;
@@ -222,6 +236,10 @@ bool flow_block_has_mask(const struct flow_block *b, enum flow_column c, uint8_t
 		return true;
 	reads = reads_of(c);
 	for (size_t i = 0; i < b->n_rows; i++) {
+		if (i && as_before(b, &reads, i)) {
+			mask[i] = mask[i - 1];
+			continue;
+		}
 		for (size_t k = 0; k < reads.n; k++)
 			set_field(&r, b, reads.columns[k], i);
 		mask[i] = tests[c](&r);
