@@ -205,6 +205,34 @@ static int copy_addrs(struct database_import *d)
 	return err ? err : found;
 }
 
+#define MINUTE_COLUMNS                                                                             \
+	"host_id, minute_ms, batches, records, packets, spool_drop_packets, rejected_packets,"     \
+	" damaged_packets, not_parsed_packets, map_full_packets, ring_lost_payloads"
+
+static int put_minute(struct database_import *d, sqlite3_stmt *from, int64_t host_id)
+{
+	cleanup(one_shot_end) struct one_shot put = one_shot_begin(
+		importer_db(d->to), "INSERT OR IGNORE INTO coverage_minute (" MINUTE_COLUMNS
+				    ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+
+	binder_int(&put.b, host_id);
+	for (int i = 1; put.st && i < sqlite3_column_count(from); i++)
+		(void)sqlite3_bind_value(put.st, i + 1, sqlite3_column_value(from, i));
+	return one_shot_run(&put);
+}
+
+/* When they have reported: a record is left to another host only if that one has. */
+static int copy_minutes(struct database_import *d)
+{
+	cleanup(one_shot_end) struct one_shot o =
+		one_shot_begin(d->db, "SELECT " MINUTE_COLUMNS " FROM coverage_minute");
+	int found, err = 0;
+
+	while (!err && (found = one_shot_row(&o)) > 0)
+		err = put_minute(d, o.st, host_here(d, sqlite3_column_int64(o.st, 0)));
+	return err ? err : found;
+}
+
 static int bring_hosts(struct database_import *d)
 {
 	int err = importer_transaction(d->to);
@@ -214,6 +242,8 @@ static int bring_hosts(struct database_import *d)
 	err = map_hosts(d);
 	if (!err)
 		err = copy_addrs(d);
+	if (!err)
+		err = copy_minutes(d);
 	if (!err)
 		err = importer_commit(d->to, false, d->now_ms);
 	importer_rollback(d->to); /* if there is still something of it */

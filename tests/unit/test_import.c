@@ -146,6 +146,9 @@ static void make_source(struct folder *f, int n)
 		sample_add_host(db, 1 + h, names[h], 1700000000000, 0);
 	sample_exec(db, "INSERT INTO host_addr (host_id, addr, since_ms)"
 			" VALUES (1, CAST('0123456789abcdef' AS BLOB), 0)");
+	sample_exec(db,
+		    "INSERT INTO coverage_minute (host_id, minute_ms, batches, map_full_packets)"
+		    " VALUES (1, 60000, 7, 9)");
 	put_blocks(f, db, n);
 	compact(db, f->from);
 	put_blocks(f, db, 3);
@@ -295,6 +298,10 @@ static void test_database(void **state)
 	assert_int_equal(number(f->to, "SELECT count(*) FROM host_addr a JOIN host h"
 				       " ON h.id = a.host_id WHERE h.name = 'web1'"),
 			 1);
+	assert_int_equal(number(f->to,
+				"SELECT batches * 10 + map_full_packets FROM coverage_minute m"
+				" JOIN host h ON h.id = m.host_id WHERE h.name = 'web1'"),
+			 79);
 	assert_int_equal(run(&db_import_command, f->to, f->from, NULL), EXIT_OK);
 	assert_said("was imported before; nothing to do");
 	/* It grows: what it has may be made anew with what comes. */
