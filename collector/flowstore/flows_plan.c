@@ -53,6 +53,40 @@ static bool is_binary(sqlite3_index_info *info, int constraint)
 	return sqlite3_stricmp(sqlite3_vtab_collation(info, constraint), "BINARY") == 0;
 }
 
+/*
+ * The columns of a GROUP BY, in whose order we can give the rows. (SQLite says
+ * that any order will do in which equal ones are together, but counts on the
+ * real one where an ORDER BY follows: 3.40, "SELECT a FROM t GROUP BY a ORDER BY a".)
+ */
+static bool can_group(const sqlite3_index_info *info, const struct flows_column *columns,
+		      size_t n_columns)
+{
+	if (sqlite3_vtab_distinct((sqlite3_index_info *)info) != 1 || info->nOrderBy < 1 ||
+	    info->nOrderBy > GATHER_MAX_KEYS || info->colUsed >> FLOWS_LAST_BIT)
+		return false;
+	for (int i = 0; i < info->nOrderBy; i++) {
+		int column = info->aOrderBy[i].iColumn;
+
+		if (column < 0 || (size_t)column >= n_columns ||
+		    !gather_takes(&columns[column], i == 0))
+			return false;
+	}
+	return true;
+}
+
+static void plan_groups(sqlite3_index_info *info, const struct flows_column *columns,
+			size_t n_columns, sqlite3_str *plan)
+{
+	bool can = can_group(info, columns, n_columns);
+
+	sqlite3_str_appendf(plan, "%llx %d", info->colUsed, can ? info->nOrderBy : 0);
+	for (int i = 0; can && i < info->nOrderBy; i++)
+		sqlite3_str_appendf(plan, " %d %d", info->aOrderBy[i].iColumn,
+				    info->aOrderBy[i].desc);
+	sqlite3_str_appendall(plan, ";");
+	info->orderByConsumed = can;
+}
+
 int flows_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 {
 	size_t n_columns;
@@ -62,7 +96,7 @@ int flows_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 	int n = 0;
 
 	(void)table;
-	sqlite3_str_appendf(plan, "%llx;", info->colUsed);
+	plan_groups(info, columns, n_columns, plan);
 	for (int i = 0; i < info->nConstraint && n < FLOWS_MAX_TERMS; i++) {
 		unsigned char op = info->aConstraint[i].op;
 		int column = info->aConstraint[i].iColumn;
@@ -275,21 +309,41 @@ static int compare_list(struct flows_filter *f, const struct term *t, sqlite3_va
 	return SQLITE_OK;
 }
 
+/* As plan_groups() wrote it. */
+static void read_groups(struct flows_filter *f, const char **at)
+{
+	size_t n_columns;
+	const struct flows_column *columns = flows_columns(&n_columns);
+	unsigned long long used = 0;
+	int n = 0, len = 0, column, falling;
+
+	f->used = 0;
+	f->n_keys = 0;
+	if (sscanf(*at, "%llx %d%n", &used, &n, &len) < 2)
+		return;
+	f->used = used;
+	for (*at += len; n > 0 && f->n_keys < GATHER_MAX_KEYS; n--) {
+		if (sscanf(*at, " %d %d%n", &column, &falling, &len) < 2 || column < 0 ||
+		    (size_t)column >= n_columns)
+			break;
+		f->keys[f->n_keys++] = (struct gather_key){&columns[column], falling != 0};
+		*at += len;
+	}
+	*at += **at == ';';
+}
+
 int flows_filter_init(struct flows_filter *f, const char *idx_str, int n, sqlite3_value **args,
 		      const struct host_names *hosts)
 {
 	const char *at = idx_str ? idx_str : "";
-	int used = 0, rc = SQLITE_OK;
-	unsigned long long mask = 0;
+	int rc = SQLITE_OK;
 	struct term t;
 
 	f->all = (struct predicate){.kind = PREDICATE_ALL, .children = f->terms};
 	f->n_values = 0;
 	f->hosts = hosts;
 	f->why = NULL;
-	if (sscanf(at, "%llx;%n", &mask, &used) == 1)
-		at += used;
-	f->used = mask;
+	read_groups(f, &at);
 	for (int i = 0; rc == SQLITE_OK && i < n && read_term(&at, &t); i++) {
 		struct predicate *p = &f->terms[f->all.n_children++];
 

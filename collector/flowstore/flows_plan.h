@@ -5,13 +5,16 @@
  *
  * Pushed down: comparisons of numbers, equality of addresses, hosts, texts and
  * words, IN lists of all these, and in_prefix(addr, cidr). SQLite tests IN lists
- * once more, so theirs may admit too much; all others are exact.
+ * once more, so theirs may admit too much; all others are exact. And GROUP BY of
+ * columns: the rows come in their order (gather.h), unless a column is read that
+ * SQLite's mask has no bit of its own for.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_FLOWS_PLAN_H
 #define WEIR_COLLECTOR_FLOWSTORE_FLOWS_PLAN_H
 
 #include <sqlite3.h>
 
+#include "collector/flowstore/gather.h"
 #include "collector/flowstore/host_names.h"
 #include "collector/flowstore/predicate.h"
 
@@ -21,6 +24,8 @@
 /* xBestIndex. */
 int flows_best_index(sqlite3_vtab *table, sqlite3_index_info *info);
 
+#define FLOWS_LAST_BIT 63 /* of the mask of columns that are used: any from there on */
+
 #define FLOWS_MAX_TERMS	 16  /* of one plan */
 #define FLOWS_MAX_VALUES 256 /* of all IN lists */
 
@@ -29,7 +34,10 @@ struct flows_filter {
 	struct predicate terms[FLOWS_MAX_TERMS];
 	struct predicate values[FLOWS_MAX_VALUES];
 	size_t n_values;
-	uint64_t used; /* a bit for each column that the statement reads; 63: any from there on */
+	uint64_t used; /* a bit for each column that the statement reads, the last one for all
+			  behind */
+	struct gather_key keys[GATHER_MAX_KEYS];
+	size_t n_keys; /* above 0: rows are to come in this order */
 	const struct host_names *hosts;
 	const char *why; /* what is wrong with a value, if an error is returned */
 };

@@ -27,9 +27,12 @@ struct flows_cursor {
 	struct flows_filter filter;
 	struct flow_columns used;
 	struct host_names names;
-	struct scan *scan;
-	struct scan_rows *rows;
-	size_t at; /* in rows->selected */
+	struct scan *scan; /* or: */
+	struct gather *gather;
+	struct scan_rows *rows; /* of the scan */
+	const struct flow_block *block;
+	const uint32_t *order; /* rows of the block that are given */
+	size_t n, at;	       /* of order */
 	bool eof;
 	/* Of the block: what is decoded, which rows have a value, addresses as text. */
 	bool ready[FLOWS_MAX_COLUMNS];
@@ -75,10 +78,25 @@ static void forget_block(struct flows_cursor *c)
 
 static int next_block(struct flows_cursor *c)
 {
+	struct gather_rows gathered;
 	int found;
 
 	forget_block(c);
-	found = scan_next(c->scan, &c->rows);
+	if (c->gather) {
+		found = gather_next(c->gather, &gathered);
+		if (found > 0) {
+			c->block = gathered.block;
+			c->order = gathered.order;
+			c->n = gathered.n;
+		}
+	} else {
+		found = scan_next(c->scan, &c->rows);
+		if (found > 0) {
+			c->block = &c->rows->block;
+			c->order = c->rows->selected;
+			c->n = c->rows->n_selected;
+		}
+	}
 	c->at = 0;
 	c->eof = found <= 0;
 	return found < 0 ? sqlite_code(found) : SQLITE_OK;
@@ -86,11 +104,11 @@ static int next_block(struct flows_cursor *c)
 
 static int make_mask(struct flows_cursor *c, enum flow_column column)
 {
-	uint8_t *mask = malloc(c->rows->block.n_rows + 1);
+	uint8_t *mask = malloc(c->block->n_rows + 1);
 
 	if (!mask)
 		return SQLITE_NOMEM;
-	if (flow_block_has_mask(&c->rows->block, column, mask))
+	if (flow_block_has_mask(c->block, column, mask))
 		c->masks[column] = mask;
 	else
 		free(mask);
@@ -104,7 +122,7 @@ static int make_ready(struct flows_cursor *c, int number)
 	struct flow_columns needed = {{0}};
 
 	flows_column_needs(column, &needed);
-	for (unsigned i = 0; i < FLOW_N_COLUMNS; i++) {
+	for (unsigned i = 0; c->scan && i < FLOW_N_COLUMNS; i++) { /* all is gathered, else */
 		int found = flow_columns_has(&needed, (enum flow_column)i)
 				    ? scan_fetch(c->scan, c->rows, (enum flow_column)i)
 				    : 1;
@@ -122,7 +140,7 @@ static int make_ready(struct flows_cursor *c, int number)
 
 static int result_addr(struct flows_cursor *c, sqlite3_context *ctx, uint32_t number)
 {
-	const struct flow_block *b = &c->rows->block;
+	const struct flow_block *b = c->block;
 
 	if (!c->addr_lens) {
 		c->addr_lens = calloc(b->n_addrs, sizeof(*c->addr_lens));
@@ -203,7 +221,7 @@ static void result_community_id(sqlite3_context *ctx, const struct flow_block *b
 static int result_of(struct flows_cursor *c, sqlite3_context *ctx,
 		     const struct flows_column *column, size_t i)
 {
-	const struct flow_block *b = &c->rows->block;
+	const struct flow_block *b = c->block;
 	union flow_array a = b->column[column->column];
 	char word[FLOW_WORD_MAX];
 
@@ -289,9 +307,11 @@ static void end_scan(struct flows_cursor *c)
 	forget_block(c);
 	scan_rows_free(c->rows);
 	scan_close(c->scan);
+	gather_close(c->gather);
 	host_names_done(&c->names);
 	c->rows = NULL;
 	c->scan = NULL;
+	c->gather = NULL;
 }
 
 static int close_cursor(sqlite3_vtab_cursor *cursor)
@@ -314,9 +334,11 @@ static struct flow_columns used_columns(const struct flows_cursor *c)
 	size_t n;
 
 	(void)flows_columns(&n);
-	for (size_t i = 0; i < n && i < 63; i++)
+	for (size_t i = 0; i < n && i < FLOWS_LAST_BIT; i++)
 		if (c->filter.used >> i & 1)
 			flows_column_needs(&c->columns[i], &used);
+	for (size_t i = 0; i < c->filter.n_keys; i++)
+		flows_column_needs(c->filter.keys[i].column, &used);
 	return used;
 }
 
@@ -325,6 +347,7 @@ static int filter(sqlite3_vtab_cursor *cursor, int idx_num, const char *idx_str,
 {
 	struct flows_cursor *c = (struct flows_cursor *)cursor;
 	sqlite3 *db = ((struct flows_table *)cursor->pVtab)->db;
+	const struct predicate *where;
 	int rc, err;
 
 	(void)idx_num;
@@ -337,8 +360,13 @@ static int filter(sqlite3_vtab_cursor *cursor, int idx_num, const char *idx_str,
 			cursor->pVtab->zErrMsg = sqlite3_mprintf("%s", c->filter.why);
 		return rc;
 	}
+	where = c->filter.all.n_children ? &c->filter.all : NULL;
 	c->used = used_columns(c);
-	err = scan_open(db, c->filter.all.n_children ? &c->filter.all : NULL, &c->used, &c->scan);
+	if (c->filter.n_keys)
+		err = gather_open(db, where, &c->used, c->filter.keys, c->filter.n_keys, &c->names,
+				  GATHER_BYTES, &c->gather);
+	else
+		err = scan_open(db, where, &c->used, &c->scan);
 	return err ? sqlite_code(err) : next_block(c);
 }
 
@@ -346,7 +374,7 @@ static int next(sqlite3_vtab_cursor *cursor)
 {
 	struct flows_cursor *c = (struct flows_cursor *)cursor;
 
-	return ++c->at < c->rows->n_selected ? SQLITE_OK : next_block(c);
+	return ++c->at < c->n ? SQLITE_OK : next_block(c);
 }
 
 static int eof(sqlite3_vtab_cursor *cursor)
@@ -357,7 +385,7 @@ static int eof(sqlite3_vtab_cursor *cursor)
 static int column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int number)
 {
 	struct flows_cursor *c = (struct flows_cursor *)cursor;
-	size_t i = c->rows->selected[c->at];
+	size_t i = c->order[c->at];
 	const uint8_t *mask;
 
 	if (!c->ready[number]) {
@@ -376,7 +404,8 @@ static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *ret)
 {
 	const struct flows_cursor *c = (struct flows_cursor *)cursor;
 
-	*ret = scan_rows_key(c->rows) + c->rows->selected[c->at];
+	*ret = c->gather ? gather_row_key(c->gather, c->order[c->at])
+			 : scan_rows_key(c->rows) + c->order[c->at];
 	return SQLITE_OK;
 }
 

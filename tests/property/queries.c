@@ -221,9 +221,13 @@ static bool write_groups(struct writing *w)
 	if (choose_rarely(w->c, 4))
 		sqlite3_str_appendf(w->sql, " HAVING count(*) > %u", choose(w->c, 20));
 	if (ordered) {
-		sqlite3_str_appendf(w->sql, " ORDER BY %u DESC", keys + 1);
+		bool by_sum = choose(w->c, 2); /* else in an order that groups may come in anyway */
+
+		if (by_sum)
+			sqlite3_str_appendf(w->sql, " ORDER BY %u DESC", keys + 1);
 		for (uint32_t i = 1; i <= keys; i++)
-			sqlite3_str_appendf(w->sql, ", %u", i);
+			sqlite3_str_appendf(w->sql, "%s %u%s", by_sum || i > 1 ? "," : " ORDER BY",
+					    i, choose(w->c, 2) ? " DESC" : "");
 		write_limit(w);
 	}
 	return ordered;

@@ -13,6 +13,7 @@
 
 #include "collector/db.h"
 #include "collector/flowstore/compactor.h"
+#include "collector/flowstore/gather.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/segment.h"
@@ -245,6 +246,60 @@ static void test_of_one_host_only_its_rows_are_decoded(void **state)
 			 0);
 }
 
+/* In parts of a few rows, what SQLite's own sorting gives. */
+static void test_gathered_rows_are_in_order(void **state)
+{
+	struct flow_columns needed = {{0}};
+	const struct flows_column *columns;
+	struct gather_key keys[2] = {{.falling = true}};
+	struct fixture *f = *state;
+	struct host_names hosts;
+	struct gather_rows rows;
+	struct gather *g;
+	sqlite3_stmt *st;
+	size_t n, parts = 0, at = 0;
+
+	put_blocks(f);
+	(void)compact(f, 600);
+	columns = flows_columns(&n);
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(columns[i].name, "dst_addr") == 0)
+			keys[0].column = &columns[i];
+		else if (strcmp(columns[i].name, "rtt_us") == 0)
+			keys[1].column = &columns[i];
+	flows_column_needs(keys[0].column, &needed);
+	flows_column_needs(keys[1].column, &needed);
+	assert_int_equal(host_names_read(&hosts, f->reader), SQLITE_OK);
+	assert_int_equal(gather_open(f->reader, NULL, &needed, keys, 2, &hosts, 5000, &g), 0);
+	assert_int_equal(sqlite3_prepare_v2(f->reader,
+					    "SELECT dst_addr, rtt_us, rowid FROM flows"
+					    " ORDER BY dst_addr DESC, rtt_us, rowid",
+					    -1, &st, NULL),
+			 SQLITE_OK);
+	for (; gather_next(g, &rows) > 0; parts++) {
+		for (size_t k = 0; k < rows.n; k++, at++) {
+			uint32_t i = rows.order[k];
+			char text[ADDR_TEXT_MAX];
+
+			assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+			addr_format(rows.block->addrs[FLOW_COL_U32(rows.block, dst_addr)[i]], text);
+			assert_string_equal(text, sqlite3_column_text(st, 0));
+			assert_int_equal(flow_block_has(rows.block, FLOW_COLUMN_rtt_us, i),
+					 sqlite3_column_type(st, 1) != SQLITE_NULL);
+			if (flow_block_has(rows.block, FLOW_COLUMN_rtt_us, i))
+				assert_int_equal(FLOW_COL_U32(rows.block, rtt_us)[i],
+						 sqlite3_column_int64(st, 1));
+			assert_int_equal(gather_row_key(g, i), sqlite3_column_int64(st, 2));
+		}
+	}
+	assert_int_equal(at, f->n_flows);
+	assert_true(parts > 3);
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+	gather_close(g);
+	host_names_done(&hosts);
+}
+
 /* --- damage --------------------------------------------------------------------------- */
 
 static void flip(struct fixture *f, const char *table, const char *column, int64_t id, int at)
@@ -399,6 +454,7 @@ int main(void)
 		TEST(test_column_that_came_with_another),
 		TEST(test_zones_leave_segments_out),
 		TEST(test_of_one_host_only_its_rows_are_decoded),
+		TEST(test_gathered_rows_are_in_order),
 		TEST(test_damage_is_found_and_left_out),
 		TEST(test_lost_column_is_damage),
 		TEST(test_retention_by_size_deletes_the_oldest),
