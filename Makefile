@@ -118,7 +118,7 @@ $(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
 # The table flows for the sqlite3 shell: .load build/weir_flows
 EXTENSION_SRC := $(wildcard collector/flowstore/*.c common/*.c proto/*.c) \
                  $(addprefix collector/,binder.c db.c distinct_sketch.c progress.c sql_functions.c)
-EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c $(addprefix %/,$(notdir \
+EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c %/rollup_reader.c $(addprefix %/,$(notdir \
                  $(wildcard $(addprefix collector/flowstore/,aggregate*.c group_*.c term_*.c)))),$(EXTENSION_SRC))
 $(B)/weir_flows.so: $(patsubst %.c,$(B)/pic/%.o,$(EXTENSION_SRC)) $(B)/pic/gen/weir.pb-c.o
 	$(call say,LD)

@@ -42,6 +42,7 @@ struct cli_settings {
 	bool raw_numbers, quiet;
 	int64_t since_ms, until_ms; /* INT64_MIN: no bound */
 	uint64_t limit;		    /* rows; 0: all */
+	bool no_rollups;
 };
 
 /* --config, --db, --output, --raw-numbers, --quiet. */

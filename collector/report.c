@@ -12,6 +12,11 @@ const struct option_row report_window_rows[REPORT_N_WINDOW_ROWS] = {
 	CLI_SINCE_ROW("1h"),
 	CLI_UNTIL_ROW,
 	CLI_LIMIT_ROW("20"),
+	{.name = "no-rollups",
+	 .type = OPTION_FLAG,
+	 .offset = offsetof(struct cli_settings, no_rollups),
+	 .help = "answer from the flow records, even if sums by minute or hour would do",
+	 .cli_only = true},
 };
 
 /* --- columns to sum by -------------------------------------------------------- */

@@ -22,8 +22,8 @@ extern const struct cli_command report_retrans, report_protocols, report_matrix,
 /* All about one thing. */
 extern const struct cli_command report_host, report_flow;
 
-/* --since (an hour), --until, --limit (20), and what all commands have. */
-#define REPORT_N_WINDOW_ROWS 3
+/* --since (an hour), --until, --limit (20), --no-rollups, and what all commands have. */
+#define REPORT_N_WINDOW_ROWS 4
 extern const struct option_row report_window_rows[REPORT_N_WINDOW_ROWS];
 #define REPORT_TABLES                                                                              \
 	{report_window_rows, REPORT_N_WINDOW_ROWS},                                                \

@@ -9,6 +9,7 @@
 #include "collector/coverage.h"
 #include "collector/db.h"
 #include "collector/flowstore/once.h"
+#include "collector/flowstore/rollup_reader.h"
 #include "collector/report.h"
 #include "collector/report_where.h"
 #include "common/cleanup.h"
@@ -67,40 +68,71 @@ static int fail(sqlite3 *db, int err)
 	return EXIT_RUNTIME;
 }
 
+/* A window that is being read. */
+struct reading {
+	const struct cli_settings *settings;
+	sqlite3 *db;
+	struct aggregate *a;
+	const struct report_question *q;
+	const struct aggregate_spec *spec;
+	struct report_sources *sources;
+};
+
+/* From the rollups what they answer exactly. Returns 1, 0 if that is nothing, or an error. */
+static int read_rollups(struct reading *r, const struct report_where *where,
+			const struct report_pass *pass, const struct aggregate_input *in)
+{
+	const struct rollup_question q = {.since_ms = pass->since_ms,
+					  .until_ms = pass->until_ms,
+					  .conditions = where->children + REPORT_WHERE_CONDITIONS,
+					  .n_conditions =
+						  where->all.n_children - REPORT_WHERE_CONDITIONS};
+	struct rollup_use use = {0};
+	int found = r->settings->no_rollups ? 0 : rollup_read(r->db, r->a, r->spec, in, &q, &use);
+
+	r->sources->hours += use.hours;
+	r->sources->minutes += use.minutes;
+	r->sources->unsure += use.unsure;
+	return found;
+}
+
 /* One window, each conversation once. */
-static int read_window(sqlite3 *db, struct aggregate *a, const struct report_question *q,
-		       const struct report_pass *pass, unsigned number, int argc, char **argv)
+static int read_window(struct reading *r, const struct report_pass *pass, unsigned number, int argc,
+		       char **argv)
 {
 	cleanup(report_where_done) struct report_where where = {0};
 	cleanup(once_close_p) struct once *once = NULL;
 	struct aggregate_input in = {.pass = number, .known_groups = pass->known_groups};
 	int code, err;
 
-	code = report_where_init(&where, db, pass->since_ms, pass->until_ms,
+	code = report_where_init(&where, r->db, pass->since_ms, pass->until_ms,
 				 pass->everything ? 0 : argc, argv);
 	if (code)
 		return code;
-	err = pass->everything ? 0 : once_open(db, report_where_and(&where, NULL), &once);
-	in.predicate = report_where_and(&where, q->where);
+	err = pass->everything ? 0 : once_open(r->db, report_where_and(&where, NULL), &once);
+	in.predicate = report_where_and(&where, r->q->where);
 	in.once = once;
 	if (!err)
-		err = aggregate_read(a, &in);
-	return err ? fail(db, err) : EXIT_OK;
+		err = read_rollups(r, &where, pass, &in);
+	if (err == 0)
+		err = aggregate_read(r->a, &in);
+	return err < 0 ? fail(r->db, err) : EXIT_OK;
 }
 
 int report_aggregate(const struct cli_settings *s, sqlite3 *db, int argc, char **argv,
 		     const struct report_question *q, const struct aggregate_spec *spec,
-		     struct aggregate **ret)
+		     struct report_sources *sources, struct aggregate **ret)
 {
 	cleanup(aggregate_free_p) struct aggregate *a = NULL;
 	const struct report_pass window = {.since_ms = s->since_ms, .until_ms = s->until_ms};
 	int code, err = aggregate_new(db, spec, &a);
+	struct reading r = {s, db, a, q, spec, sources};
 
 	if (err)
 		return fail(db, err);
-	code = read_window(db, a, q, &window, 0, argc, argv);
+	code = read_window(&r, &window, 0, argc, argv);
 	for (unsigned i = 0; !code && i < q->n_passes; i++)
-		code = read_window(db, a, q, &q->passes[i], i + 1, argc, argv);
+		code = read_window(&r, &q->passes[i], i + 1, argc, argv);
 	if (code)
 		return code;
 	err = aggregate_finish(a);
@@ -195,12 +227,26 @@ static int print(const struct cli_settings *s, const struct report_question *q, 
 	return output_end(take_ptr(o));
 }
 
-static void print_notes(const struct cli_settings *s, sqlite3 *db, const struct aggregate *a)
+static void print_sources(const struct report_sources *from)
+{
+	if (from->hours || from->minutes)
+		log_info("from sums of whole hours (%" PRIu64 ") and minutes (%" PRIu64
+			 "), the rest from flow records",
+			 from->hours, from->minutes);
+	if (from->unsure)
+		log_info("%" PRIu64 " of these sums have conversations of which only the records, "
+			 "which are deleted, would tell whether they count",
+			 from->unsure);
+}
+
+static void print_notes(const struct cli_settings *s, sqlite3 *db, const struct aggregate *a,
+			const struct report_sources *sources)
 {
 	uint64_t set_aside;
 
 	if (s->quiet)
 		return;
+	print_sources(sources);
 	coverage_print(db, s->since_ms, s->until_ms);
 	(void)aggregate_totals(a, &set_aside); /* what is damaged the log has said */
 	if (set_aside)
@@ -214,6 +260,7 @@ int report_answer_groups(const struct cli_settings *s, int argc, char **argv,
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
 	cleanup(aggregate_free_p) struct aggregate *a = NULL;
+	struct report_sources sources = {0};
 	struct measure measures[MEASURE_LIMIT];
 	struct aggregate_spec spec = {
 		.n_keys = q->n_keys,
@@ -232,12 +279,12 @@ int report_answer_groups(const struct cli_settings *s, int argc, char **argv,
 	if (!code)
 		code = cli_exec(db, "BEGIN"); /* all is read at one moment */
 	if (!code)
-		code = report_aggregate(s, db, argc, argv, q, &spec, &a);
+		code = report_aggregate(s, db, argc, argv, q, &spec, &sources, &a);
 	if (code)
 		return code;
 	err = print(s, q, a);
 	if (err)
 		return cli_fail(db, err);
-	print_notes(s, db, a);
+	print_notes(s, db, a, &sources);
 	return EXIT_OK;
 }

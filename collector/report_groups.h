@@ -41,6 +41,11 @@ struct report_pass {
 	bool known_groups; /* only for groups that the window has */
 };
 
+/* What an answer came from, for its notes. */
+struct report_sources {
+	uint64_t hours, minutes, unsure; /* rollup_reader.h */
+};
+
 struct report_question {
 	size_t n_keys;
 	struct report_key keys[REPORT_MAX_KEYS];
@@ -70,7 +75,7 @@ int report_answer_groups(const struct cli_settings *s, int argc, char **argv,
 /* The same, up to what is printed: of *ret, for aggregate_free(), of an open transaction. */
 int report_aggregate(const struct cli_settings *s, sqlite3 *db, int argc, char **argv,
 		     const struct report_question *q, const struct aggregate_spec *spec,
-		     struct aggregate **ret);
+		     struct report_sources *sources, struct aggregate **ret);
 
 /* --- tables of measures ----------------------------------------------------------- */
 

@@ -16,9 +16,11 @@
 struct filter_predicate;
 struct filter_tree;
 
+#define REPORT_WHERE_CONDITIONS 1
+
 struct report_where {
-	struct predicate all; /* of the children */
-	struct predicate children[3];
+	struct predicate all;	      /* of the children */
+	struct predicate children[3]; /* the window, then conditions */
 	struct filter_tree *tree;
 	struct filter_predicate *filter;
 };

@@ -12,7 +12,7 @@ CREATE TABLE rollup_minute (
     start_ms         INTEGER NOT NULL,       -- of the minute of end_ms
     host_id          INTEGER NOT NULL,       -- that reported it
     dst_port         INTEGER NOT NULL,       -- the service; -1: any from 32768 on that is none
-    proto            INTEGER NOT NULL,
+    proto            INTEGER NOT NULL,       -- of catch-all records: 256 more
     direction        INTEGER NOT NULL,       -- of src to dst at the host: 0 unknown, 1 ingress, 2 egress
     role             INTEGER NOT NULL,       -- of the host: 0 unknown, 1 client, 2 server
     ip_version       INTEGER NOT NULL,       -- 4, 6
@@ -84,9 +84,10 @@ CREATE TABLE rollup_state (
     id               INTEGER PRIMARY KEY CHECK (id = 1),
     segment_id       INTEGER NOT NULL,       -- the last one that is in them
     minute_since_ms  INTEGER NOT NULL,       -- rows of before are deleted
-    hour_since_ms    INTEGER NOT NULL
+    hour_since_ms    INTEGER NOT NULL,
+    flows_since_ms   INTEGER NOT NULL        -- some records that ended before are deleted
 ) STRICT;
-INSERT INTO rollup_state VALUES (1, 0, 0, 0);
+INSERT INTO rollup_state VALUES (1, 0, 0, 0, 0);
 
 -- Segments that were damaged and so are in no rollup.
 CREATE TABLE rollup_gap (

@@ -178,7 +178,7 @@ int aggregate_read(struct aggregate *a, const struct aggregate_input *in)
 
 	if (in->once)
 		once_columns(in->once, &columns);
-	err = scan_open(a->db, in->predicate, &columns, &scan);
+	err = scan_open_range(a->db, in->range, in->predicate, &columns, &scan);
 	if (err)
 		return err;
 	n = threads_for(scan);
@@ -195,6 +195,55 @@ int aggregate_read(struct aggregate *a, const struct aggregate_input *in)
 	t = scan_totals(scan);
 	add_totals(&a->totals, &t);
 	return err;
+}
+
+/* --- sums instead of records ------------------------------------------------------------ */
+
+struct flow_columns aggregate_columns(const struct aggregate *a)
+{
+	return a->columns;
+}
+
+static bool is_of_sums(const struct measure *m)
+{
+	switch (m->kind) {
+	case MEASURE_SUM:
+	case MEASURE_SHARE:
+	case MEASURE_PERCENT:
+	case MEASURE_DIFFERENCE:
+	case MEASURE_CHANGE:
+		return !m->where && (!m->of || is_of_sums(m->of));
+	default:
+		return false;
+	}
+}
+
+void aggregate_set_aside(struct aggregate *a, uint64_t n)
+{
+	a->set_aside += n;
+}
+
+bool aggregate_takes_sums(const struct aggregate *a)
+{
+	const struct aggregate_spec *spec = a->spec;
+	bool takes = !spec->also && !spec->where;
+
+	for (size_t m = 0; takes && m < spec->n_measures; m++)
+		takes = is_of_sums(&spec->measures[m]);
+	return takes;
+}
+
+int aggregate_add_sums(struct aggregate *a, const struct aggregate_input *in,
+		       const struct flow_block *b, const uint32_t *selected, size_t n)
+{
+	const struct scan_rows rows = {.block = *b, .selected = selected, .n_selected = n};
+	struct aggregate_worker w;
+	int err = worker_init(&w, a, in, NULL, true), joined;
+
+	if (!err)
+		w.err = aggregate_add_block(&w, &rows);
+	joined = join_worker(a, &w);
+	return err ? err : joined;
 }
 
 struct scan_totals aggregate_totals(const struct aggregate *a, uint64_t *ret_set_aside)

@@ -74,10 +74,25 @@ struct aggregate_input {
 	const struct once *once;	   /* NULL: every record counts */
 	unsigned pass;			   /* measures of this pass count, see measure.h */
 	bool known_groups;		   /* records of groups that are not there yet do not */
+	const struct catalog_range *range; /* NULL: all blocks */
 };
 
 /* Adds the records of one scan. May be called several times. */
 int aggregate_read(struct aggregate *a, const struct aggregate_input *in);
+/*
+ * Adds n rows, selected, that are sums of records, for measures of which a sum is as
+ * good (aggregate_takes_sums()), of a block that has the columns of
+ * aggregate_columns(). Of in, pass and known_groups hold.
+ */
+int aggregate_add_sums(struct aggregate *a, const struct aggregate_input *in,
+		       const struct flow_block *b, const uint32_t *selected, size_t n);
+/* And that so many records do not count. */
+void aggregate_set_aside(struct aggregate *a, uint64_t n);
+/* Whether every measure is made of sums. */
+bool aggregate_takes_sums(const struct aggregate *a);
+/* What keys and measures read. */
+struct flow_columns aggregate_columns(const struct aggregate *a);
+
 /* What was read and left out, of all scans, and how many records once_select() set aside. */
 struct scan_totals aggregate_totals(const struct aggregate *a, uint64_t *ret_set_aside);
 

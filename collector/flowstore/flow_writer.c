@@ -20,6 +20,7 @@ enum statement {
 	IS_ROLLED_UP,
 	DROP_COLUMNS,
 	OLDEST,
+	RAISE_SINCE,
 	USED_BYTES,
 	N_STATEMENTS,
 };
@@ -40,6 +41,7 @@ static const char *const statement_sql[N_STATEMENTS] = {
 		"SELECT 0, id, n_rows, max_end_ms FROM flow_segment WHERE max_end_ms < ?1"
 		" UNION ALL SELECT 1, id, n_rows, max_end_ms FROM flow_fresh WHERE max_end_ms < ?1"
 		" ORDER BY max_end_ms, 1, id LIMIT 1",
+	[RAISE_SINCE] = "UPDATE rollup_state SET flows_since_ms = ?1 WHERE flows_since_ms < ?1",
 	[USED_BYTES] = "SELECT (p.page_count - f.freelist_count) * s.page_size"
 		       " FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s",
 };
@@ -177,13 +179,21 @@ int flow_writer_segment(struct flow_writer *w, const struct segment *s)
 
 /* --- retention --------------------------------------------------------------------- */
 
+static int raise_since(struct flow_writer *w, int64_t since_ms)
+{
+	struct binder b = binder_start(w->st[RAISE_SINCE]);
+
+	binder_int(&b, since_ms);
+	return binder_run(&b);
+}
+
 /* Deletes the oldest that ended before before_ms. *ret_rows: 0 if there is none. */
 static int drop_oldest(struct flow_writer *w, int64_t before_ms, size_t *ret_rows)
 {
 	struct binder b = binder_start(w->st[OLDEST]);
 	bool fresh = false;
-	int64_t id = 0;
-	int found;
+	int64_t id = 0, max_end_ms = 0;
+	int found, err;
 
 	binder_int(&b, before_ms);
 	found = binder_row(&b);
@@ -192,11 +202,13 @@ static int drop_oldest(struct flow_writer *w, int64_t before_ms, size_t *ret_row
 		fresh = sqlite3_column_int(b.st, 0) == 1;
 		id = sqlite3_column_int64(b.st, 1);
 		*ret_rows = (size_t)sqlite3_column_int64(b.st, 2);
+		max_end_ms = sqlite3_column_int64(b.st, 3);
 	}
 	binder_end(&b);
 	if (found <= 0)
 		return found;
-	return fresh ? drop_row(w, DROP_FRESH, id) : drop_segment(w, id);
+	err = fresh ? drop_row(w, DROP_FRESH, id) : drop_segment(w, id);
+	return err ? err : raise_since(w, max_end_ms + 1);
 }
 
 int flow_writer_expire(struct flow_writer *w, int64_t before_ms, size_t max_rows, size_t *ret_rows)

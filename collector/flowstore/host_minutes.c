@@ -184,6 +184,21 @@ bool host_minutes_near(const struct host_minutes *m, uint32_t host_id, int64_t m
 	return i < h->n_spans && h->spans[i].from_ms <= to_ms;
 }
 
+enum host_minutes_extent host_minutes_extent(const struct host_minutes *m, uint32_t host_id,
+					     int64_t from_ms, int64_t to_ms, int64_t slack_ms)
+{
+	const struct host *h = place_of(m, host_id);
+	int64_t first_ms = from_ms + h->skew_ms, last_ms = to_ms - 1 + h->skew_ms;
+	size_t i = span_after(h, first_ms - slack_ms);
+
+	if (i == h->n_spans || h->spans[i].from_ms > last_ms + slack_ms)
+		return HOST_MINUTES_NEVER;
+	/* Holes are whole minutes: no slack reaches over one. */
+	return h->spans[i].from_ms <= first_ms + slack_ms && h->spans[i].to_ms > last_ms - slack_ms
+		       ? HOST_MINUTES_ALWAYS
+		       : HOST_MINUTES_SOMETIMES;
+}
+
 bool host_minutes_between(const struct host_minutes *m, uint32_t host_id, int64_t from_ms,
 			  int64_t to_ms)
 {

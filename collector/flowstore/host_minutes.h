@@ -35,6 +35,10 @@ int64_t host_minutes_skew(const struct host_minutes *m, uint32_t host_id);
 /* Whether a minute of the host is within slack_ms of that time by the collector's clock. */
 bool host_minutes_near(const struct host_minutes *m, uint32_t host_id, int64_t ms,
 		       int64_t slack_ms);
+enum host_minutes_extent { HOST_MINUTES_NEVER, HOST_MINUTES_SOMETIMES, HOST_MINUTES_ALWAYS };
+/* Of how many of the moments with from_ms <= t < to_ms host_minutes_near() is true. */
+enum host_minutes_extent host_minutes_extent(const struct host_minutes *m, uint32_t host_id,
+					     int64_t from_ms, int64_t to_ms, int64_t slack_ms);
 /* Whether one begins between the two, both included, by the host's own clock. */
 bool host_minutes_between(const struct host_minutes *m, uint32_t host_id, int64_t from_ms,
 			  int64_t to_ms);

@@ -134,6 +134,16 @@ void once_close(struct once *o)
 	free(o);
 }
 
+enum once_rule once_rule(const struct once *o)
+{
+	return o->all ? ONCE_ALL : o->book ? ONCE_CLAIMS : ONCE_RECORDS;
+}
+
+const struct host_minutes *once_presence(const struct once *o)
+{
+	return o->presence;
+}
+
 void once_columns(const struct once *o, struct flow_columns *columns)
 {
 	if (!o->all && o->book)

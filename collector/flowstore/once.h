@@ -58,6 +58,7 @@
 
 struct once;
 struct once_memory; /* of one thread */
+struct host_minutes;
 struct predicate;
 struct scan_rows;
 
@@ -68,6 +69,16 @@ struct scan_rows;
  */
 int once_open(sqlite3 *db, const struct predicate *predicate, struct once **ret);
 void once_close(struct once *o);
+
+/* What decides whether a record counts. */
+enum once_rule {
+	ONCE_ALL,     /* nothing: each does */
+	ONCE_CLAIMS,  /* its claim (address_book.h), and records where that is none's */
+	ONCE_RECORDS, /* the other records that match */
+};
+enum once_rule once_rule(const struct once *o);
+/* When the hosts have reported; borrowed. */
+const struct host_minutes *once_presence(const struct once *o);
 
 /* Adds the columns that once_select() reads. */
 void once_columns(const struct once *o, struct flow_columns *columns);

@@ -34,18 +34,22 @@ bool predicate_reads_other(const struct predicate *p, const struct flow_columns 
 void predicate_bounds(const struct predicate *p, enum flow_column column, uint64_t *ret_low,
 		      uint64_t *ret_high)
 {
-	*ret_low = 0;
-	*ret_high = UINT64_MAX;
+	bool any = p->kind == PREDICATE_ANY && p->n_children > 0;
+
+	*ret_low = any ? UINT64_MAX : 0;
+	*ret_high = any ? 0 : UINT64_MAX;
 	if (p->kind == PREDICATE_RANGE && p->column == column) {
 		*ret_low = p->low;
 		*ret_high = p->high;
 	}
-	for (size_t i = 0; p->kind == PREDICATE_ALL && i < p->n_children; i++) {
+	for (size_t i = 0; (any || p->kind == PREDICATE_ALL) && i < p->n_children; i++) {
 		uint64_t low, high;
 
 		predicate_bounds(&p->children[i], column, &low, &high);
-		*ret_low = low > *ret_low ? low : *ret_low;
-		*ret_high = high < *ret_high ? high : *ret_high;
+		if ((low < *ret_low) == any)
+			*ret_low = low;
+		if ((high > *ret_high) == any)
+			*ret_high = high;
 	}
 }
 

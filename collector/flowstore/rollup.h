@@ -24,6 +24,7 @@
 #define ROLLUP_HOUR_MS	    3600000
 #define ROLLUP_ANY_PORT	    (-1) /* from ROLLUP_SERVICE_MAX on, and no service answered */
 #define ROLLUP_SERVICE_MAX  32768
+#define ROLLUP_CATCH_ALL    256
 #define ROLLUP_MAX_SEGMENTS 32 /* of one rollup */
 
 /* The sums and the maxima of a row, in the order of the columns of the tables. */
@@ -53,8 +54,9 @@ struct rollup_key {
 	int64_t claim; /* address_book.h; below 0: -claim, of a host at neither end */
 	uint32_t host_id;
 	int32_t dst_port;
-	uint8_t proto, direction, role, ip_version;
-	uint32_t zero; /* keys are compared as bytes */
+	uint16_t proto; /* of catch-all records: and ROLLUP_CATCH_ALL */
+	uint8_t direction, role;
+	uint32_t ip_version; /* no holes: keys are compared as bytes */
 };
 
 /* A sum stops at 2^55, in the tables at 2^62, so that none can run over. */

@@ -216,6 +216,7 @@ static struct rollup_key key_of(const struct block *k, size_t i)
 	const struct end *dst = &k->ends[FLOW_COL_U32(b, dst_addr)[i]];
 	uint64_t end_ms = FLOW_COL_U64(b, end_ms)[i];
 	uint32_t host = FLOW_COL_U32(b, host_id)[i], direction = FLOW_COL_U32(b, direction)[i];
+	bool catch_all = FLOW_COL_U32(b, end_reason)[i] == FLOW_END_NO_RESOURCES;
 
 	return (struct rollup_key){
 		.start_ms = (int64_t)(end_ms - end_ms % ROLLUP_MINUTE_MS),
@@ -223,7 +224,7 @@ static struct rollup_key key_of(const struct block *k, size_t i)
 		.claim = claim_of(host, k->claims[i], src, dst),
 		.host_id = host,
 		.dst_port = service_of(b, i),
-		.proto = (uint8_t)FLOW_COL_U32(b, proto)[i],
+		.proto = (uint16_t)(FLOW_COL_U32(b, proto)[i] + (catch_all ? ROLLUP_CATCH_ALL : 0)),
 		.direction = (uint8_t)direction,
 		.role = (uint8_t)FLOW_COL_U32(b, role)[i],
 		.ip_version = src->ip_version,
@@ -246,7 +247,7 @@ static void add_failures(struct rollup_row *r, const struct flow_block *b, size_
 /* What only some protocols have is NULL in the others (proto/flow_columns.h). */
 static void add_times(struct rollup_row *r, const struct flow_block *b, size_t i)
 {
-	uint32_t rtt_us = r->key.proto == IPPROTO_TCP ? FLOW_COL_U32(b, rtt_us)[i] : 0;
+	uint32_t rtt_us = FLOW_COL_U32(b, proto)[i] == IPPROTO_TCP ? FLOW_COL_U32(b, rtt_us)[i] : 0;
 
 	if (rtt_us) {
 		r->handshakes++;
@@ -258,7 +259,7 @@ static void add_times(struct rollup_row *r, const struct flow_block *b, size_t i
 		r->response_sum_us += FLOW_COL_U32(b, response_avg_us)[i];
 		raise(&r->response_max_us, FLOW_COL_U32(b, response_max_us)[i]);
 	}
-	if (r->key.proto == IPPROTO_TCP) {
+	if (FLOW_COL_U32(b, proto)[i] == IPPROTO_TCP) {
 		add(&r->retrans_pkts, FLOW_COL_U64(b, retrans_pkts)[i]);
 		add(&r->rev_retrans_pkts, FLOW_COL_U64(b, rev_retrans_pkts)[i]);
 	}
