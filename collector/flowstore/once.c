@@ -214,13 +214,13 @@ static uint32_t second_claim(const struct pass *p, uint32_t claim, uint32_t row)
 
 static bool counts(struct pass *p, uint32_t claim, uint32_t row)
 {
-	const uint32_t host_id = FLOW_COL_U32(p->b, host_id)[row];
-	uint32_t second;
+	uint32_t host_id, second;
 
 	if (claim == ADDRESS_BOOK_NONE)
 		return true;
-	if (claim == ADDRESS_BOOK_UNOWNED)
+	if (claim == ADDRESS_BOOK_UNOWNED) /* then the block may have no columns */
 		return !evidence_is_copy(&p->copies, row);
+	host_id = FLOW_COL_U32(p->b, host_id)[row];
 	if (host_id != p->host_id) {
 		p->host_id = host_id;
 		p->skew_ms = host_minutes_skew(p->o->presence, host_id);
