@@ -246,58 +246,115 @@ static void test_of_one_host_only_its_rows_are_decoded(void **state)
 			 0);
 }
 
+/* --- rows in the order of a GROUP BY -------------------------------------------------- */
+
+struct grouping {
+	struct flow_columns needed;
+	struct gather_key keys[2];
+	struct host_names hosts;
+};
+
+static const struct flows_column *column_named(const char *name)
+{
+	size_t n;
+	const struct flows_column *columns = flows_columns(&n);
+
+	while (n-- > 0)
+		if (strcmp(columns[n].name, name) == 0)
+			return &columns[n];
+	fail_msg("no column %s", name);
+	return NULL;
+}
+
+/* "bytes" or "bytes DESC" */
+static void set_key(struct grouping *group, size_t k, const char *term)
+{
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(term, " "), term);
+	group->keys[k] = (struct gather_key){column_named(name), strchr(term, ' ') != NULL};
+	flows_column_needs(group->keys[k].column, &group->needed);
+}
+
+static size_t gather_parts(struct fixture *f, const struct grouping *group, sqlite3_stmt *st)
+{
+	struct gather_rows rows;
+	struct gather *g;
+	size_t parts = 0;
+
+	assert_int_equal(gather_open(f->reader, NULL, &group->needed, group->keys, 2, &group->hosts,
+				     5000, &g),
+			 0);
+	for (; gather_next(g, &rows) > 0; parts++) {
+		for (size_t k = 0; k < rows.n; k++) {
+			assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+			assert_int_equal(gather_row_key(g, rows.order[k]),
+					 sqlite3_column_int64(st, 0));
+		}
+	}
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	gather_close(g);
+	return parts;
+}
+
 /* In parts of a few rows, what SQLite's own sorting gives. */
 static void test_gathered_rows_are_in_order(void **state)
 {
-	struct flow_columns needed = {{0}};
-	const struct flows_column *columns;
-	struct gather_key keys[2] = {{.falling = true}};
+	static const char *const orders[][2] = {
+		{"dst_addr DESC", "rtt_us"},	 {"proto_name", "host DESC"},
+		{"iface DESC", "verdict"},	 {"host", "src_addr"},
+		{"ip_version DESC", "dst_port"}, {"vlan DESC", "bytes"},
+		{"mss", "dns_qname DESC"},
+	};
 	struct fixture *f = *state;
-	struct host_names hosts;
-	struct gather_rows rows;
-	struct gather *g;
-	sqlite3_stmt *st;
-	size_t n, parts = 0, at = 0;
+	struct grouping group = {0};
+	size_t parts = 0;
 
 	put_blocks(f);
 	(void)compact(f, 600);
-	columns = flows_columns(&n);
-	for (size_t i = 0; i < n; i++)
-		if (strcmp(columns[i].name, "dst_addr") == 0)
-			keys[0].column = &columns[i];
-		else if (strcmp(columns[i].name, "rtt_us") == 0)
-			keys[1].column = &columns[i];
-	flows_column_needs(keys[0].column, &needed);
-	flows_column_needs(keys[1].column, &needed);
-	assert_int_equal(host_names_read(&hosts, f->reader), SQLITE_OK);
-	assert_int_equal(gather_open(f->reader, NULL, &needed, keys, 2, &hosts, 5000, &g), 0);
-	assert_int_equal(sqlite3_prepare_v2(f->reader,
-					    "SELECT dst_addr, rtt_us, rowid FROM flows"
-					    " ORDER BY dst_addr DESC, rtt_us, rowid",
-					    -1, &st, NULL),
-			 SQLITE_OK);
-	for (; gather_next(g, &rows) > 0; parts++) {
-		for (size_t k = 0; k < rows.n; k++, at++) {
-			uint32_t i = rows.order[k];
-			char text[ADDR_TEXT_MAX];
+	assert_int_equal(host_names_read(&group.hosts, f->reader), SQLITE_OK);
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		char sql[160];
+		sqlite3_stmt *st;
 
-			assert_int_equal(sqlite3_step(st), SQLITE_ROW);
-			addr_format(rows.block->addrs[FLOW_COL_U32(rows.block, dst_addr)[i]], text);
-			assert_string_equal(text, sqlite3_column_text(st, 0));
-			assert_int_equal(flow_block_has(rows.block, FLOW_COLUMN_rtt_us, i),
-					 sqlite3_column_type(st, 1) != SQLITE_NULL);
-			if (flow_block_has(rows.block, FLOW_COLUMN_rtt_us, i))
-				assert_int_equal(FLOW_COL_U32(rows.block, rtt_us)[i],
-						 sqlite3_column_int64(st, 1));
-			assert_int_equal(gather_row_key(g, i), sqlite3_column_int64(st, 2));
-		}
+		set_key(&group, 0, orders[i][0]);
+		set_key(&group, 1, orders[i][1]);
+		(void)snprintf(sql, sizeof(sql), "SELECT rowid FROM flows ORDER BY %s, %s, rowid",
+			       orders[i][0], orders[i][1]);
+		assert_int_equal(sqlite3_prepare_v2(f->reader, sql, -1, &st, NULL), SQLITE_OK);
+		parts += gather_parts(f, &group, st);
+		assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
 	}
-	assert_int_equal(at, f->n_flows);
-	assert_true(parts > 3);
-	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
-	assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
-	gather_close(g);
-	host_names_done(&hosts);
+	assert_true(parts > 20);
+	host_names_done(&group.hosts);
+}
+
+static void test_gathering_without_memory(void **state)
+{
+	struct fixture *f = *state;
+	struct grouping group = {0};
+	int err = -ENOMEM;
+
+	for (int i = 0; i < 6; i++)
+		put_block(f, 1 + i % N_HOSTS, 20);
+	assert_int_equal(host_names_read(&group.hosts, f->reader), SQLITE_OK);
+	set_key(&group, 0, "src_addr");
+	set_key(&group, 1, "iface");
+	for (unsigned n = 1; err; n++) {
+		struct gather_rows rows;
+		struct gather *g = NULL;
+		bool failed;
+
+		(void)fail_alloc_at(n);
+		err = gather_open(f->reader, NULL, &group.needed, group.keys, 2, &group.hosts, 2000,
+				  &g);
+		while (!err && (err = gather_next(g, &rows)) > 0)
+			err = 0;
+		failed = fail_alloc_at(0);
+		gather_close(g);
+		assert_int_equal(err, failed ? -ENOMEM : 0);
+	}
+	host_names_done(&group.hosts);
 }
 
 /* --- damage --------------------------------------------------------------------------- */
@@ -455,6 +512,7 @@ int main(void)
 		TEST(test_zones_leave_segments_out),
 		TEST(test_of_one_host_only_its_rows_are_decoded),
 		TEST(test_gathered_rows_are_in_order),
+		TEST(test_gathering_without_memory),
 		TEST(test_damage_is_found_and_left_out),
 		TEST(test_lost_column_is_damage),
 		TEST(test_retention_by_size_deletes_the_oldest),
