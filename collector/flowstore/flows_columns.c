@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+#include "collector/flowstore/flow_community.h"
 #include "proto/flow_words.h"
 
 /*
@@ -168,19 +169,11 @@ const struct flows_column *flows_columns(size_t *ret_n)
 
 void flows_column_needs(const struct flows_column *column, struct flow_columns *needed)
 {
-	static const enum flow_column of_community_id[] = {
-		FLOW_COLUMN_dst_addr,	FLOW_COLUMN_src_port,  FLOW_COLUMN_dst_port,
-		FLOW_COLUMN_proto,	FLOW_COLUMN_icmp_type, FLOW_COLUMN_icmp_code,
-		FLOW_COLUMN_end_reason,
-	};
-
 	flow_columns_add_needed(needed, column->column);
 	if (column->kind == FLOWS_PROTO_NAME)
 		flow_columns_add(needed, FLOW_COLUMN_end_reason);
-	if (column->kind != FLOWS_COMMUNITY_ID)
-		return;
-	for (size_t i = 0; i < sizeof(of_community_id) / sizeof(of_community_id[0]); i++)
-		flow_columns_add(needed, of_community_id[i]);
+	if (column->kind == FLOWS_COMMUNITY_ID)
+		flow_community_columns(needed);
 }
 
 char *flows_schema(void)

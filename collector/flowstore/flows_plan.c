@@ -42,6 +42,8 @@ static double share_of(const struct flows_column *c, unsigned char op)
 	case FLOWS_TEXT:
 	case FLOWS_WORD:
 		return equal ? SHARE_NUMBER : 0;
+	case FLOWS_COMMUNITY_ID:
+		return equal ? SHARE_ADDR : 0;
 	default:
 		return 0;
 	}
@@ -87,6 +89,18 @@ static void plan_groups(sqlite3_index_info *info, const struct flows_column *col
 	info->orderByConsumed = can;
 }
 
+/*
+ * A Community ID is worked out of each row: once for a constant, but a join must not look for
+ * one after the other so. SQLite makes an index for it.
+ */
+static bool is_costly(sqlite3_index_info *info, int constraint, const struct flows_column *c)
+{
+	sqlite3_value *value;
+
+	return c->kind == FLOWS_COMMUNITY_ID &&
+	       sqlite3_vtab_rhs_value(info, constraint, &value) != SQLITE_OK;
+}
+
 int flows_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 {
 	size_t n_columns;
@@ -107,6 +121,8 @@ int flows_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 			continue;
 		share = share_of(&columns[column], op);
 		if (share == 0 || (columns[column].kind != FLOWS_NUMBER && !is_binary(info, i)))
+			continue;
+		if (is_costly(info, i, &columns[column]))
 			continue;
 		in = op == SQLITE_INDEX_CONSTRAINT_EQ && sqlite3_vtab_in(info, i, 1);
 		sqlite3_str_appendf(plan, "%d %d %d;", column, op, in);
@@ -256,6 +272,9 @@ static int compare(struct flows_filter *f, const struct flows_column *c, int op,
 		*ret = (struct predicate){
 			.kind = PREDICATE_TEXT, .column = c->column, .text = text};
 		break;
+	case FLOWS_COMMUNITY_ID:
+		*ret = (struct predicate){.kind = PREDICATE_COMMUNITY_ID, .text = text};
+		break;
 	default:
 		*ret = compare_word(c->column, text);
 		break;
@@ -296,7 +315,8 @@ static int compare_list(struct flows_filter *f, const struct term *t, sqlite3_va
 	*ret = anything;
 	for (rc = sqlite3_vtab_in_first(list, &value); rc == SQLITE_OK && value;
 	     rc = sqlite3_vtab_in_next(list, &value)) {
-		if (f->n_values == FLOWS_MAX_VALUES || t->column->kind == FLOWS_TEXT)
+		if (f->n_values == FLOWS_MAX_VALUES || t->column->kind == FLOWS_TEXT ||
+		    t->column->kind == FLOWS_COMMUNITY_ID)
 			return SQLITE_OK; /* too many, or texts that do not stay */
 		rc = compare(f, t->column, t->op, value, &f->values[f->n_values++]);
 		if (rc != SQLITE_OK)

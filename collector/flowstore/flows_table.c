@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/flow_community.h"
 #include "collector/flowstore/flows_columns.h"
 #include "collector/flowstore/flows_plan.h"
 #include "collector/flowstore/scan.h"
 #include "collector/sql_functions.h"
 #include "common/addr.h"
-#include "common/community_id.h"
 #include "proto/flow_words.h"
 
 #define HIST_TEXT_MAX (RTT_BUCKETS * sizeof("65535"))
@@ -201,29 +201,12 @@ static void result_proto_name(sqlite3_context *ctx, const struct flow_block *b, 
 	result_text(ctx, name ? name : number);
 }
 
-static void result_community_id(sqlite3_context *ctx, const struct flow_block *b, size_t i)
-{
-	uint32_t proto = FLOW_COL_U32(b, proto)[i];
-	bool icmp = proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
-	char text[COMMUNITY_ID_MAX];
-
-	if (FLOW_COL_U32(b, end_reason)[i] == FLOW_END_NO_RESOURCES)
-		return; /* NULL */
-	result_text(ctx, community_id(b->addrs[FLOW_COL_U32(b, src_addr)[i]],
-				      b->addrs[FLOW_COL_U32(b, dst_addr)[i]], (uint8_t)proto,
-				      (uint16_t)(icmp ? FLOW_COL_U32(b, icmp_type)
-						      : FLOW_COL_U32(b, src_port))[i],
-				      (uint16_t)(icmp ? FLOW_COL_U32(b, icmp_code)
-						      : FLOW_COL_U32(b, dst_port))[i],
-				      text));
-}
-
 static int result_of(struct flows_cursor *c, sqlite3_context *ctx,
 		     const struct flows_column *column, size_t i)
 {
 	const struct flow_block *b = c->block;
 	union flow_array a = b->column[column->column];
-	char word[FLOW_WORD_MAX];
+	char word[FLOW_WORD_MAX], id[COMMUNITY_ID_MAX];
 
 	switch (column->kind) {
 	case FLOWS_NUMBER:
@@ -252,7 +235,7 @@ static int result_of(struct flows_cursor *c, sqlite3_context *ctx,
 		sqlite3_result_int(ctx, addr_is_v4(b->addrs[a.u32[i]]) ? 4 : 6);
 		break;
 	case FLOWS_COMMUNITY_ID:
-		result_community_id(ctx, b, i);
+		result_text(ctx, flow_community_id(b, i, id));
 		break;
 	}
 	return SQLITE_OK;

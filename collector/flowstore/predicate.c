@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "collector/flowstore/flow_community.h"
+
 void predicate_columns(const struct predicate *p, struct flow_columns *columns)
 {
 	switch (p->kind) {
@@ -12,6 +14,9 @@ void predicate_columns(const struct predicate *p, struct flow_columns *columns)
 	case PREDICATE_TEXT:
 	case PREDICATE_HAS:
 		flow_columns_add_needed(columns, p->column);
+		break;
+	case PREDICATE_COMMUNITY_ID:
+		flow_community_columns(columns);
 		break;
 	default:
 		for (size_t i = 0; i < p->n_children; i++)
@@ -137,6 +142,16 @@ static void match_text(const struct predicate *p, const struct flow_block *b, ui
 		match[i] = numbers[i] == number;
 }
 
+/* Leaves those rows out that have another one. It is a hash: only of rows that are still in. */
+static void keep_community_id(const struct predicate *p, const struct flow_block *b, uint8_t *match)
+{
+	char text[COMMUNITY_ID_MAX];
+
+	for (size_t i = 0; i < b->n_rows; i++)
+		if (match[i])
+			match[i] = flow_community_id(b, i, text) && strcmp(text, p->text) == 0;
+}
+
 static void match_term(const struct predicate *p, const struct flow_block *b, uint8_t *match,
 		       uint8_t *scratch)
 {
@@ -165,12 +180,17 @@ static void match_all(const struct predicate *p, const struct flow_block *b, uin
 {
 	memset(match, 1, b->n_rows);
 	for (size_t c = 0; c < p->n_children; c++) {
+		if (p->children[c].kind == PREDICATE_COMMUNITY_ID)
+			continue;
 		predicate_match(&p->children[c], b, scratch, scratch + b->n_rows);
 		for (size_t i = 0; i < b->n_rows; i++)
 			match[i] &= scratch[i];
 		if (!memchr(match, 1, b->n_rows))
-			break;
+			return;
 	}
+	for (size_t c = 0; c < p->n_children; c++)
+		if (p->children[c].kind == PREDICATE_COMMUNITY_ID)
+			keep_community_id(&p->children[c], b, match);
 }
 
 static void match_any(const struct predicate *p, const struct flow_block *b, uint8_t *match,
@@ -202,6 +222,10 @@ void predicate_match(const struct predicate *p, const struct flow_block *b, uint
 	case PREDICATE_TRUE:
 	case PREDICATE_FALSE:
 		memset(match, p->kind == PREDICATE_TRUE, b->n_rows);
+		break;
+	case PREDICATE_COMMUNITY_ID:
+		memset(match, 1, b->n_rows);
+		keep_community_id(p, b, match);
 		break;
 	default:
 		match_term(p, b, match, scratch);

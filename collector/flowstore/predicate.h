@@ -24,14 +24,15 @@
 #include "proto/flow_block.h"
 
 enum predicate_kind {
-	PREDICATE_RANGE,  /* low <= column <= high; FLOW_U32, FLOW_U64 */
-	PREDICATE_BITS,	  /* (column & low) == high */
-	PREDICATE_PREFIX, /* FLOW_ADDR: column within prefix (a whole address: len 128) */
-	PREDICATE_TEXT,	  /* FLOW_TEXT: equal to text */
-	PREDICATE_HAS,	  /* column is not NULL; not FLOW_HIST */
-	PREDICATE_ALL,	  /* every child */
-	PREDICATE_ANY,	  /* one child */
-	PREDICATE_NOT,	  /* not its child */
+	PREDICATE_RANGE,	/* low <= column <= high; FLOW_U32, FLOW_U64 */
+	PREDICATE_BITS,		/* (column & low) == high */
+	PREDICATE_PREFIX,	/* FLOW_ADDR: column within prefix (a whole address: len 128) */
+	PREDICATE_TEXT,		/* FLOW_TEXT: equal to text */
+	PREDICATE_COMMUNITY_ID, /* that of the flow is text: flow_community.h */
+	PREDICATE_HAS,		/* column is not NULL; not FLOW_HIST */
+	PREDICATE_ALL,		/* every child */
+	PREDICATE_ANY,		/* one child */
+	PREDICATE_NOT,		/* not its child */
 	PREDICATE_TRUE,
 	PREDICATE_FALSE,
 };

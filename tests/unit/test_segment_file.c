@@ -172,6 +172,69 @@ static void test_segments_of_before_are_read(void **state)
 	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM flows"), f->n_flows);
 }
 
+/* --- Community IDs --------------------------------------------------------------------- */
+
+static int64_t count_in(struct fixture *f, const char *table, const char *id, const char *more)
+{
+	char sql[300];
+
+	(void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s WHERE community_id = '%s'%s",
+		       table, id, more);
+	return sample_number(f->reader, sql);
+}
+
+static void assert_pushed_down(struct fixture *f, const char *sql, const char *term, bool wanted)
+{
+	char explain[300];
+	bool found = false;
+	sqlite3_stmt *st;
+
+	(void)snprintf(explain, sizeof(explain), "EXPLAIN QUERY PLAN %s", sql);
+	assert_int_equal(sqlite3_prepare_v2(f->reader, explain, -1, &st, NULL), SQLITE_OK);
+	while (sqlite3_step(st) == SQLITE_ROW)
+		found |= strstr((const char *)sqlite3_column_text(st, 3), term) != NULL;
+	sqlite3_finalize(st);
+	assert_int_equal(found, wanted);
+}
+
+static void test_community_id_is_a_condition(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3_stmt *st;
+	char term[32];
+	int n = 0;
+
+	put_blocks(f, 40);
+	compact(f, 1000);
+	sample_exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	assert_int_equal(sqlite3_prepare_v2(f->reader,
+					    "SELECT community_id FROM temp.plain"
+					    " WHERE community_id IS NOT NULL GROUP BY 1 LIMIT 40",
+					    -1, &st, NULL),
+			 SQLITE_OK);
+	for (; sqlite3_step(st) == SQLITE_ROW; n++) {
+		const char *id = (const char *)sqlite3_column_text(st, 0);
+
+		assert_true(count_in(f, "flows", id, "") > 0);
+		assert_int_equal(count_in(f, "flows", id, ""), count_in(f, "temp.plain", id, ""));
+		assert_int_equal(count_in(f, "flows", id, " AND proto = 6"),
+				 count_in(f, "temp.plain", id, " AND proto = 6"));
+		assert_int_equal(count_in(f, "flows", id, " OR src_port = 0"),
+				 count_in(f, "temp.plain", id, " OR src_port = 0"));
+	}
+	sqlite3_finalize(st);
+	assert_int_equal(n, 40);
+	assert_int_equal(count_in(f, "flows", "1:nonsense", ""), 0);
+	/* Of a constant only: in a join it would be worked out again and again. */
+	(void)snprintf(term, sizeof(term), ";%d 2 ",
+		       (int)sample_number(f->reader, "SELECT cid FROM pragma_table_info('flows')"
+						     " WHERE name = 'community_id'"));
+	assert_pushed_down(f, "SELECT * FROM flows WHERE community_id = '1:x'", term, true);
+	assert_pushed_down(f,
+			   "SELECT * FROM flows a JOIN flows b ON b.community_id = a.community_id",
+			   term, false);
+}
+
 /* --- holes ------------------------------------------------------------------------- */
 
 static int64_t pragma(struct fixture *f, const char *name)
@@ -216,6 +279,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_ends_of_columns_fill_pages),
 		TEST(test_segments_of_before_are_read),
+		TEST(test_community_id_is_a_condition),
 		TEST(test_ingest_with_retention_does_not_grow_the_file),
 	};
 
