@@ -31,11 +31,13 @@ static void add_value(sqlite3_str *row, sqlite3_stmt *st, int column)
 	}
 }
 
-static void add_row(struct answer *a, sqlite3_stmt *st, size_t *max)
+static void add_row(struct answer *a, sqlite3_stmt *st, size_t *max, bool line)
 {
 	sqlite3_str *row = sqlite3_str_new(NULL);
 
-	for (int i = 0; i < sqlite3_column_count(st); i++) {
+	if (line)
+		sqlite3_str_appendall(row, (const char *)sqlite3_column_text(st, 0));
+	for (int i = 0; !line && i < sqlite3_column_count(st); i++) {
 		sqlite3_str_appendall(row, i ? "\t" : "");
 		add_value(row, st, i);
 	}
@@ -54,17 +56,27 @@ static void set_error(struct answer *a, sqlite3 *db)
 	need(a->error != NULL, "memory");
 }
 
-void answer_of(sqlite3_stmt *st, struct answer *ret)
+static void read_rows(sqlite3_stmt *st, bool lines, struct answer *ret)
 {
 	size_t max = 0;
 	int rc;
 
 	*ret = (struct answer){0};
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-		add_row(ret, st, &max);
+		add_row(ret, st, &max, lines);
 	if (rc != SQLITE_DONE)
 		set_error(ret, sqlite3_db_handle(st));
 	(void)sqlite3_finalize(st); /* repeats the code of the step */
+}
+
+void answer_of(sqlite3_stmt *st, struct answer *ret)
+{
+	read_rows(st, false, ret);
+}
+
+void answer_of_lines(sqlite3_stmt *st, struct answer *ret)
+{
+	read_rows(st, true, ret);
 }
 
 void answer_of_sql(sqlite3 *db, const char *sql, struct answer *ret)
@@ -85,6 +97,31 @@ void answer_done(struct answer *a)
 	free(a->rows);
 	free(a->error);
 	*a = (struct answer){0};
+}
+
+/* Takes the mark off "~5", at any place but not off "~0.5" or "~1e30". */
+static void round_reals(char *row)
+{
+	char *at = row, *to = row;
+
+	while (*at) {
+		size_t len = strcspn(at, "\t"), rest = at[len] == '\t';
+
+		if (*at == '~' && strspn(at + 1, "-0123456789") == len - 1) {
+			at++;
+			len--;
+		}
+		memmove(to, at, len + rest);
+		to += len + rest;
+		at += len + rest;
+	}
+	*to = '\0';
+}
+
+void answer_round_reals(struct answer *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		round_reals(a->rows[i]);
 }
 
 /* --- comparing ------------------------------------------------------------------------ */

@@ -17,7 +17,12 @@ struct answer {
 /* Runs SQL, or a statement and finalizes it. Release with answer_done(). */
 void answer_of_sql(sqlite3 *db, const char *sql, struct answer *ret);
 void answer_of(sqlite3_stmt *st, struct answer *ret);
+/* Of a statement with one column: rows as answers have them. */
+void answer_of_lines(sqlite3_stmt *st, struct answer *ret);
 void answer_done(struct answer *a);
+
+/* Reals that are whole numbers become these, as JSON has them. */
+void answer_round_reals(struct answer *a);
 
 /* Rows that come in any order, in one. */
 void answer_sort(struct answer *a);

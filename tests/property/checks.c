@@ -16,6 +16,7 @@
 #include "tests/property/data.h"
 #include "tests/property/need.h"
 #include "tests/property/queries.h"
+#include "tests/property/reports.h"
 #include "tests/property/row_table.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -193,6 +194,19 @@ static void check_filter_predicate(struct data *d, struct choices *c, struct che
 	check_filter_by(d, c, ret, filter_scan);
 }
 
+/* --- reports ------------------------------------------------------------------------------- */
+
+static void check_report(struct data *d, struct choices *c, struct check_result *ret)
+{
+	struct answer got, wanted;
+	char *question;
+
+	ask_report(d, c, &question, &got, &wanted);
+	need(question != NULL, "memory");
+	compare(question, &got, &wanted, ret);
+	sqlite3_free(question);
+}
+
 /* --- all of them ------------------------------------------------------------------------------ */
 
 static const struct check checks[] = {
@@ -201,10 +215,14 @@ static const struct check checks[] = {
 	{"a filter as a predicate", 2, check_filter_predicate},
 };
 
-const struct check *check_of(uint64_t random)
+static const struct check report_check = {"a report", 1, check_report};
+
+const struct check *check_of(const struct data *d, uint64_t random)
 {
 	unsigned sum = 0, at;
 
+	if (d->for_reports)
+		return &report_check;
 	for (size_t i = 0; i < ARRAY_SIZE(checks); i++)
 		sum += checks[i].share;
 	at = (unsigned)(random % sum);

@@ -21,8 +21,8 @@ struct check {
 	void (*run)(struct data *d, struct choices *c, struct check_result *ret);
 };
 
-/* One of them, by a random number. */
-const struct check *check_of(uint64_t random);
+/* One of them that such data are for, by a random number. */
+const struct check *check_of(const struct data *d, uint64_t random);
 
 void check_result_done(struct check_result *r);
 

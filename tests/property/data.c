@@ -36,6 +36,7 @@ struct kind {
 	size_t segment_rows;  /* 0: none are made */
 	size_t batch;	      /* records of one, at most */
 	bool small_last;      /* what is left over becomes a segment, too */
+	bool for_reports;
 	void (*flow)(struct making *m, struct flow_record *r); /* NULL: a fleet that could be */
 };
 
@@ -153,6 +154,20 @@ static void catch_all_flow(struct making *m, struct flow_record *r)
 	}
 }
 
+/* No two hosts tell of one conversation. */
+static void unique_flow(struct making *m, struct flow_record *r)
+{
+	mixed_flow(m, r);
+	r->src_port = (uint16_t)(1024 + m->last_id % 60000);
+	r->dst_port %= 1024;
+	r->rtt_us = draw(m, 4) * draw(m, 100000);
+	r->response_avg_us = draw(m, 4) * draw(m, 100000);
+	if (draw(m, 20) == 0)
+		catch_all_flow(m, r);
+	if (r->end_reason == FLOW_END_NONE) /* no probe sends it */
+		r->end_reason = FLOW_END_ACTIVE;
+}
+
 /* IPv6 with addresses that share long prefixes; times of a day, so that zones differ. */
 static void v6_flow(struct making *m, struct flow_record *r)
 {
@@ -259,8 +274,8 @@ static void put_hosts(struct making *m)
 		sql = sqlite3_mprintf(
 			"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
 			" first_seen_ms, last_seen_ms) VALUES (%u, CAST(printf('%%016d', %u) AS"
-			" BLOB), %Q, '', '', x'', '', 0, 0)",
-			h, h, name);
+			" BLOB), %Q, '', '', x'', '', %llu, %llu)",
+			h, h, name, START_MS, START_MS);
 		exec(m->db, sql);
 		sqlite3_free(sql);
 		row_table_add_host(m->data->plain, h, name);
@@ -271,18 +286,20 @@ static void put_hosts(struct making *m)
  */
 
 static const struct kind kinds[] = {
-	{"segments, fresh batches", 3, 18, 16000, 1500, 3000, 300, false, mixed_flow},
-	{"fresh batches", 3, 10, 0, 3000, 0, 120, false, mixed_flow},
-	{"a small last segment", 4, 16, 7000, 300, 2500, 200, true, mixed_flow},
-	{"a fleet", 20, 10, 20000, 1000, 6000, 500, false, NULL},
-	{"many hosts", 200, 8, 9000, 200, 4000, 60, true, mixed_flow},
-	{"extreme values", 3, 11, 4000, 300, 1500, 200, true, extreme_flow},
-	{"nothing measured", 3, 6, 4000, 300, 1500, 200, true, bare_flow},
-	{"catch-all", 3, 7, 4000, 300, 1500, 200, true, catch_all_flow},
-	{"IPv6, in the order of time", 3, 9, 12000, 300, 2000, 200, true, v6_flow},
-	{"one record", 3, 2, 0, 1, 0, 1, false, mixed_flow},
-	{"one in a segment", 3, 2, 1, 0, 10, 1, true, mixed_flow},
-	{"none", 3, 1, 0, 0, 0, 1, false, mixed_flow},
+	{"segments, fresh batches", 3, 16, 16000, 1500, 3000, 300, false, false, mixed_flow},
+	{"fresh batches", 3, 9, 0, 3000, 0, 120, false, false, mixed_flow},
+	{"a small last segment", 4, 13, 7000, 300, 2500, 200, true, false, mixed_flow},
+	{"a fleet", 20, 8, 20000, 1000, 6000, 500, false, false, NULL},
+	{"many hosts", 200, 7, 9000, 200, 4000, 60, true, false, mixed_flow},
+	{"extreme values", 3, 10, 4000, 300, 1500, 200, true, false, extreme_flow},
+	{"nothing measured", 3, 5, 4000, 300, 1500, 200, true, false, bare_flow},
+	{"catch-all", 3, 6, 4000, 300, 1500, 200, true, false, catch_all_flow},
+	{"IPv6, in the order of time", 3, 8, 12000, 300, 2000, 200, true, false, v6_flow},
+	{"one record", 3, 2, 0, 1, 0, 1, false, false, mixed_flow},
+	{"one in a segment", 3, 2, 1, 0, 10, 1, true, false, mixed_flow},
+	{"none", 3, 1, 0, 0, 0, 1, false, false, mixed_flow},
+	{"reports", 4, 7, 1800, 200, 700, 200, true, true, unique_flow},
+	{"reports of both ends", 8, 6, 1500, 200, 600, 200, true, true, NULL},
 };
 
 size_t data_kinds(void)
@@ -322,6 +339,7 @@ struct data *data_new(size_t kind, uint64_t seed)
 
 	need(d != NULL, "memory");
 	d->name = m.kind->name;
+	d->for_reports = m.kind->for_reports;
 	d->plain = row_table_new();
 	open_store(&m);
 	put_hosts(&m);

@@ -8,6 +8,7 @@
 #ifndef WEIR_TESTS_PROPERTY_DATA_H
 #define WEIR_TESTS_PROPERTY_DATA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@ struct row_table;
 struct data {
 	const char *name;
 	char path[64];
+	bool for_reports;
 	sqlite3 *store; /* reads; with weir's SQL functions */
 	struct row_table *plain;
 };

@@ -67,7 +67,7 @@ static void ask(struct data *d, uint64_t seed, struct run *run)
 	struct check_result r = {0};
 
 	choices_begin(&c, seed);
-	check = check_of(pick_any(&seed));
+	check = check_of(d, pick_any(&seed));
 	check->run(d, &c, &r);
 	run->queries++;
 	run->errors += r.error;

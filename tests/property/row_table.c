@@ -20,6 +20,7 @@ struct row_table {
 	sqlite3_stmt *insert, *value[FLOWS_MAX_COLUMNS], *host_name;
 	const struct flows_column *columns;
 	size_t n_columns, n_rows;
+	char *last; /* row_table_value() */
 };
 
 /* --- values of a record ------------------------------------------------------------ */
@@ -206,6 +207,7 @@ void row_table_free(struct row_table *t)
 		(void)sqlite3_finalize(t->value[i]); /* repeats an old error at most */
 	(void)sqlite3_finalize(t->insert);
 	(void)sqlite3_finalize(t->host_name);
+	sqlite3_free(t->last);
 	need(sqlite3_close(t->db) == SQLITE_OK, "close");
 	free(t);
 }
@@ -263,8 +265,11 @@ const char *row_table_value(struct row_table *t, size_t column, size_t row)
 		st = t->value[column] = prepare(t->db, sql);
 		sqlite3_free(sql);
 	}
-	(void)sqlite3_reset(st); /* gave a row, if anything */
 	need(sqlite3_bind_int64(st, 1, (sqlite3_int64)row + 1) == SQLITE_OK, "bind");
 	need(sqlite3_step(st) == SQLITE_ROW, "a value");
-	return (const char *)sqlite3_column_text(st, 0);
+	sqlite3_free(t->last);
+	t->last = sqlite3_mprintf("%s", (const char *)sqlite3_column_text(st, 0));
+	need(t->last != NULL, "memory");
+	(void)sqlite3_reset(st); /* gave a row */
+	return t->last;
 }
