@@ -101,17 +101,29 @@ static void write_port(struct writing *w, const char *column)
 		write_known(w, column, "443");
 }
 
+/* One that a column of few words takes. */
+static const char *word_for(const char *column)
+{
+	static const struct {
+		const char *column, *word;
+	} words[] = {
+		{"tunnel", "vxlan"}, {"verdict", "refused"},   {"end_reason", "idle"},
+		{"role", "unknown"}, {"direction", "unknown"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strcmp(words[i].column, column) == 0)
+			return words[i].word;
+	return "none";
+}
+
 /* Words are written bare, texts in quotes, as they may have blanks. */
 static void write_text_value(struct writing *w, const char *column)
 {
 	bool word = flow_words_of((enum flow_column)flow_column_find(column));
 
 	sqlite3_str_appendall(w->sql, word ? "" : "\"");
-	write_known(w, column,
-		    strcmp(column, "tunnel") == 0	? "vxlan"
-		    : strcmp(column, "verdict") == 0	? "refused"
-		    : strcmp(column, "end_reason") == 0 ? "idle"
-							: "none");
+	write_known(w, column, word_for(column));
 	sqlite3_str_appendall(w->sql, word ? "" : "\"");
 }
 
