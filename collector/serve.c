@@ -498,7 +498,7 @@ static const struct option_row rows[] = {
 	 .type = OPTION_DURATION_MS,
 	 AT(rollup_minute_retention_ms),
 	 .arg = "AGE",
-	 .fallback = "14d",
+	 .fallback = "3d",
 	 .help = "delete sums by minute of this age; 0: never"},
 	{.name = "rollup-hour-retention",
 	 .type = OPTION_DURATION_MS,

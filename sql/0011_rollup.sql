@@ -16,12 +16,12 @@ CREATE TABLE rollup_minute (
     direction        INTEGER NOT NULL,       -- of src to dst at the host: 0 unknown, 1 ingress, 2 egress
     role             INTEGER NOT NULL,       -- of the host: 0 unknown, 1 client, 2 server
     ip_version       INTEGER NOT NULL,       -- 4, 6
-    -- Who the far end belongs to (src of ingress, else dst). Above 0: that host;
-    -- 0: none of those to come; below: a private IPv4 /24 or IPv6 /64, see rollup_peer.
+    -- Who the far end belongs to (src of ingress, else dst). 1: a host of the fleet; -1: a
+    -- private network; 0: neither.
     peer             INTEGER NOT NULL,
-    -- Whose record of the conversation counts before it (collector/flowstore/address_book.h).
-    -- 0: nobody's; a host: that host's, where it reported, too; below 0: the same, and if
-    -- that one did not, perhaps another's; 4294967295: only the records tell.
+    -- Which of its conversations count, where each shall do so once. 0: all; -1: none, as
+    -- another host has them; -2: only the records tell; else twice the id of the host that
+    -- has them if it reported, and 1 more where there is a second one.
     claim            INTEGER NOT NULL,
 
     records          INTEGER NOT NULL,
@@ -46,7 +46,8 @@ CREATE TABLE rollup_minute (
     PRIMARY KEY (start_ms, host_id, dst_port, proto, direction, role, ip_version, peer, claim)
 ) STRICT, WITHOUT ROWID;
 
--- The same by hour.
+-- The same by hour. peer: above 0 the id of a host; below 0 a private network, as a
+-- /24 the first 24 bits, negative, or a /64 (collector/flowstore/peer_group.h).
 CREATE TABLE rollup_hour (
     start_ms         INTEGER NOT NULL,
     host_id          INTEGER NOT NULL,

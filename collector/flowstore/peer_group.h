@@ -9,7 +9,7 @@
  *			its first 24 bits
  *	from -2^24 down	a unique local IPv6 /64 (RFC 4193): 2^24 + its bits 7 to 63
  *
- * sql/0011_rollup.sql has the way back, as the view rollup_peer.
+ * The table rollup_hour has it whole, rollup_minute its sign.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_PEER_GROUP_H
 #define WEIR_COLLECTOR_FLOWSTORE_PEER_GROUP_H

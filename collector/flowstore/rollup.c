@@ -8,18 +8,21 @@
 
 #include "collector/db.h"
 #include "collector/flowstore/address_book.h"
+#include "collector/flowstore/host_minutes.h"
 #include "collector/flowstore/rollup_table.h"
 #include "collector/flowstore/scan.h"
 #include "common/cleanup.h"
 
 /* No more segments are taken once there are so many rows. */
 #define ENOUGH_ROWS 65536
+#define DAY_MS	    INT64_C(86400000)
 
 struct maker {
 	sqlite3 *db;
 	struct rollup *rollup;
 	struct address_book *book;
-	struct rollup_table minutes, hours;
+	struct host_minutes *reported;
+	struct rollup_table fine, minutes, hours;
 	struct scan_rows *rows;
 	struct item {
 		int64_t id;
@@ -79,7 +82,7 @@ static int add_segment(struct maker *m, const struct item *item)
 	rollup_table_columns(&columns);
 	err = scan_open_range(m->db, &only, NULL, &columns, &scan);
 	while (!err && (err = scan_next(scan, &m->rows)) > 0)
-		err = rollup_table_add(&m->minutes, &m->rows->block, m->book);
+		err = rollup_table_add(&m->fine, &m->rows->block, m->book, m->reported);
 	if (!err && scan_totals(scan).damaged_blocks)
 		r->gaps[r->n_gaps++] = (struct rollup_gap){item->id, item->n_rows, item->min_end_ms,
 							   item->max_end_ms};
@@ -88,14 +91,34 @@ static int add_segment(struct maker *m, const struct item *item)
 	return err;
 }
 
+/* The hosts' clocks may be apart by as much as a day (intake.c). */
+static int load_reported(struct maker *m)
+{
+	int64_t since_ms = INT64_MAX, until_ms = 0;
+
+	for (size_t i = 0; i < m->n; i++) {
+		int64_t min = (int64_t)m->items[i].min_end_ms,
+			max = (int64_t)m->items[i].max_end_ms;
+
+		since_ms = min < since_ms ? min : since_ms;
+		until_ms = max > until_ms ? max : until_ms;
+	}
+	return host_minutes_load(m->db, HOST_MINUTES_REPORTED, since_ms - DAY_MS, until_ms + DAY_MS,
+				 &m->reported);
+}
+
 static int make(struct maker *m)
 {
 	int err = address_book_load(m->db, &m->book);
 
-	for (size_t i = 0; !err && i < m->n && m->minutes.n < ENOUGH_ROWS; i++)
+	if (!err)
+		err = load_reported(m);
+	for (size_t i = 0; !err && i < m->n && m->fine.n < ENOUGH_ROWS; i++)
 		err = add_segment(m, &m->items[i]);
 	if (!err)
-		err = rollup_table_add_hours(&m->hours, &m->minutes);
+		err = rollup_table_add_minutes(&m->minutes, &m->fine);
+	if (!err)
+		err = rollup_table_add_hours(&m->hours, &m->fine);
 	if (err)
 		return err;
 	rollup_table_sort(&m->minutes);
@@ -118,10 +141,12 @@ int rollup_make(sqlite3 *db, size_t at_least, size_t small_rows, struct rollup *
 	err = list_segments(&m, small_rows);
 	if (!err && m.n > 0 && m.n >= at_least)
 		err = make(&m);
+	rollup_table_done(&m.fine);
 	rollup_table_done(&m.minutes);
 	rollup_table_done(&m.hours);
 	scan_rows_free(m.rows);
 	address_book_free(m.book);
+	host_minutes_free(m.reported);
 	if (err > 0)
 		*ret = take_ptr(r);
 	return err;

@@ -20,12 +20,18 @@
 
 #include <sqlite3.h>
 
-#define ROLLUP_MINUTE_MS    60000
-#define ROLLUP_HOUR_MS	    3600000
-#define ROLLUP_ANY_PORT	    (-1) /* from ROLLUP_SERVICE_MAX on, and no service answered */
-#define ROLLUP_SERVICE_MAX  32768
-#define ROLLUP_CATCH_ALL    256
-#define ROLLUP_MAX_SEGMENTS 32 /* of one rollup */
+#define ROLLUP_MINUTE_MS   60000
+#define ROLLUP_HOUR_MS	   3600000
+#define ROLLUP_ANY_PORT	   (-1) /* from ROLLUP_SERVICE_MAX on, and no service answered */
+#define ROLLUP_SERVICE_MAX 32768
+#define ROLLUP_CATCH_ALL   256
+
+#define ROLLUP_CLAIM_NONE    0	  /* each record counts */
+#define ROLLUP_CLAIM_ASIDE   (-1) /* none does: who claims them reported all the time */
+#define ROLLUP_CLAIM_UNOWNED (-2) /* only the records tell */
+/* between: of a host at neither end, which has two that claim it. This is the first. */
+#define ROLLUP_CLAIM_OF(host_id, between) ((int64_t)(host_id)*2 + (between))
+#define ROLLUP_MAX_SEGMENTS		  32 /* of one rollup */
 
 /* The sums and the maxima of a row, in the order of the columns of the tables. */
 #define ROLLUP_SUMS(X)                                                                             \
@@ -50,8 +56,8 @@
 
 struct rollup_key {
 	int64_t start_ms;
-	int64_t peer;  /* peer_group.h */
-	int64_t claim; /* address_book.h; below 0: -claim, of a host at neither end */
+	int64_t peer;  /* peer_group.h; in minutes its sign alone */
+	int64_t claim; /* ROLLUP_CLAIM_*, or of address_book.h by ROLLUP_CLAIM_OF */
 	uint32_t host_id;
 	int32_t dst_port;
 	uint16_t proto; /* of catch-all records: and ROLLUP_CATCH_ALL */

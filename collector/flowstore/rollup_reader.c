@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "collector/db.h"
-#include "collector/flowstore/address_book.h"
 #include "collector/flowstore/host_minutes.h"
 #include "collector/flowstore/once.h"
 #include "collector/flowstore/rollup_block.h"
@@ -160,17 +159,19 @@ static enum verdict judge(const struct reader *r, const struct bucket *b, size_t
 	const uint32_t host_id = FLOW_COL_U32(&r->block.block, host_id)[row];
 	int64_t claim = r->block.rows[row].claim, from_ms;
 
-	if (r->rule == ONCE_ALL || claim == ADDRESS_BOOK_NONE)
+	if (r->rule == ONCE_ALL || claim == ROLLUP_CLAIM_NONE)
 		return COUNTS;
-	if (claim == ADDRESS_BOOK_UNOWNED)
+	if (claim == ROLLUP_CLAIM_ASIDE)
+		return SET_ASIDE;
+	if (claim == ROLLUP_CLAIM_UNOWNED)
 		return UNSURE;
 	from_ms = b->start_ms - host_minutes_skew(r->presence, host_id);
-	switch (host_minutes_extent(r->presence, (uint32_t)llabs(claim), from_ms, from_ms + b->ms,
+	switch (host_minutes_extent(r->presence, (uint32_t)(claim / 2), from_ms, from_ms + b->ms,
 				    ONCE_SLACK_MS)) {
 	case HOST_MINUTES_ALWAYS:
 		return SET_ASIDE;
 	case HOST_MINUTES_NEVER:
-		return claim > 0 ? COUNTS : UNSURE;
+		return claim % 2 ? UNSURE : COUNTS;
 	default:
 		return UNSURE;
 	}
@@ -183,7 +184,7 @@ static void judge_row(const struct reader *r, struct bucket *b, size_t row)
 
 	if (verdict == UNSURE) { /* what is most likely, should nothing tell */
 		b->poor = true;
-		verdict = x->claim == ADDRESS_BOOK_UNOWNED ? COUNTS : SET_ASIDE;
+		verdict = x->claim == ROLLUP_CLAIM_UNOWNED ? COUNTS : SET_ASIDE;
 	}
 	if (verdict == COUNTS)
 		b->selected[b->n_selected++] = (uint32_t)row;

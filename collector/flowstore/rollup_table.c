@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/host_minutes.h"
+#include "collector/flowstore/once.h"
 #include "collector/flowstore/peer_group.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
@@ -151,8 +153,14 @@ struct end {
 
 struct block {
 	const struct flow_block *b;
+	const struct host_minutes *reported;
 	struct end *ends;
 	uint32_t *claims;
+	struct {
+		uint32_t host, claim;
+		int64_t minute_ms;
+		bool aside;
+	} asked; /* last */
 };
 
 static void block_done(struct block *k)
@@ -199,30 +207,51 @@ static int block_init(struct block *k, const struct flow_block *b, const struct 
 	return err;
 }
 
-/* A host that owns neither end has two that count before it: below 0, the first of them. */
-static int64_t claim_of(uint32_t host, uint32_t claim, const struct end *src, const struct end *dst)
+/* Who claims the records was there in that minute, all of it: that does not change any more. */
+static bool is_set_aside(const struct block *k, uint32_t host, uint32_t claim, int64_t minute_ms)
 {
-	bool between = src->owner != host && dst->owner != host;
+	int64_t from_ms = minute_ms - host_minutes_skew(k->reported, host);
 
-	return claim != ADDRESS_BOOK_NONE && claim != ADDRESS_BOOK_UNOWNED && between
-		       ? -(int64_t)claim
-		       : (int64_t)claim;
+	return host_minutes_extent(k->reported, claim, from_ms, from_ms + ROLLUP_MINUTE_MS,
+				   ONCE_SLACK_MS) == HOST_MINUTES_ALWAYS;
 }
 
-static struct rollup_key key_of(const struct block *k, size_t i)
+/* Neighbours mostly have the same answer. */
+static int64_t claim_of(struct block *k, size_t i, const struct end *src, const struct end *dst,
+			int64_t minute_ms)
+{
+	uint32_t host = FLOW_COL_U32(k->b, host_id)[i], claim = k->claims[i];
+
+	if (claim == ADDRESS_BOOK_NONE)
+		return ROLLUP_CLAIM_NONE;
+	if (claim == ADDRESS_BOOK_UNOWNED)
+		return ROLLUP_CLAIM_UNOWNED;
+	if (k->asked.host != host || k->asked.claim != claim || k->asked.minute_ms != minute_ms) {
+		k->asked.host = host;
+		k->asked.claim = claim;
+		k->asked.minute_ms = minute_ms;
+		k->asked.aside = is_set_aside(k, host, claim, minute_ms);
+	}
+	if (k->asked.aside)
+		return ROLLUP_CLAIM_ASIDE;
+	return ROLLUP_CLAIM_OF(claim, src->owner != host && dst->owner != host);
+}
+
+static struct rollup_key key_of(struct block *k, size_t i)
 {
 	const struct flow_block *b = k->b;
 	const struct end *src = &k->ends[FLOW_COL_U32(b, src_addr)[i]];
 	const struct end *dst = &k->ends[FLOW_COL_U32(b, dst_addr)[i]];
 	uint64_t end_ms = FLOW_COL_U64(b, end_ms)[i];
-	uint32_t host = FLOW_COL_U32(b, host_id)[i], direction = FLOW_COL_U32(b, direction)[i];
+	int64_t minute_ms = (int64_t)(end_ms - end_ms % ROLLUP_MINUTE_MS);
+	uint32_t direction = FLOW_COL_U32(b, direction)[i];
 	bool catch_all = FLOW_COL_U32(b, end_reason)[i] == FLOW_END_NO_RESOURCES;
 
 	return (struct rollup_key){
-		.start_ms = (int64_t)(end_ms - end_ms % ROLLUP_MINUTE_MS),
+		.start_ms = minute_ms,
 		.peer = direction == FLOW_DIRECTION_INGRESS ? src->peer : dst->peer,
-		.claim = claim_of(host, k->claims[i], src, dst),
-		.host_id = host,
+		.claim = claim_of(k, i, src, dst, minute_ms),
+		.host_id = FLOW_COL_U32(b, host_id)[i],
 		.dst_port = service_of(b, i),
 		.proto = (uint16_t)(FLOW_COL_U32(b, proto)[i] + (catch_all ? ROLLUP_CATCH_ALL : 0)),
 		.direction = (uint8_t)direction,
@@ -283,12 +312,13 @@ static void add_record(struct rollup_row *r, const struct flow_block *b, size_t 
 
 /* Neighbours mostly have the same key: segments are sorted by most of it. */
 int rollup_table_add(struct rollup_table *t, const struct flow_block *b,
-		     const struct address_book *book)
+		     const struct address_book *book, const struct host_minutes *reported)
 {
 	cleanup(block_done) struct block k = {0};
 	struct rollup_row *row = NULL;
 	int err = block_init(&k, b, book);
 
+	k.reported = reported;
 	for (size_t i = 0; !err && i < b->n_rows; i++) {
 		struct rollup_key key = key_of(&k, i);
 
@@ -302,27 +332,48 @@ int rollup_table_add(struct rollup_table *t, const struct flow_block *b,
 	return err;
 }
 
-/* --- hours ---------------------------------------------------------------------------- */
+/* --- coarser rows ------------------------------------------------------------------------- */
 
-int rollup_table_add_hours(struct rollup_table *t, const struct rollup_table *minutes)
+static int add_row(struct rollup_table *t, const struct rollup_key *key,
+		   const struct rollup_row *from)
 {
-	for (size_t i = 0; i < minutes->n; i++) {
-		const struct rollup_row *m = &minutes->rows[i];
-		struct rollup_key key = m->key;
-		struct rollup_row *row;
+	struct rollup_row *row = row_of(t, key);
+
+	if (!row)
+		return -ENOMEM;
+#define ADD_SUM(name) add(&row->name, from->name);
+	ROLLUP_SUMS(ADD_SUM)
+#undef ADD_SUM
+#define RAISE(name) raise(&row->name, from->name);
+	ROLLUP_MAXIMA(RAISE)
+#undef RAISE
+	return 0;
+}
+
+int rollup_table_add_minutes(struct rollup_table *t, const struct rollup_table *fine)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < fine->n; i++) {
+		struct rollup_key key = fine->rows[i].key;
+
+		key.peer = (key.peer > 0) - (key.peer < 0);
+		err = add_row(t, &key, &fine->rows[i]);
+	}
+	return err;
+}
+
+int rollup_table_add_hours(struct rollup_table *t, const struct rollup_table *fine)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < fine->n; i++) {
+		struct rollup_key key = fine->rows[i].key;
 
 		key.start_ms -= key.start_ms % ROLLUP_HOUR_MS;
-		row = row_of(t, &key);
-		if (!row)
-			return -ENOMEM;
-#define ADD_SUM(name) add(&row->name, m->name);
-		ROLLUP_SUMS(ADD_SUM)
-#undef ADD_SUM
-#define RAISE(name) raise(&row->name, m->name);
-		ROLLUP_MAXIMA(RAISE)
-#undef RAISE
+		err = add_row(t, &key, &fine->rows[i]);
 	}
-	return 0;
+	return err;
 }
 
 /* In the order of the tables' primary keys. */

@@ -42,7 +42,7 @@ struct filling {
 	struct compactor *compactor;
 	struct fill *fill;
 	struct times t;
-	uint64_t rows, merged, wire_bytes, batches, rolled_up, rollup_rows;
+	uint64_t rows, merged, wire_bytes, batches, rolled_up, rollup_rows, covered_rows, start_ms;
 };
 
 static const char usage[] = "usage: weir-fill [OPTION...]\n"
@@ -92,14 +92,14 @@ static int put_hosts(struct filling *f, unsigned n)
 }
 
 /* Every host has reported in every minute, as a collector would have noted. */
-static int put_coverage(struct filling *f, uint64_t start_ms)
+static int put_coverage(struct filling *f)
 {
 	cleanup(one_shot_end) struct one_shot o = one_shot_begin(
 		f->db, "WITH RECURSIVE m (ms) AS (SELECT ?1 UNION ALL SELECT ms + 60000 FROM m"
-		       " WHERE ms + 60000 <= ?2) INSERT INTO coverage_minute"
+		       " WHERE ms + 60000 <= ?2) INSERT OR IGNORE INTO coverage_minute"
 		       " (host_id, minute_ms, batches) SELECT id, ms, 1 FROM host, m");
 
-	binder_count(&o.b, start_ms - start_ms % 60000);
+	binder_count(&o.b, f->start_ms - f->start_ms % 60000);
 	binder_count(&o.b, fill_now_ms(f->fill));
 	return one_shot_run(&o);
 }
@@ -214,6 +214,10 @@ static int fill_all(struct filling *f, uint64_t flows)
 		f->t.commit_ns += cpu_ns() - t0;
 		if (!err)
 			err = compact(f);
+		if (!err && f->rows > f->covered_rows + 60000) {
+			f->covered_rows = f->rows;
+			err = put_coverage(f);
+		}
 		if (!err)
 			err = roll_up(f, ROLLER_SEGMENTS);
 		(void)fprintf(stderr, "\r%" PRIu64 " records", f->rows);
@@ -323,6 +327,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	f.start_ms = o.fleet.start_ms;
 	err = db_open_writer(path, &f.db, &why);
 	if (!err)
 		err = db_open_reader(path, &f.reader, &why);
@@ -339,7 +344,7 @@ int main(int argc, char **argv)
 	if (!err)
 		err = fill_all(&f, o.flows);
 	if (!err)
-		err = put_coverage(&f, o.fleet.start_ms);
+		err = put_coverage(&f);
 	if (err)
 		(void)fprintf(stderr, "weir-fill: %s: %s\n", path, why ? why : strerror(-err));
 	else

@@ -26,51 +26,39 @@
 #include "tests/unit/rollup_fixture.h"
 
 /* The rows that a rollup has to have, of times ?1 ms long. Hosts 1 and 2 own an address each. */
-#define FAR	 "iif(direction = 'ingress', src_addr, dst_addr)"
-#define VERDICT	 "ifnull(verdict, '')"
-#define ENDED	 "ifnull(end_reason, 'active') <> 'active'"
-#define OWNER(a) "CASE " a " WHEN '10.0.0.1' THEN 1 WHEN '10.0.0.2' THEN 2 ELSE 0 END"
+#define FAR	"iif(direction = 'ingress', src_addr, dst_addr)"
+#define VERDICT "ifnull(verdict, '')"
+#define ENDED	"ifnull(end_reason, 'active') <> 'active'"
 
 static const char wanted_sql[] =
 	"CREATE TEMP TABLE wanted AS"
-	" WITH owned AS (SELECT *, " OWNER("src_addr") " AS s, " OWNER(
-		"dst_addr") " AS d,"
-			    "   " OWNER(
-				    FAR) " AS far FROM plain)"
-					 " SELECT end_ms / ?1 * ?1, host_id,"
-					 " iif(dst_port < 32768 OR (role <> 'unknown'"
-					 "     AND " VERDICT
-					 " NOT IN ('refused', 'syn_unanswered', 'half_open')), "
-					 "dst_port, -1),"
-					 " proto + iif(end_reason = 'no_resources', 256, 0),"
-					 " CASE direction WHEN 'ingress' THEN 1 WHEN 'egress' THEN "
-					 "2 ELSE 0 END,"
-					 " CASE role WHEN 'client' THEN 1 WHEN 'server' THEN 2 "
-					 "ELSE 0 END,"
-					 " ip_version,"
-					 " CASE WHEN far THEN far WHEN in_prefix(" FAR
-					 ", '10.0.0.0/8') THEN -655360 ELSE 0 END,"
-					 " CASE WHEN end_reason = 'no_resources' THEN 0 WHEN s + d "
-					 "= 0 THEN 4294967295"
-					 "  WHEN host_id NOT IN (s, d) THEN -iif(s, s, d)"
-					 "  WHEN iif(host_id = s, d, s) IN (0, host_id) THEN 0"
-					 "  WHEN rev_total_packets = 0 THEN iif(host_id = s, 0, s)"
-					 "  ELSE iif(min(s, d) < host_id, min(s, d), 0) END,"
-					 " count(*), sum(packets = total_packets AND rev_packets = "
-					 "rev_total_packets),"
-					 " sum(" ENDED "), sum(packets), sum(bytes), "
-					 "sum(rev_packets), sum(rev_bytes),"
-					 " ifnull(sum(retrans_pkts), 0), "
-					 "ifnull(sum(rev_retrans_pkts), 0),"
-					 " ifnull(sum(kernel_drops), 0), sum(" VERDICT
-					 " = 'refused' AND " ENDED "),"
-					 " sum(" VERDICT
-					 " IN ('syn_unanswered', 'half_open') AND " ENDED "),"
-					 " sum(" VERDICT " = 'reset' AND " ENDED "),"
-					 " count(rtt_us), ifnull(sum(rtt_us), 0),"
-					 " count(response_avg_us), ifnull(sum(response_avg_us), 0),"
-					 " ifnull(max(rtt_us), 0), ifnull(max(response_max_us), 0)"
-					 " FROM owned GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9";
+	" WITH addr (a, owner) AS (VALUES ('10.0.0.1', 1), ('10.0.0.2', 2)),"
+	" owned AS (SELECT *, ifnull((SELECT owner FROM addr WHERE a = src_addr), 0) AS s,"
+	"   ifnull((SELECT owner FROM addr WHERE a = dst_addr), 0) AS d,"
+	"   coalesce((SELECT owner FROM addr WHERE a = " FAR "),"
+	"     iif(in_prefix(" FAR ", '10.0.0.0/8'), -655360, 0)) AS far FROM plain)"
+	" SELECT end_ms / ?1 * ?1, host_id,"
+	" iif(dst_port < 32768 OR (role <> 'unknown'"
+	"     AND " VERDICT " NOT IN ('refused', 'syn_unanswered', 'half_open')), dst_port, -1),"
+	" proto + iif(end_reason = 'no_resources', 256, 0),"
+	" CASE direction WHEN 'ingress' THEN 1 WHEN 'egress' THEN 2 ELSE 0 END,"
+	" CASE role WHEN 'client' THEN 1 WHEN 'server' THEN 2 ELSE 0 END,"
+	" ip_version, iif(?1 = 60000, (far > 0) - (far < 0), far),"
+	" CASE WHEN end_reason = 'no_resources' THEN 0 WHEN s + d = 0 THEN -2"
+	"  WHEN host_id NOT IN (s, d) THEN 2 * iif(s, s, d) + 1"
+	"  WHEN iif(host_id = s, d, s) IN (0, host_id) THEN 0"
+	"  WHEN rev_total_packets = 0 THEN iif(host_id = s, 0, 2 * s)"
+	"  ELSE iif(min(s, d) < host_id, 2 * min(s, d), 0) END,"
+	" count(*), sum(packets = total_packets AND rev_packets = rev_total_packets),"
+	" sum(" ENDED "), sum(packets), sum(bytes), sum(rev_packets), sum(rev_bytes),"
+	" ifnull(sum(retrans_pkts), 0), ifnull(sum(rev_retrans_pkts), 0),"
+	" ifnull(sum(kernel_drops), 0), sum(" VERDICT " = 'refused' AND " ENDED "),"
+	" sum(" VERDICT " IN ('syn_unanswered', 'half_open') AND " ENDED "),"
+	" sum(" VERDICT " = 'reset' AND " ENDED "),"
+	" count(rtt_us), ifnull(sum(rtt_us), 0),"
+	" count(response_avg_us), ifnull(sum(response_avg_us), 0),"
+	" ifnull(max(rtt_us), 0), ifnull(max(response_max_us), 0)"
+	" FROM owned GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9";
 
 #define COLUMNS                                                                                    \
 	"start_ms, host_id, dst_port, proto, direction, role, ip_version, peer, claim, records,"   \

@@ -245,6 +245,9 @@ static void fill(struct fixture *f)
 	assert_true(number(f, "SELECT count(*) FROM flow_segment"
 			      " WHERE id > (SELECT segment_id FROM rollup_state)") > 0);
 	assert_true(number(f, "SELECT count(*) FROM flow_fresh") > 0);
+	/* Who claims records has reported then, not, or for a part of it. */
+	assert_true(number(f, "SELECT count(*) FROM rollup_minute WHERE claim = -1") > 0);
+	assert_true(number(f, "SELECT count(*) FROM rollup_minute WHERE claim > 0") > 0);
 }
 
 static void test_answers_are_the_same(void **state)
