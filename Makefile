@@ -150,6 +150,7 @@ $(B)/backlog-bench: $(B)/tests/torture/backlog_bench.o $(PROBE) $(PROTO) $(COMMO
 # The records of a fleet that could be, in weir's store and in others.
 FLEET := $(patsubst %,$(B)/tests/bench-store/%.o,fill fill_options)
 $(B)/weir-peers: $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench-store/peer_*.c))
+$(B)/weir-fill: $(B)/tests/bench-store/once_cost.o
 $(B)/weir-fill $(B)/weir-peers: $(B)/weir-%: $(B)/tests/bench-store/weir_%.o $(FLEET) $(COLLECTOR) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@

@@ -30,6 +30,7 @@
 #include "common/clock.h"
 #include "proto/message.h"
 #include "tests/bench-store/fill_options.h"
+#include "tests/bench-store/once_cost.h"
 
 struct times {
 	uint64_t pack_ns, check_ns, commit_ns, merge_ns, swap_ns, sum_ns, put_ns;
@@ -45,9 +46,11 @@ struct filling {
 	uint64_t rows, merged, wire_bytes, batches, rolled_up, rollup_rows, covered_rows, start_ms;
 };
 
-static const char usage[] = "usage: weir-fill [OPTION...]\n"
-			    "  --db FILE       made new; it must not be there (fill.db)\n"
-			    "  --columns       bytes of each column\n" FILL_OPTIONS_HELP;
+static const char usage[] =
+	"usage: weir-fill [OPTION...]\n"
+	"  --db FILE       made new; it must not be there (fill.db)\n"
+	"  --columns       bytes of each column\n"
+	"  --once          what counting each conversation once costs\n" FILL_OPTIONS_HELP;
 
 static uint64_t cpu_ns(void)
 {
@@ -309,12 +312,13 @@ int main(int argc, char **argv)
 		{"db", required_argument, NULL, 'd'},
 		FILL_LONG_OPTIONS,
 		{"columns", no_argument, NULL, 'c'},
+		{"once", no_argument, NULL, 'o'},
 		{NULL, 0, NULL, 0},
 	};
 	struct fill_options o = FILL_OPTIONS_DEFAULT;
 	const char *path = "fill.db", *why = NULL;
 	struct filling f = {0};
-	bool columns = false;
+	bool columns = false, once = false;
 	int c, err;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -322,6 +326,8 @@ int main(int argc, char **argv)
 			path = optarg;
 		} else if (c == 'c') {
 			columns = true;
+		} else if (c == 'o') {
+			once = true;
 		} else if (!fill_options_take(&o, c, optarg)) {
 			(void)fputs(usage, stderr);
 			return 2;
@@ -349,6 +355,8 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "weir-fill: %s: %s\n", path, why ? why : strerror(-err));
 	else
 		print_result(&f, path, columns);
+	if (!err && once)
+		err = once_cost_print(f.reader);
 	compactor_free(f.compactor);
 	flow_writer_close(f.writer);
 	rollup_writer_close(f.rollups);
