@@ -205,8 +205,9 @@ static int explain_failure(sqlite3 *db, int err)
 	if (err == -EPIPE)
 		return EXIT_OK;
 	if (err == -ENOMEM) {
-		log_error("sql: the query needs more than %u MiB of memory",
-			  SANDBOX_HEAP_BYTES >> 20);
+		log_error("sql: the query needs more memory than it may have:"
+			  " %u MiB within SQLite, %u MiB in all",
+			  SANDBOX_HEAP_BYTES >> 20, SANDBOX_ADDRESS_BYTES >> 20);
 		return EXIT_RUNTIME;
 	}
 	if (sqlite3_errcode(db) == SQLITE_DONE || sqlite3_errcode(db) == SQLITE_ROW)
