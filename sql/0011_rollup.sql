@@ -97,3 +97,56 @@ CREATE TABLE rollup_gap (
     min_end_ms       INTEGER NOT NULL,
     max_end_ms       INTEGER NOT NULL
 ) STRICT;
+
+-- Views for daily questions, out of rollup_hour: fast over months, and complete but for
+-- the last minutes (flows has these). Times are of the hour: datetime(hour_ms / 1000, 'unixepoch').
+
+-- What each host itself saw.
+CREATE VIEW per_host AS
+SELECT r.start_ms AS hour_ms, h.name AS host,
+       sum(iif(r.direction = 2, r.bytes, r.rev_bytes)) AS sent_bytes,
+       sum(iif(r.direction = 2, r.rev_bytes, r.bytes)) AS received_bytes,
+       sum(r.packets + r.rev_packets) AS packets,
+       sum(r.flows_begun) AS flows_begun, sum(r.flows_ended) AS flows_ended,
+       sum(r.refused) AS refused, sum(r.unanswered) AS unanswered, sum(r.reset) AS reset,
+       sum(r.retrans_pkts + r.rev_retrans_pkts) AS retrans_pkts,
+       sum(r.kernel_drops) AS kernel_drops
+  FROM rollup_hour r JOIN host h ON h.id = r.host_id
+ GROUP BY r.start_ms, r.host_id;
+
+-- Each conversation once. dst_port NULL: high ports that serve nobody.
+CREATE VIEW per_service AS
+SELECT start_ms AS hour_ms, nullif(dst_port, -1) AS dst_port,
+       CASE proto & 255 WHEN 6 THEN 'tcp' WHEN 17 THEN 'udp' WHEN 1 THEN 'icmp'
+            WHEN 58 THEN 'icmpv6' WHEN 132 THEN 'sctp' ELSE CAST(proto & 255 AS TEXT)
+       END AS proto_name,
+       sum(bytes + rev_bytes) AS bytes, sum(packets + rev_packets) AS packets,
+       sum(flows_begun) AS flows_begun, sum(flows_ended) AS flows_ended,
+       sum(refused) AS refused, sum(unanswered) AS unanswered, sum(reset) AS reset,
+       1.0 * sum(rtt_sum_us) / nullif(sum(handshakes), 0) AS rtt_avg_us,
+       nullif(max(rtt_max_us), 0) AS rtt_max_us,
+       1.0 * sum(response_sum_us) / nullif(sum(answered), 0) AS response_avg_us,
+       nullif(max(response_max_us), 0) AS response_max_us,
+       iif(proto & 255 = 6, 100.0 * sum(retrans_pkts + rev_retrans_pkts)
+           / nullif(sum(packets + rev_packets), 0), NULL) AS retrans_pct
+  FROM rollup_hour WHERE claim <> -1
+ GROUP BY start_ms, dst_port, proto & 255;
+
+-- What each host itself saw of each group of peers.
+CREATE VIEW per_pair AS
+SELECT r.start_ms AS hour_ms, h.name AS host,
+       CASE WHEN r.peer > 0 THEN p.name
+            WHEN r.peer = 0 THEN 'other'
+            WHEN r.peer > -16777216
+            THEN printf('%d.%d.%d.0/24', -r.peer >> 16, -r.peer >> 8 & 255, -r.peer & 255)
+            ELSE printf('%x:%x:%x:%x::/64', 64512 | ((-r.peer - 16777216) >> 48),
+                        (-r.peer - 16777216) >> 32 & 65535, (-r.peer - 16777216) >> 16 & 65535,
+                        (-r.peer - 16777216) & 65535)
+       END AS peer,
+       sum(iif(r.direction = 2, r.bytes, r.rev_bytes)) AS sent_bytes,
+       sum(iif(r.direction = 2, r.rev_bytes, r.bytes)) AS received_bytes,
+       sum(r.packets + r.rev_packets) AS packets, sum(r.flows_begun) AS flows_begun,
+       sum(r.refused + r.unanswered + r.reset) AS failed,
+       sum(r.retrans_pkts + r.rev_retrans_pkts) AS retrans_pkts
+  FROM rollup_hour r JOIN host h ON h.id = r.host_id LEFT JOIN host p ON p.id = r.peer
+ GROUP BY r.start_ms, r.host_id, r.peer;

@@ -118,6 +118,43 @@ static void test_rows_are_those_of_sql(void **state)
 	assert_int_equal(roll_up(f), 0);
 }
 
+/* The number that sql gives of the views is that which plain gives. */
+static void assert_view(struct fixture *f, const char *view, const char *plain)
+{
+	assert_int_equal(number(f, view), number(f, plain));
+	assert_true(number(f, view) > 0);
+}
+
+static void test_views_sum_what_the_records_say(void **state)
+{
+	struct fixture *f = *state;
+
+	put_blocks(f, 60);
+	while (number(f, "SELECT count(*) FROM flow_fresh") > 0)
+		compact(f, 1);
+	for (struct rollup *r = NULL; rollup_make(f->reader, 1, 0, &r) > 0; rollup_free(r))
+		assert_int_equal(store_rollup(f, r), 0);
+	keep_plain(f);
+	assert_view(
+		f, "SELECT sum(sent_bytes * 3 + received_bytes) FROM per_host WHERE host = 'host2'",
+		"SELECT sum(iif(direction = 'egress', 3 * bytes + rev_bytes, bytes + 3 * "
+		"rev_bytes))"
+		" FROM plain WHERE host = 'host2'");
+	assert_view(
+		f, "SELECT sum(bytes) FROM per_service WHERE dst_port = 443 AND proto_name = 'tcp'",
+		"SELECT sum(bytes + rev_bytes) FROM plain WHERE dst_port = 443 AND proto = 6");
+	assert_view(f, "SELECT sum(packets) FROM per_pair WHERE host = 'host1' AND peer = 'host2'",
+		    "SELECT sum(packets + rev_packets) FROM plain WHERE host = 'host1'"
+		    " AND iif(direction = 'ingress', src_addr, dst_addr) = '10.0.0.2'");
+	assert_view(f, "SELECT sum(packets) FROM per_pair WHERE peer = '10.0.0.0/24'",
+		    "SELECT sum(packets + rev_packets) FROM plain WHERE"
+		    " in_prefix(iif(direction = 'ingress', src_addr, dst_addr), '10.0.0.0/24')"
+		    " AND iif(direction = 'ingress', src_addr, dst_addr) NOT IN"
+		    " ('10.0.0.1', '10.0.0.2')");
+	exec(f->db, "UPDATE rollup_hour SET peer = -72057594054705157 WHERE peer = 0");
+	assert_true(number(f, "SELECT count(*) FROM per_pair WHERE peer = 'fd00:0:0:5::/64'") > 0);
+}
+
 /* A small last segment is made new with what comes; its records count once. */
 static void test_small_segments_count_once(void **state)
 {
@@ -334,6 +371,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_rows_are_those_of_sql),
+		TEST(test_views_sum_what_the_records_say),
 		TEST(test_small_segments_count_once),
 		TEST(test_order_of_writing_does_not_matter),
 		TEST(test_rollups_outlive_their_segments),
