@@ -17,6 +17,7 @@
 #include "collector/flowstore/segment.h"
 #include "collector/sql_functions.h"
 #include "tests/unit/aggregate_check.h"
+#include "tests/unit/random_measures.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
 #include "tests/unit/sample_jobs.h"
@@ -153,106 +154,6 @@ static int teardown(void **state)
 
 /* --- questions ------------------------------------------------------------------------------ */
 
-static const struct predicate is_tcp = {
-	.kind = PREDICATE_RANGE, .column = COLUMN(proto), .low = 6, .high = 6};
-static const struct predicate refused = {.kind = PREDICATE_RANGE,
-					 .column = COLUMN(verdict),
-					 .low = FLOW_VERDICT_REFUSED,
-					 .high = FLOW_VERDICT_RESET};
-static const struct predicate small = {
-	.kind = PREDICATE_RANGE, .column = COLUMN(bytes), .low = 0, .high = 999};
-static const struct predicate in_net = {.kind = PREDICATE_PREFIX,
-					.column = COLUMN(src_addr),
-					.prefix = {{[10] = 0xff, [11] = 0xff, [12] = 10}, 104}};
-
-static const struct aggregate_where wheres[] = {
-	{NULL, "1"},
-	{&is_tcp, "proto = 6"},
-	{&refused, "ifnull(verdict IN ('refused', 'half_open', 'established', 'closed', 'reset'),"
-		   " 0)"},
-	{&small, "bytes < 1000"},
-	{&in_net, "in_prefix(src_addr, '10.0.0.0/8')"},
-};
-
-static const char *const key_names[] = {
-	"host",		"host_id",
-	"src_addr",	"dst_addr",
-	"src_port",	"dst_port",
-	"proto",	"vlan",
-	"iface",	"proto_name",
-	"direction",	"role",
-	"pid",		"uid",
-	"end_reason",	"ip_version",
-	"icmp_type",	"dns_qname",
-	"dns_qtype",	"dns_rcode",
-	"tls_sni",	"process",
-	"verdict",	"tunnel",
-	"start_ms",	"flow_id",
-	"tunnel_id",	"outer_src_addr",
-	"quic_version", "kernel_drop_reason",
-};
-
-static const enum flow_column number_columns[] = {
-	COLUMN(bytes),		COLUMN(rev_bytes),	  COLUMN(packets),
-	COLUMN(rev_packets),	COLUMN(rtt_us),		  COLUMN(data_rtt_avg_us),
-	COLUMN(retrans_pkts),	COLUMN(rev_retrans_pkts), COLUMN(response_avg_us),
-	COLUMN(dns_latency_us), COLUMN(dst_port),	  COLUMN(kernel_drops),
-	COLUMN(ce_pkts),	COLUMN(icmp_code),	  COLUMN(kernel_retrans_pkts),
-	COLUMN(duration_us),	COLUMN(dns_queries),	  COLUMN(vlan),
-};
-
-static const enum flow_column any_columns[] = {
-	COLUMN(src_addr), COLUMN(dst_addr), COLUMN(process), COLUMN(verdict),	COLUMN(dst_port),
-	COLUMN(flow_id),  COLUMN(iface),    COLUMN(pid),     COLUMN(dns_qname),
-};
-
-static struct measure random_sum(uint64_t *rng)
-{
-	struct measure m = {.kind = MEASURE_SUM, .n_columns = 1 + random_u64(rng) % 2};
-
-	for (size_t i = 0; i < 2; i++)
-		m.columns[i] = number_columns[random_u64(rng) % ARRAY_SIZE(number_columns)];
-	if (random_u64(rng) % 4 == 0)
-		m.where = wheres[random_u64(rng) % ARRAY_SIZE(wheres)].predicate;
-	return m;
-}
-
-static struct measure random_measure(uint64_t *rng, struct measure *of)
-{
-	struct measure m = random_sum(rng);
-
-	*of = random_sum(rng);
-	m.kind = random_u64(rng) % (MEASURE_CHANGE + 1);
-	m.q = (double)(random_u64(rng) % 21) / 20;
-	switch (m.kind) {
-	case MEASURE_DISTINCT:
-		m.n_columns = 1;
-		m.columns[0] = any_columns[random_u64(rng) % ARRAY_SIZE(any_columns)];
-		break;
-	case MEASURE_MAX:
-		if (random_u64(rng) % 3)
-			break;
-		m.n_columns = 1;
-		m.columns[0] = random_u64(rng) % 2 ? COLUMN(process) : COLUMN(verdict);
-		break;
-	case MEASURE_FLOWS:
-		m.n_columns = 0;
-		break;
-	case MEASURE_MATCHES:
-	case MEASURE_COUNT:
-		m.n_columns = random_u64(rng) % 2;
-		break;
-	case MEASURE_PERCENT:
-	case MEASURE_DIFFERENCE:
-	case MEASURE_CHANGE:
-		m.of = of;
-		break;
-	default:
-		break;
-	}
-	return m;
-}
-
 static void ask(struct fixture *f, size_t n_keys, size_t n_measures)
 {
 	struct measure measures[6], of[6];
@@ -262,16 +163,16 @@ static void ask(struct fixture *f, size_t n_keys, size_t n_measures)
 	const struct aggregate_question q = {
 		.spec = &spec,
 		.table = "temp.plain",
-		.where = wheres[random_u64(&f->rng) % ARRAY_SIZE(wheres)],
-		.wheres = wheres,
-		.n_wheres = ARRAY_SIZE(wheres),
+		.where = random_wheres[random_u64(&f->rng) % RANDOM_N_WHERES],
+		.wheres = random_wheres,
+		.n_wheres = RANDOM_N_WHERES,
 		.orders = orders,
 		.n_orders = random_u64(&f->rng) % 2,
 		.limit = random_u64(&f->rng) % 3 ? 0 : 1 + random_u64(&f->rng) % 30,
 	};
 
 	for (size_t k = 0; k < n_keys; k++)
-		assert_true(group_key_find(key_names[random_u64(&f->rng) % ARRAY_SIZE(key_names)],
+		assert_true(group_key_find(random_keys[random_u64(&f->rng) % RANDOM_N_KEYS],
 					   &spec.keys[k]));
 	for (size_t m = 0; m < n_measures; m++)
 		measures[m] = random_measure(&f->rng, &of[m]);
