@@ -28,9 +28,11 @@
  * auto_vacuum stays off: it would move pages about in every transaction; holes
  * are used before the file grows (docs/ARCHITECTURE.md).
  */
+#define TEXT_OF(x)  TEXT_OF_(x)
+#define TEXT_OF_(x) #x
 #define WRITER_PRAGMAS                                                                             \
 	"PRAGMA synchronous = FULL;"                                                               \
-	"PRAGMA wal_autocheckpoint = 1000;"                                                        \
+	"PRAGMA wal_autocheckpoint = 500;"                                                         \
 	"PRAGMA secure_delete = OFF;"                                                              \
 	"PRAGMA journal_size_limit = 33554432;"
 
@@ -288,6 +290,8 @@ static int open_writer(const char *path, sqlite3 **ret)
 		err = lock(db);
 	if (!err)
 		err = db_identify(db, &version); /* the collector before us may have changed it */
+	if (!err && version == 0)
+		err = exec(db, "PRAGMA page_size = " TEXT_OF(DB_PAGE_BYTES));
 	if (!err)
 		err = set_wal(db);
 	if (!err)

@@ -26,6 +26,7 @@
 
 #define DB_APPLICATION_ID 0x77656972 /* "weir" */
 #define DB_BUSY_MS	  5000	     /* how long a connection waits for a lock */
+#define DB_PAGE_BYTES	  8192	     /* of a new database; others keep theirs */
 
 /* Creates or migrates path and holds PATH-lock until it is closed; WAL, synchronous=FULL. *ret:
  * release with db_close(). */

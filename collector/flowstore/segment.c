@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/db.h"
 #include "common/cleanup.h"
 #include "proto/frame.h"
 
@@ -48,13 +49,13 @@ static int take_column(struct segment *s, unsigned part, const struct flow_part 
 /*
  * What SQLite keeps of a blob within the leaf: the end of it, or a little where
  * that does not fit; the rest fills whole pages. "Cell payload overflow" in
- * SQLite's file format, for the page size that it takes.
+ * SQLite's file format, for the pages of a new database.
  */
-#define LEAF_MIN    489
-#define LEAF_MAX    4061
-#define LEAF_ROOM   4088
+#define LEAF_MIN    ((DB_PAGE_BYTES - 12) * 32 / 255 - 23)
+#define LEAF_MAX    (DB_PAGE_BYTES - 35)
+#define LEAF_ROOM   (DB_PAGE_BYTES - 8)
 #define LEAF_CELL   10 /* around each: pointer, length, id; and the head of the row */
-#define CHAIN_BYTES 4092
+#define CHAIN_BYTES (DB_PAGE_BYTES - 4)
 
 static size_t leaf_bytes(size_t len)
 {

@@ -14,7 +14,7 @@
 /* Those of the collector's own connection. */
 #define PRAGMAS                                                                                    \
 	"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"                                    \
-	"PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = 33554432;"
+	"PRAGMA wal_autocheckpoint = 500; PRAGMA journal_size_limit = 33554432;"
 
 struct peer_of_rows {
 	struct peer base;
@@ -40,7 +40,8 @@ static int make_table(sqlite3 *db)
 	char *text;
 	int err;
 
-	sqlite3_str_appendall(sql, PRAGMAS "CREATE TABLE flow (");
+	sqlite3_str_appendf(sql, "PRAGMA page_size = %d;" PRAGMAS "CREATE TABLE flow (",
+			    DB_PAGE_BYTES);
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		sqlite3_str_appendf(sql, "%s%s %s", c ? ", " : "", flow_column_info[c].name,
 				    is_number(c)			    ? "INTEGER"
