@@ -8,14 +8,15 @@ import os
 import sys
 
 
-def merge(folder, name, figures):
-    """Puts figures into FOLDER/NAME.json, in the place of those of the same keys."""
+def merge(folder, name, figures, reserve=()):
+    """Puts figures into FOLDER/NAME.json, in the place of those of the same keys; null for keys of
+    reserve that nobody has written yet."""
     path = f"{folder}/{name}.json"
     os.makedirs(folder, exist_ok=True)
-    together = {}
+    together = dict.fromkeys(reserve)
     if os.path.exists(path):
         with open(path, encoding="utf-8") as f:
-            together = json.load(f)
+            together.update(json.load(f))
     together.update(figures)
     with open(f"{path}.new", "w", encoding="utf-8") as f:
         json.dump(together, f, indent=2)
