@@ -4,22 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "collector/flowstore/key_values.h"
+#include "collector/flowstore/pile.h"
 #include "collector/flowstore/rank.h"
 #include "collector/flowstore/scan.h"
 #include "common/cleanup.h"
-#include "proto/flow_memory.h"
 
-#define NOWHERE UINT32_MAX
-
-/* Where the rows of a scan's block were. */
-struct origin {
-	uint32_t first; /* its rows from there on, in a row of all that were read */
-	int64_t key;
-};
+#define FEW_ROWS 65536 /* up to so many are sorted as they come, without a second reading */
 
 struct gather {
 	sqlite3 *db;
@@ -28,21 +20,18 @@ struct gather {
 	const struct gather_key *keys;
 	size_t n_keys;
 	struct scan *first; /* open until the end: it holds the transaction */
+	bool few;	    /* all rows are in the pile, sorted */
 	struct scan_rows *rows;
 	struct key_values values;
 	/* Of the first key by code, which is 0: NULL, or 1 + number. */
 	uint32_t *counts, *places;
 	size_t n_codes, n_order, next;
 	uint32_t *order;		  /* codes that have rows, as they come */
-	size_t max_rows;		  /* of a part */
+	size_t max_rows, max_few;	  /* of a part */
 	uint32_t *ranks[GATHER_MAX_KEYS]; /* by number; NULL: numbers are in order */
 	/* The part. */
-	struct flow_block block, dictionaries; /* block borrows from dictionaries */
-	uint32_t *sorted, *spare, *origins;
+	struct pile pile;
 	uint8_t *masks[GATHER_MAX_KEYS];
-	struct origin *blocks;
-	size_t n_blocks, max_blocks;
-	uint32_t n_read; /* rows of all of them */
 };
 
 DEFINE_CLEANUP(struct gather *, gather_close)
@@ -135,6 +124,15 @@ static int read_blocks(struct gather *g, struct scan *scan, const struct flow_co
 	return err;
 }
 
+static int make_all_ranks(struct gather *g)
+{
+	int err = 0;
+
+	for (size_t k = 0; !err && k < g->n_keys; k++)
+		err = key_values_rank(&g->values, g->keys[k].column, &g->ranks[k]);
+	return err;
+}
+
 static int make_order(struct gather *g)
 {
 	cleanup(free_p) uint32_t *spare = malloc((g->n_codes + 1) * sizeof(*spare));
@@ -149,84 +147,28 @@ static int make_order(struct gather *g)
 	return rank_sort(g->order, g->n_order, spare, rank_of_code, g);
 }
 
-static size_t column_bytes(const struct flow_columns *columns)
-{
-	size_t bytes = 0;
-
-	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
-		if (flow_columns_has(columns, (enum flow_column)c))
-			bytes += flow_width(flow_column_info[c].kind);
-	return bytes;
-}
-
-/* With its places in sorted, origins and spare. */
-static size_t row_bytes(const struct flow_columns *columns, size_t n_keys)
-{
-	return column_bytes(columns) + (n_keys > 1 ? 3 : 2) * sizeof(uint32_t);
-}
-
-int gather_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
-		const struct gather_key *keys, size_t n_keys, const struct host_names *hosts,
-		size_t max_bytes, struct gather **ret)
-{
-	cleanup(gather_close_p) struct gather *g = calloc(1, sizeof(*g));
-	struct flow_columns of_keys;
-	int err;
-
-	if (!g)
-		return -ENOMEM;
-	g->db = db;
-	g->predicate = predicate;
-	g->columns = columns;
-	g->keys = keys;
-	g->n_keys = n_keys;
-	g->max_rows = max_bytes / row_bytes(columns, n_keys);
-	of_keys = key_columns(g);
-	err = key_values_init(&g->values, hosts);
-	if (!err)
-		err = scan_open(db, predicate, &of_keys, &g->first);
-	if (!err)
-		err = read_blocks(g, g->first, &of_keys, count_codes);
-	for (size_t k = 0; !err && k < n_keys; k++)
-		err = key_values_rank(&g->values, keys[k].column, &g->ranks[k]);
-	if (!err)
-		err = make_order(g);
-	if (err)
-		return err;
-	*ret = take_ptr(g);
-	return 0;
-}
-
 /* --- a part ------------------------------------------------------------------------------ */
 
-static void drop_part(struct gather *g)
+static void drop_masks(struct gather *g)
 {
-	flow_block_done(&g->block);
-	flow_block_done(&g->dictionaries);
-	g->block = (struct flow_block){0};
-	free(g->sorted);
-	free(g->origins);
-	g->sorted = g->spare = g->origins = NULL;
 	for (size_t k = 0; k < GATHER_MAX_KEYS; k++) {
 		free(g->masks[k]);
 		g->masks[k] = NULL;
 	}
-	g->n_blocks = 0;
-	g->n_read = 0;
 }
 
 void gather_close(struct gather *g)
 {
 	if (!g)
 		return;
-	drop_part(g);
+	drop_masks(g);
+	pile_done(&g->pile);
 	scan_rows_free(g->rows);
 	scan_close(g->first);
 	key_values_done(&g->values);
 	free(g->counts);
 	free(g->places);
 	free(g->order);
-	free(g->blocks);
 	for (size_t k = 0; k < GATHER_MAX_KEYS; k++)
 		free(g->ranks[k]);
 	free(g);
@@ -237,7 +179,7 @@ static size_t plan_part(struct gather *g, size_t *ret_end)
 {
 	size_t n = 0, end = g->next;
 
-	memset(g->places, 0xff, g->n_codes * sizeof(*g->places)); /* NOWHERE */
+	memset(g->places, 0xff, g->n_codes * sizeof(*g->places)); /* PILE_NOWHERE */
 	for (; end < g->n_order; end++) {
 		uint32_t code = g->order[end];
 		bool same = end > g->next &&
@@ -252,155 +194,33 @@ static size_t plan_part(struct gather *g, size_t *ret_end)
 	return n;
 }
 
-static int add_origin(struct gather *g)
-{
-	if (g->n_blocks == g->max_blocks) {
-		size_t max = g->max_blocks ? 2 * g->max_blocks : 64;
-		struct origin *blocks = realloc(g->blocks, max * sizeof(*blocks));
-
-		if (!blocks)
-			return -ENOMEM;
-		g->blocks = blocks;
-		g->max_blocks = max;
-	}
-	g->blocks[g->n_blocks++] = (struct origin){g->n_read, scan_rows_key(g->rows)};
-	g->n_read += (uint32_t)g->rows->block.n_rows;
-	return 0;
-}
-
-static void scatter_u32(const struct scan_rows *rows, const uint32_t *to, const uint32_t *from,
-			const uint32_t *map, uint32_t *ret)
-{
-	for (size_t k = 0; k < rows->n_selected; k++) {
-		uint32_t value = from[rows->selected[k]];
-
-		if (to[k] != NOWHERE)
-			ret[to[k]] = map ? map[value] : value;
-	}
-}
-
-static void scatter_wide(const struct scan_rows *rows, const uint32_t *to, const void *from,
-			 size_t width, void *ret)
-{
-	for (size_t k = 0; k < rows->n_selected; k++)
-		if (to[k] != NOWHERE)
-			memcpy((char *)ret + to[k] * width,
-			       (const char *)from + rows->selected[k] * width, width);
-}
-
-static void scatter_u64(const struct scan_rows *rows, const uint32_t *to, const uint64_t *from,
-			uint64_t *ret)
-{
-	for (size_t k = 0; k < rows->n_selected; k++)
-		if (to[k] != NOWHERE)
-			ret[to[k]] = from[rows->selected[k]];
-}
-
-static void scatter_column(struct gather *g, unsigned c, const uint32_t *to)
-{
-	const struct scan_rows *rows = g->rows;
-	union flow_array from = rows->block.column[c], ret = g->block.column[c];
-
-	switch (flow_column_info[c].kind) {
-	case FLOW_ADDR:
-		scatter_u32(rows, to, from.u32, g->values.addrs.map, ret.u32);
-		break;
-	case FLOW_TEXT:
-		scatter_u32(rows, to, from.u32, g->values.texts.map, ret.u32);
-		break;
-	case FLOW_U32:
-		scatter_u32(rows, to, from.u32, NULL, ret.u32);
-		break;
-	case FLOW_U64:
-		scatter_u64(rows, to, from.u64, ret.u64);
-		break;
-	case FLOW_HIST:
-		scatter_wide(rows, to, from.any, RTT_BUCKETS * sizeof(uint16_t), ret.any);
-		break;
-	}
-}
-
 /* Codes become places, which are used up so. */
 static int place_rows(struct gather *g, uint32_t *codes)
 {
-	uint32_t first = g->n_read;
-	int err = add_origin(g);
-
-	if (err)
-		return err;
 	for (size_t k = 0; k < g->rows->n_selected; k++) {
 		uint32_t *place = codes[k] < g->n_codes ? &g->places[codes[k]] : NULL;
 
-		codes[k] = place ? *place : NOWHERE;
-		if (codes[k] == NOWHERE)
+		codes[k] = place ? *place : PILE_NOWHERE;
+		if (codes[k] == PILE_NOWHERE)
 			continue;
-		if (codes[k] >= g->block.n_rows) /* more rows than the first time */
+		if (codes[k] >= g->pile.block.n_rows) /* more rows than the first time */
 			return -EUCLEAN;
-		g->origins[codes[k]] = first + g->rows->selected[k];
 		++*place;
 	}
-	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
-		if (flow_columns_has(g->columns, (enum flow_column)c))
-			scatter_column(g, c, codes);
-	return 0;
-}
-
-static int take_dictionaries(struct gather *g)
-{
-	struct flow_block *b = &g->dictionaries;
-	struct flow_columns none = {{0}};
-	char *text_at;
-	int err;
-
-	*b = (struct flow_block){.n_addrs = g->values.addrs.n, .n_texts = g->values.texts.n};
-	err = flow_memory_alloc(b, &none, 0, &text_at);
-	if (err)
-		return err;
-	memset(b->addrs[0], 0, sizeof(b->addrs[0]));
-	for (uint32_t i = 1; i < b->n_addrs; i++)
-		memcpy(b->addrs[i], value_ids_addr(g->values.addrs.ids, i), sizeof(b->addrs[0]));
-	b->texts[0] = "";
-	for (uint32_t i = 1; i < b->n_texts; i++)
-		b->texts[i] = value_ids_text(g->values.texts.ids, i);
-	g->block.addrs = b->addrs;
-	g->block.n_addrs = b->n_addrs;
-	g->block.texts = b->texts;
-	g->block.n_texts = b->n_texts;
-	return 0;
-}
-
-/* Rows are put all over it: half of the time of that went into faults and the TLB. */
-static void use_large_pages(void *memory, size_t bytes)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-	uintptr_t from = ((uintptr_t)memory + page - 1) / page * page;
-	uintptr_t to = ((uintptr_t)memory + bytes) / page * page;
-
-	if (to > from) /* it is only advice */
-		(void)madvise((void *)from, to - from, MADV_HUGEPAGE);
+	return pile_put(&g->pile, &g->values, g->columns, g->rows, codes);
 }
 
 static int read_part(struct gather *g, size_t n)
 {
 	struct scan *scan = NULL;
-	char *text_at;
-	int err;
+	int err = pile_begin(&g->pile, g->columns, n);
 
-	g->block.n_rows = n;
-	err = flow_memory_alloc(&g->block, g->columns, 0, &text_at);
-	g->sorted = malloc((g->n_keys > 1 ? 2 : 1) * n * sizeof(*g->sorted));
-	g->spare = g->sorted ? g->sorted + n : NULL; /* with one key there is nothing to sort */
-	g->origins = malloc(n * sizeof(*g->origins));
-	if (err || !g->sorted || !g->origins)
-		return -ENOMEM;
-	use_large_pages(g->block.memory, n * column_bytes(g->columns));
-	use_large_pages(g->sorted, n * sizeof(*g->sorted));
-	use_large_pages(g->origins, n * sizeof(*g->origins));
-	err = scan_open(g->db, g->predicate, g->columns, &scan);
+	if (!err)
+		err = scan_open(g->db, g->predicate, g->columns, &scan);
 	if (!err)
 		err = read_blocks(g, scan, g->columns, place_rows);
 	scan_close(scan);
-	return err ? err : take_dictionaries(g);
+	return err ? err : pile_name(&g->pile, &g->values);
 }
 
 /* --- the order within a part ---------------------------------------------------------------- */
@@ -417,19 +237,21 @@ static uint64_t rank_of_row(const void *arg, uint32_t row)
 	uint64_t rank = 0;
 
 	if (!s->g->masks[s->key] || s->g->masks[s->key][row])
-		rank = rank_of_number(
-			s->g, s->key,
-			key_values_number(&s->g->values, key->column, &s->g->block, row, false));
+		rank = rank_of_number(s->g, s->key,
+				      key_values_number(&s->g->values, key->column,
+							&s->g->pile.block, row, false));
 	return key->falling ? ~rank : rank;
 }
 
-static int make_masks(struct gather *g)
+/* Of the keys from that one on. */
+static int make_masks(struct gather *g, size_t first)
 {
-	for (size_t k = 1; k < g->n_keys; k++) {
-		g->masks[k] = malloc(g->block.n_rows + 1);
+	drop_masks(g);
+	for (size_t k = first; k < g->n_keys; k++) {
+		g->masks[k] = malloc(g->pile.block.n_rows + 1);
 		if (!g->masks[k])
 			return -ENOMEM;
-		if (flow_block_has_mask(&g->block, g->keys[k].column->column, g->masks[k]))
+		if (flow_block_has_mask(&g->pile.block, g->keys[k].column->column, g->masks[k]))
 			continue;
 		free(g->masks[k]);
 		g->masks[k] = NULL;
@@ -437,12 +259,13 @@ static int make_masks(struct gather *g)
 	return 0;
 }
 
-static int sort_run(struct gather *g, uint32_t *rows, size_t n)
+/* By the keys from that one on. */
+static int sort_rows(struct gather *g, uint32_t *rows, size_t n, size_t first)
 {
 	int err = 0;
 
-	for (size_t k = g->n_keys - 1; !err && k > 0 && n > 1; k--)
-		err = rank_sort(rows, n, g->spare, rank_of_row, &(struct sorting){g, k});
+	for (size_t k = g->n_keys; !err && k > first && n > 1; k--)
+		err = rank_sort(rows, n, g->pile.spare, rank_of_row, &(struct sorting){g, k - 1});
 	return err;
 }
 
@@ -451,55 +274,128 @@ static int sort_part(struct gather *g, size_t end, size_t *ret_n)
 {
 	size_t n = 0, run = 0;
 	uint32_t at = 0;
-	int err = make_masks(g);
+	int err = make_masks(g, 1);
 
 	for (size_t i = g->next; !err && i < end; i++) {
 		uint32_t code = g->order[i], filled = g->places[code];
 
 		for (uint32_t row = at; row < filled; row++)
-			g->sorted[n++] = row;
+			g->pile.sorted[n++] = row;
 		at += g->counts[code];
 		if (i + 1 < end && rank_of_code(g, code) == rank_of_code(g, g->order[i + 1]))
 			continue;
-		err = sort_run(g, g->sorted + run, n - run);
+		err = sort_rows(g, g->pile.sorted + run, n - run, 1);
 		run = n;
 	}
 	*ret_n = n;
 	return err;
 }
 
+/* --- few rows ---------------------------------------------------------------------------- */
+
+/* Behind those that are there. -E2BIG: they are not few. */
+static int keep_rows(struct gather *g, uint32_t *codes)
+{
+	size_t n = g->rows->n_selected, at = g->pile.block.n_rows;
+
+	if (n > g->max_few - at)
+		return -E2BIG;
+	for (size_t k = 0; k < n; k++)
+		g->pile.sorted[at + k] = codes[k] = (uint32_t)(at + k);
+	g->pile.block.n_rows += n;
+	return pile_put(&g->pile, &g->values, g->columns, g->rows, codes);
+}
+
+/* Returns -E2BIG if there are too many of them. */
+static int read_few(struct gather *g)
+{
+	int err = pile_begin(&g->pile, g->columns, g->max_few);
+
+	g->pile.block.n_rows = 0;
+	if (!err)
+		err = scan_open(g->db, g->predicate, g->columns, &g->first);
+	if (!err)
+		err = read_blocks(g, g->first, g->columns, keep_rows);
+	if (!err)
+		err = pile_name(&g->pile, &g->values);
+	if (!err)
+		err = make_all_ranks(g);
+	if (!err)
+		err = make_masks(g, 0);
+	return err ? err : sort_rows(g, g->pile.sorted, g->pile.block.n_rows, 0);
+}
+
+static int read_keys(struct gather *g)
+{
+	struct flow_columns columns = key_columns(g);
+	struct scan *scan = NULL;
+	int err;
+
+	err = scan_open(g->db, g->predicate, &columns, &scan);
+	scan_close(g->first); /* now that the other one holds the transaction */
+	g->first = scan;
+	if (!err)
+		err = read_blocks(g, g->first, &columns, count_codes);
+	if (!err)
+		err = make_all_ranks(g);
+	return err ? err : make_order(g);
+}
+
+/* --- all ------------------------------------------------------------------------------------ */
+
+int gather_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
+		const struct gather_key *keys, size_t n_keys, const struct host_names *hosts,
+		size_t max_bytes, struct gather **ret)
+{
+	cleanup(gather_close_p) struct gather *g = calloc(1, sizeof(*g));
+	int err;
+
+	if (!g)
+		return -ENOMEM;
+	g->db = db;
+	g->predicate = predicate;
+	g->columns = columns;
+	g->keys = keys;
+	g->n_keys = n_keys;
+	g->max_rows = max_bytes / pile_row_bytes(columns);
+	g->max_few = g->max_rows < FEW_ROWS ? g->max_rows : FEW_ROWS;
+	err = key_values_init(&g->values, hosts);
+	if (!err)
+		err = read_few(g);
+	g->few = !err;
+	if (err == -E2BIG)
+		err = read_keys(g);
+	if (err)
+		return err;
+	*ret = take_ptr(g);
+	return 0;
+}
+
 int gather_next(struct gather *g, struct gather_rows *ret)
 {
-	while (g->next < g->n_order) {
-		size_t end, n = plan_part(g, &end), sorted = 0;
-		int err;
+	size_t end, n = 0;
+	int err = 0;
 
-		drop_part(g);
-		err = read_part(g, n);
-		if (!err)
-			err = sort_part(g, end, &sorted);
-		if (err)
-			return err;
-		g->next = end;
-		*ret = (struct gather_rows){&g->block, g->sorted, sorted};
-		if (sorted)
-			return 1;
+	if (g->few) {
+		*ret = (struct gather_rows){&g->pile.block, g->pile.sorted, g->pile.block.n_rows};
+		g->few = false; /* and there is no more */
+		return ret->n > 0;
 	}
-	return 0;
+	while (!err && n == 0 && g->next < g->n_order) {
+		size_t planned = plan_part(g, &end);
+
+		err = read_part(g, planned);
+		if (!err)
+			err = sort_part(g, end, &n);
+		g->next = end;
+	}
+	if (err)
+		return err;
+	*ret = (struct gather_rows){&g->pile.block, g->pile.sorted, n};
+	return n > 0;
 }
 
 int64_t gather_row_key(const struct gather *g, uint32_t row)
 {
-	uint32_t origin = g->origins[row];
-	size_t from = 0, to = g->n_blocks;
-
-	while (to - from > 1) {
-		size_t middle = from + (to - from) / 2;
-
-		if (g->blocks[middle].first <= origin)
-			from = middle;
-		else
-			to = middle;
-	}
-	return g->blocks[from].key + (origin - g->blocks[from].first);
+	return pile_row_key(&g->pile, row);
 }

@@ -4,11 +4,10 @@
  * GROUP BY in SQL: SQLite's own sorting of rows as text takes longer than all
  * the rest.
  *
- * The store is read twice. First only the columns of the key: how many records
- * each value of the first one has, and so the place of each value's records
- * among all. Then all columns are read, and each record is put into its place.
- * Records of one value that are to be ordered by further columns are sorted
- * there.
+ * The store is read twice, unless there are few records. First only the columns of the key: how
+ * many records each value of the first one has, and so the place of each value's records among all.
+ * Then all columns are read, and each record is put into its place. Records of one value that are
+ * to be ordered by further columns are sorted there.
  *
  * What does not fit into GATHER_BYTES is given in several parts, for each of
  * which the store is read once more. All records of one value of the first

@@ -276,14 +276,15 @@ static void set_key(struct grouping *group, size_t k, const char *term)
 	flows_column_needs(group->keys[k].column, &group->needed);
 }
 
-static size_t gather_parts(struct fixture *f, const struct grouping *group, sqlite3_stmt *st)
+static size_t gather_parts(struct fixture *f, const struct grouping *group, size_t max_bytes,
+			   sqlite3_stmt *st)
 {
 	struct gather_rows rows;
 	struct gather *g;
 	size_t parts = 0;
 
 	assert_int_equal(gather_open(f->reader, NULL, &group->needed, group->keys, 2, &group->hosts,
-				     5000, &g),
+				     max_bytes, &g),
 			 0);
 	for (; gather_next(g, &rows) > 0; parts++) {
 		for (size_t k = 0; k < rows.n; k++) {
@@ -297,7 +298,7 @@ static size_t gather_parts(struct fixture *f, const struct grouping *group, sqli
 	return parts;
 }
 
-/* In parts of a few rows, what SQLite's own sorting gives. */
+/* In parts of a few rows, and all at once, what SQLite's own sorting gives. */
 static void test_gathered_rows_are_in_order(void **state)
 {
 	static const char *const orders[][2] = {
@@ -322,7 +323,9 @@ static void test_gathered_rows_are_in_order(void **state)
 		(void)snprintf(sql, sizeof(sql), "SELECT rowid FROM flows ORDER BY %s, %s, rowid",
 			       orders[i][0], orders[i][1]);
 		assert_int_equal(sqlite3_prepare_v2(f->reader, sql, -1, &st, NULL), SQLITE_OK);
-		parts += gather_parts(f, &group, st);
+		parts += gather_parts(f, &group, 5000, st);
+		assert_int_equal(sqlite3_reset(st), SQLITE_OK);
+		assert_int_equal(gather_parts(f, &group, GATHER_BYTES, st), 1);
 		assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
 	}
 	assert_true(parts > 20);
