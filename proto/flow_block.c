@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 
 #include "proto/dictionary.h"
@@ -13,6 +14,9 @@
 #define NS_PER_MS 1000000
 #define NS_PER_US 1000
 #define US_PER_MS 1000
+
+#define PAGE_BYTES     4096
+#define HUGE_MIN_BYTES (4u << 20)
 
 #define INFO(id, k, m)	      [FLOW_COLUMN_##id] = {.name = #id, .kind = (k), .max = (m)}
 #define INFO_U64(id, m, has)  INFO(id, FLOW_U64, m),
@@ -69,6 +73,15 @@ static size_t aligned(size_t n)
 	return (n + 15) & ~(size_t)15;
 }
 
+/* Each page is written once: its fault costs more than what is put there. */
+static void prefer_huge_pages(uint8_t *memory, size_t size)
+{
+	uintptr_t first = ((uintptr_t)memory + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+
+	if (size >= HUGE_MIN_BYTES) /* if it fails: as any memory */
+		(void)madvise((void *)first, size - PAGE_BYTES, MADV_HUGEPAGE);
+}
+
 int flow_memory_alloc(struct flow_block *b, const struct flow_columns *columns, size_t text_bytes,
 		      char **ret_text)
 {
@@ -82,6 +95,7 @@ int flow_memory_alloc(struct flow_block *b, const struct flow_columns *columns, 
 	at = malloc(size ? size : 1);
 	if (!at)
 		return -ENOMEM;
+	prefer_huge_pages(at, size);
 	b->memory = at;
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++) {
 		b->column[c].any = NULL;
