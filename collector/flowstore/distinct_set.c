@@ -45,7 +45,7 @@ int distinct_set_add(struct distinct_set *s, const struct distinct_pair *pairs, 
 {
 	for (size_t i = 0; i < n; i++) {
 		size_t at;
-		int err = 2 * (s->n + 1) > s->size ? grow(s) : 0;
+		int err = 4 * (s->n + 1) > 3 * s->size ? grow(s) : 0;
 
 		if (err)
 			return err;
