@@ -6,6 +6,8 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "proto/vectors.h"
+
 /*
  * Level 1, but it remembers every place of a column: a flow that two hosts have seen
  * is there twice, far apart. 0.5 bytes a flow less, in the same time.

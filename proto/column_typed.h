@@ -186,8 +186,8 @@ size_t COLUMN_F(column_encode)(struct column_codec *c, const COLUMN_T *in, size_
 
 /* --- decoding ------------------------------------------------------------------ */
 
-static void COLUMN_F(unpack)(const uint8_t *in, size_t len, struct column_rows rows, COLUMN_T base,
-			     unsigned bits, COLUMN_T *ret)
+VECTORS static void COLUMN_F(unpack)(const uint8_t *in, size_t len, struct column_rows rows,
+				     COLUMN_T base, unsigned bits, COLUMN_T *ret)
 {
 	size_t safe = safe_numbers(rows.first + rows.n, bits, len);
 	struct tail tail = tail_of(in, len);
@@ -222,13 +222,14 @@ static bool COLUMN_F(get_packed)(const uint8_t *at, const uint8_t *end, size_t n
 	return true;
 }
 
-static void COLUMN_F(add_plane)(COLUMN_T *ret, const uint8_t *plane, size_t n, unsigned shift)
+VECTORS static void COLUMN_F(add_plane)(COLUMN_T *ret, const uint8_t *plane, size_t n,
+					unsigned shift)
 {
 	for (size_t i = 0; i < n; i++)
 		ret[i] += (COLUMN_T)plane[i] << shift;
 }
 
-static void COLUMN_F(fill)(COLUMN_T *ret, size_t n, COLUMN_T value)
+VECTORS static void COLUMN_F(fill)(COLUMN_T *ret, size_t n, COLUMN_T value)
 {
 	for (size_t i = 0; i < n; i++)
 		ret[i] = value;

@@ -7,22 +7,23 @@
 #include "proto/codec.h"
 #include "proto/flow_memory.h"
 #include "proto/flow_related.h"
+#include "proto/vectors.h"
 
 #define TEXT_MAX_BYTES 256
 
-static void add_u32(uint32_t *ret, const uint32_t *b, size_t n)
+VECTORS static void add_u32(uint32_t *ret, const uint32_t *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		ret[i] += b[i];
 }
 
-static void near_u32(uint32_t *ret, const uint32_t *b, size_t n)
+VECTORS static void near_u32(uint32_t *ret, const uint32_t *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		ret[i] = flow_near_to(b[i], ret[i]);
 }
 
-static void add_u64(uint64_t *ret, const uint64_t *b, size_t n)
+VECTORS static void add_u64(uint64_t *ret, const uint64_t *b, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
 		ret[i] += b[i];
@@ -32,7 +33,7 @@ static void add_u64(uint64_t *ret, const uint64_t *b, size_t n)
  * Whether no value is above max. The or of all is at least the largest of them: it
  * tells most of the time, and is a vector's work.
  */
-static bool within_u32(const uint32_t *a, size_t n, uint32_t max)
+VECTORS static bool within_u32(const uint32_t *a, size_t n, uint32_t max)
 {
 	uint32_t any = 0, largest = 0;
 
@@ -43,7 +44,7 @@ static bool within_u32(const uint32_t *a, size_t n, uint32_t max)
 	return largest <= max;
 }
 
-static bool within_u64(const uint64_t *a, size_t n, uint64_t max)
+VECTORS static bool within_u64(const uint64_t *a, size_t n, uint64_t max)
 {
 	uint64_t any = 0, largest = 0;
 
@@ -54,7 +55,7 @@ static bool within_u64(const uint64_t *a, size_t n, uint64_t max)
 	return largest <= max;
 }
 
-static void lengthen_durations(uint64_t *us, size_t n)
+VECTORS static void lengthen_durations(uint64_t *us, size_t n)
 {
 	const uint64_t exact = FLOW_DURATION_EXACT_US;
 
@@ -141,6 +142,12 @@ static void relate(struct flow_block *b)
 	}
 }
 
+VECTORS static void subtract_us(const uint64_t *ms, const uint64_t *us, uint64_t *ret, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] = ms[i] - us[i] / 1000;
+}
+
 /* Called when end_ms and duration_us are known to be in range. */
 static bool get_start_ms(struct decoder *d)
 {
@@ -149,8 +156,7 @@ static bool get_start_ms(struct decoder *d)
 
 	if (!start)
 		return true;
-	for (size_t i = 0; i < d->b->n_rows; i++)
-		start[i] = end[i] - us[i] / 1000;
+	subtract_us(end, us, start, d->b->n_rows);
 	return within_u64(start, d->b->n_rows, FLOW_TIME_MAX_MS) ||
 	       bad(d, "a flow starts before 1970");
 }
