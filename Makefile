@@ -95,15 +95,15 @@ $(B)/%.o: %.c | $(GEN)
 # Loops over columns: the compiler makes vectors of them only with this.
 $(B)/proto/column.o $(B)/proto/flow_related.o $(B)/proto/flow_encode.o $(B)/proto/flow_decode.o \
   $(B)/proto/flow_has.o \
-  $(patsubst %.c,$(B)/%.o,$(wildcard collector/flowstore/*.c)): override CFLAGS += -O3
+  $(patsubst %.c,$(B)/%.o,$(wildcard $(addsuffix /*.c,$(addprefix collector/,flowstore flows_table once aggregate rollup)))): override CFLAGS += -O3
 $(B)/gen/weir.pb-c.o: $(B)/gen/weir.pb-c.c
 	$(call say,CC)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
 $(COMMON): $(call lib_obj,common)
 $(PROTO): $(call lib_obj,proto) $(B)/gen/weir.pb-c.o
-$(PROBE): $(call lib_obj,probe)
-$(COLLECTOR): $(call lib_obj,collector collector/flowstore)
+$(PROBE): $(call lib_obj,$(wildcard probe/*))
+$(COLLECTOR): $(call lib_obj,$(wildcard collector/*))
 $(B)/lib%.a:
 	$(call say,AR)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
@@ -116,10 +116,9 @@ $(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
 	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 
 # The table flows for the sqlite3 shell: .load build/weir_flows
-EXTENSION_SRC := $(wildcard collector/flowstore/*.c common/*.c proto/*.c) \
-                 $(addprefix collector/,binder.c db.c distinct_sketch.c progress.c sql_functions.c)
-EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c %/rollup_reader.c $(addprefix %/,$(notdir \
-                 $(wildcard $(addprefix collector/flowstore/,aggregate*.c group_*.c term_*.c)))),$(EXTENSION_SRC))
+FLOWS_SRC := $(wildcard collector/sqlite/*.c collector/flowstore/*.c collector/flows_table/*.c) collector/store/db.c
+EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c,$(FLOWS_SRC)) collector/store/extension.c \
+                 $(wildcard common/*.c proto/*.c)
 $(B)/weir_flows.so: $(patsubst %.c,$(B)/pic/%.o,$(EXTENSION_SRC)) $(B)/pic/gen/weir.pb-c.o
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) -shared -Wl,-z,defs $^ -lsqlite3 $(PROTO_LIBS) $(COMMON_LIBS) -o $@
@@ -162,20 +161,20 @@ $(BENCH): $(B)/%: $(B)/%.o $(addprefix $(B)/tests/bench/,mill.o peer.o results.o
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(BENCH:%=%.o) $(B)/tests/bench/mill.o: $(B)/gen/bench.skel.h
 # The filter is fuzzed together with SQLite, which must take what it compiles to.
-$(B)/tests/fuzz/fuzz_filter: $(addprefix collector/,binder.c db.c filter.c filter_columns.c filter_help.c filter_lexer.c filter_tree.c query.c progress.c distinct_sketch.c sql_functions.c) \
-  $(filter-out %/compactor.c %/merge.c %/extension.c,$(wildcard collector/flowstore/*.c))
+$(B)/tests/fuzz/fuzz_filter: $(filter-out %/compactor.c %/merge.c,$(FLOWS_SRC)) \
+  $(filter-out %/filter_predicate.c,$(wildcard collector/filter/*.c))
 $(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
 # Headers in a packet lie where they lie.
 $(B)/tests/fuzz/fuzz_parse: FUZZ_CFLAGS := -fno-sanitize=alignment
 # What they need of probe/, beside common/ and proto/.
-$(B)/tests/fuzz/fuzz_dump: $(addprefix probe/,dump_file.c dump_link.c pcap_reader.c)
+$(B)/tests/fuzz/fuzz_dump: $(addprefix probe/replay/,dump_file.c dump_link.c pcap_reader.c)
 $(B)/tests/fuzz/fuzz_dump: FUZZ_LIBS := -lz
-$(B)/tests/fuzz/fuzz_dns: $(addprefix probe/,dns.c wire_text.c)
-$(B)/tests/fuzz/fuzz_tls: $(addprefix probe/,tls.c wire_text.c)
-$(B)/tests/fuzz/fuzz_quic: $(addprefix probe/,quic.c assembly.c)
-$(B)/tests/fuzz/fuzz_key_file: $(addprefix probe/,keyring.c link.c)
+$(B)/tests/fuzz/fuzz_dns: $(addprefix probe/names/,dns.c wire_text.c)
+$(B)/tests/fuzz/fuzz_tls: $(addprefix probe/names/,tls.c wire_text.c)
+$(B)/tests/fuzz/fuzz_quic: $(addprefix probe/names/,quic.c assembly.c)
+$(B)/tests/fuzz/fuzz_key_file: $(addprefix probe/uplink/,keyring.c link.c)
 $(B)/tests/fuzz/fuzz_quic: FUZZ_LIBS := $(NETTLE)
-$(B)/tests/fuzz/fuzz_spool: $(wildcard probe/backlog*.c) $(addprefix probe/,quarantine.c spool.c spool_db.c)
+$(B)/tests/fuzz/fuzz_spool: $(wildcard probe/spool/*.c)
 $(B)/tests/fuzz/fuzz_spool: FUZZ_LIBS := -lsqlite3
 $(FUZZ): $(B)/%: %.c $(wildcard common/*.c proto/*.c) $(B)/gen/weir.pb-c.c | $(GEN)
 	$(call say,FUZZ)
@@ -222,9 +221,8 @@ fuzz: $(FUZZ) ## libFuzzer on every decoder, FUZZ_SECONDS each
 	  $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) || exit 1; done
 
 # --- static checks -----------------------------------------------------------
-OURS := $(wildcard common/*.[ch] proto/*.[ch] probe/*.[ch] collector/*.[ch] \
-        collector/flowstore/*.[ch] bpf/*.[ch] \
-        tests/*/*.[ch])
+OURS := $(wildcard common/*.[ch] proto/*.[ch] probe/*.c probe/*/*.[ch] collector/*.c \
+        collector/*/*.[ch] bpf/*.[ch] tests/*/*.[ch])
 SHELL_FILES := $(wildcard .ci/run deploy/*.sh tests/system/run tests/*/*.sh)
 
 lint: deps $(GEN) $(B)/gen/bench.skel.h ## clang-format, clang-tidy, cppcheck, shellcheck, include directions
@@ -242,13 +240,15 @@ lint: deps $(GEN) $(B)/gen/bench.skel.h ## clang-format, clang-tidy, cppcheck, s
 format: ## rewrite the layout of every source file
 	$(Q)clang-format -i $(OURS)
 
-deps: ## folders include each other only in the allowed direction
+deps: ## folders include each other only in the allowed direction, and in no circle
 	$(Q)! grep -nE '#include "(probe|collector|bpf|proto|tests)/' common/*.[ch]
 	$(Q)! grep -nE '#include "(probe|collector|bpf|common|tests)/' proto/*.[ch]
-	$(Q)! grep -nE '#include "(collector|tests)/' probe/*.[ch]
-	$(Q)! grep -nE '#include "bpf/' probe/*.[ch] | grep -v '"bpf/[a-z]*_abi.h"'
-	$(Q)! grep -nE '#include "(probe|bpf|tests)/' collector/*.[ch] collector/flowstore/*.[ch]
+	$(Q)! grep -nE '#include "(collector|tests)/' probe/*.c probe/*/*.[ch]
+	$(Q)! grep -nE '#include "bpf/' probe/*.c probe/*/*.[ch] | grep -v '"bpf/[a-z]*_abi.h"'
+	$(Q)! grep -nE '#include "(probe|bpf|tests)/' collector/*.c collector/*/*.[ch]
 	$(Q)! grep -nE '#include "(probe|collector|common|proto|tests)/' bpf/*.[ch]
+	$(Q)for d in probe collector; do grep -o "#include \"$$d/[a-z_]*/" $$d/*/*.[ch] | \
+	  sed -E 's,^[a-z]+/([a-z_]+)/[^:]*:.*/([a-z_]+)/$$,\1 \2,' | awk '$$1 != $$2' | tsort >/dev/null || exit 1; done
 
 check: lint all test truth test-system ## everything that CI runs
 	$(Q)echo "check: all passed"

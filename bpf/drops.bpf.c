@@ -6,7 +6,7 @@
  * Hook:     raw tracepoint kfree_skb with BTF: every buffer that is thrown away
  *           instead of being consumed; nothing runs while nothing is dropped.
  * Context:  any.
- * Maps:     drops  per CPU, read by probe/drops.c; a reason above the array
+ * Maps:     drops  per CPU, read by probe/stack/drops.c; a reason above the array
  *           counts as DROPS_OTHER, none is lost.
  *           tallies  by flow and reason: tally_abi.h
  * Limits:   drops counts buffers: a GSO buffer is one. Of one network namespace.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * drops_abi.h - the contract of drops.bpf.c with probe/drops.c.
+ * drops_abi.h - the contract of drops.bpf.c with probe/stack/drops.c.
  *
  *	program  weir_drops   tracepoint skb:kfree_skb (Linux 5.17 gives the reason)
  *	map      drops        PERCPU_ARRAY, DROPS_REASONS of __u64: buffers dropped, by the

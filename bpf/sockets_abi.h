@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * sockets_abi.h - the contract of sockets.bpf.c with probe/sockets.c.
+ * sockets_abi.h - the contract of sockets.bpf.c with probe/stack/sockets.c.
  *
  *	programs  weir_sock_state   tracepoint sock:inet_sock_set_state: TCP
  *	          weir_sock_create, weir_sock_release

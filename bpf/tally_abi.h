@@ -4,7 +4,7 @@
  * tallies of drops.bpf.c and of sockets.bpf.c.
  *
  *	map  tallies      HASH, TALLY_ENTRIES: struct tally_key -> struct tally. The
- *	                  programs add, probe/tally.c reads, and removes what is old.
+ *	                  programs add, probe/stack/tally.c reads, and removes what is old.
  *	bss  tally_state  struct tally_state
  *
  * The key is the flow's without VLAN and tunnel, which packets lose on their

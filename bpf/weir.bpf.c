@@ -10,7 +10,7 @@
  *           catch_all, counters  per CPU, cannot be full
  *           fragments  full: the oldest goes, its later fragments count as orphans
  *           ethertypes  full: the rest adds up in one entry
- *           probe/drain.c reads the flows, probe/datapath.c the counters.
+ *           probe/drain/drain.c reads the flows, probe/datapath/datapath.c the counters.
  * Tunables: the size of the table, set by the probe before load.
  * Kernel:   5.18 (xdp.frags); without that program 5.12 (atomics, -mcpu=v3).
  *           Measured on 6.18.

@@ -3,17 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "collector/cli.h"
-#include "collector/db_command.h"
-#include "collector/enroll.h"
-#include "collector/filter.h"
-#include "collector/flows.h"
-#include "collector/hosts.h"
-#include "collector/incidents.h"
-#include "collector/order.h"
-#include "collector/report.h"
-#include "collector/serve.h"
-#include "collector/sql_shell.h"
+#include "collector/cli/cli.h"
+#include "collector/db/db_command.h"
+#include "collector/command/enroll.h"
+#include "collector/filter/filter.h"
+#include "collector/command/flows.h"
+#include "collector/command/hosts.h"
+#include "collector/command/incidents.h"
+#include "collector/command/order.h"
+#include "collector/report/report.h"
+#include "collector/serve/serve.h"
+#include "collector/command/sql_shell.h"
 #include "common/exit_code.h"
 
 static int run_help(const void *settings, int argc, char **argv);

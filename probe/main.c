@@ -10,14 +10,14 @@
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "common/spelling.h"
-#include "probe/check.h"
-#include "probe/enroll.h"
-#include "probe/leftovers.h"
-#include "probe/replay.h"
-#include "probe/run.h"
-#include "probe/settings.h"
-#include "probe/show.h"
-#include "probe/spool_show.h"
+#include "probe/command/check.h"
+#include "probe/command/enroll.h"
+#include "probe/command/leftovers.h"
+#include "probe/replay/replay.h"
+#include "probe/command/run.h"
+#include "probe/command/settings.h"
+#include "probe/command/show.h"
+#include "probe/command/spool_show.h"
 
 static const struct {
 	const struct command *command;

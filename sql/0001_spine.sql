@@ -1,6 +1,6 @@
 -- 0001_spine.sql - hosts, flow records, incidents and what was refused.
 --
--- collector/store.c applies the files of sql/ in name order, each in one
+-- collector/serve/store.c applies the files of sql/ in name order, each in one
 -- transaction that also sets PRAGMA user_version to the file's number. A
 -- released file is never edited: a change is a new file. The database is known
 -- by PRAGMA application_id = 0x77656972 ("weir").

@@ -2,7 +2,7 @@
 --
 -- As the probe tells in its HELLO, without loopback and link-local ones. It says
 -- which host's record of a conversation counts, where several have seen it
--- (collector/flowstore/address_book.h).
+-- (collector/once/address_book.h).
 
 CREATE TABLE host_addr (
     host_id       INTEGER NOT NULL REFERENCES host (id),

@@ -47,7 +47,7 @@ CREATE TABLE rollup_minute (
 ) STRICT, WITHOUT ROWID;
 
 -- The same by hour. peer: above 0 the id of a host; below 0 a private network, as a
--- /24 the first 24 bits, negative, or a /64 (collector/flowstore/peer_group.h).
+-- /24 the first 24 bits, negative, or a /64 (collector/rollup/peer_group.h).
 CREATE TABLE rollup_hour (
     start_ms         INTEGER NOT NULL,
     host_id          INTEGER NOT NULL,

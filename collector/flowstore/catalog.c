@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/db.h"
+#include "collector/sqlite/db_error.h"
 #include "common/log.h"
 
 enum { SEGMENT, FRESH, LAST };

@@ -8,7 +8,7 @@
  *
  * Memory: 32 bytes for each; there may be 100,000 fresh blocks.
  *
- * Threads: none of its own. Errors: those of collector/db.h.
+ * Threads: none of its own. Errors: those of collector/sqlite/db_error.h.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_CATALOG_H
 #define WEIR_COLLECTOR_FLOWSTORE_CATALOG_H

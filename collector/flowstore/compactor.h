@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * compactor.h - the thread that makes segments of fresh batches.
- *
- * It reads with a connection of its own, works in its own memory, and hands a
- * finished segment to the writer as a job: the writer puts it in the place of
- * what it was made from, in one transaction, so that at every moment every
- * reader sees each record once.
- *
- * It does not wait for the writer: up to three segments may be on their way.
- * What is not stored within a minute is made again.
+ * compactor.h - makes segments of fresh batches.
  *
  * When: as soon as fresh batches have SEGMENT_ROWS records, or there are too
  * many batches; then the last segment, if it is a small one, is made new
  * together with them. A batch that is damaged is named, and left where it is.
  *
- * The same thread adds segments to the rollups when it is time (roller.h).
+ * Who stores a segment puts it in the place of what it was made from, in one
+ * transaction (flow_writer_segment()), so that at every moment every reader sees
+ * each record once.
+ *
+ * Threads: none of its own.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_COMPACTOR_H
 #define WEIR_COLLECTOR_FLOWSTORE_COMPACTOR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +24,6 @@
 #define SEGMENT_ROWS	  65536
 #define COMPACT_MAX_FRESH 2048
 
-struct queue;
 struct segment;
 struct compactor;
 
@@ -38,11 +34,13 @@ void compactor_free(struct compactor *c);
 
 /*
  * Makes a segment if it is time for one. Returns 1 and *ret, for segment_free();
- * 0 if there is nothing to do; or an error of collector/db.h.
+ * 0 if there is nothing to do; or an error of collector/store/db.h.
  */
 int compactor_make(struct compactor *c, struct segment **ret);
 
-/* The thread: until stop_fd is readable. */
-void compactor_run(const char *db_path, struct queue *jobs, int stop_fd);
+/* Fresh batches up to this id are on their way into segments, and not taken again; 0: none are. */
+void compactor_set_handed_over(struct compactor *c, int64_t fresh_id);
+/* Whether the fresh batch is there no longer. */
+bool compactor_is_stored(struct compactor *c, int64_t fresh_id);
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_COMPACTOR_H */

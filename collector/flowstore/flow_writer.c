@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "collector/binder.h"
-#include "collector/db.h"
+#include "collector/sqlite/binder.h"
+#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/segment.h"
 #include "common/cleanup.h"
 #include "common/failpoint.h"

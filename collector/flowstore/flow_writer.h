@@ -3,7 +3,7 @@
  * flow_writer.h - the statements that write the tables of flow records. For the
  * one connection that writes, within the transactions of who calls.
  *
- * Threads: one at a time. Errors: those of collector/db.h.
+ * Threads: one at a time. Errors: those of collector/sqlite/db_error.h.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_FLOW_WRITER_H
 #define WEIR_COLLECTOR_FLOWSTORE_FLOW_WRITER_H

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/db.h"
+#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/catalog.h"
 #include "collector/flowstore/segment.h"
 #include "common/cleanup.h"

@@ -34,7 +34,7 @@
  * Damage: a blob whose checksum or contents are wrong is left out with its
  * whole segment (or fresh block), named in the log once, and counted.
  *
- * Errors: those of collector/db.h.
+ * Errors: those of collector/sqlite/db_error.h.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_SCAN_H
 #define WEIR_COLLECTOR_FLOWSTORE_SCAN_H

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/db.h"
+#include "collector/sqlite/db_error.h"
 #include "common/cleanup.h"
 #include "proto/frame.h"
 
@@ -51,11 +51,11 @@ static int take_column(struct segment *s, unsigned part, const struct flow_part 
  * that does not fit; the rest fills whole pages. "Cell payload overflow" in
  * SQLite's file format, for the pages of a new database.
  */
-#define LEAF_MIN    ((DB_PAGE_BYTES - 12) * 32 / 255 - 23)
-#define LEAF_MAX    (DB_PAGE_BYTES - 35)
-#define LEAF_ROOM   (DB_PAGE_BYTES - 8)
+#define LEAF_MIN    ((SEGMENT_PAGE_BYTES - 12) * 32 / 255 - 23)
+#define LEAF_MAX    (SEGMENT_PAGE_BYTES - 35)
+#define LEAF_ROOM   (SEGMENT_PAGE_BYTES - 8)
 #define LEAF_CELL   10 /* around each: pointer, length, id; and the head of the row */
-#define CHAIN_BYTES (DB_PAGE_BYTES - 4)
+#define CHAIN_BYTES (SEGMENT_PAGE_BYTES - 4)
 
 static size_t leaf_bytes(size_t len)
 {

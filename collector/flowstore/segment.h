@@ -21,7 +21,8 @@
 #include "collector/flowstore/zone.h"
 #include "proto/flow_block.h"
 
-#define SEGMENT_PLACE_BITS 16 /* id in flow_column: id of the segment, then the place */
+#define SEGMENT_PAGE_BYTES 8192 /* of a new database; others keep theirs */
+#define SEGMENT_PLACE_BITS 16	/* id in flow_column: id of the segment, then the place */
 
 /* One to be written, with what it takes the place of. */
 struct segment {

@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/db.h"
+#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/segment.h"
-#include "collector/progress.h"
+#include "common/progress.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
 #include "common/clock.h"

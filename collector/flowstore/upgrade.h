@@ -4,7 +4,7 @@
  * (sql/0008_columns.sql) into segments, and then drops the table.
  *
  * Each step is a transaction, so that what is interrupted goes on at the next
- * start. Threads: the one that writes. Errors: those of collector/db.h.
+ * start. Threads: the one that writes. Errors: those of collector/sqlite/db_error.h.
  */
 #ifndef WEIR_COLLECTOR_FLOWSTORE_UPGRADE_H
 #define WEIR_COLLECTOR_FLOWSTORE_UPGRADE_H

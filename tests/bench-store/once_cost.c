@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "collector/db.h"
-#include "collector/flowstore/once.h"
+#include "collector/store/db.h"
+#include "collector/once/once.h"
 #include "collector/flowstore/scan.h"
 #include "common/cleanup.h"
 #include "common/clock.h"

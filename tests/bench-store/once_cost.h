@@ -8,7 +8,7 @@
 
 #include <sqlite3.h>
 
-/* Returns an error of collector/db.h. */
+/* Returns an error of collector/store/db.h. */
 int once_cost_print(sqlite3 *db);
 
 #endif /* WEIR_TESTS_BENCH_STORE_ONCE_COST_H */

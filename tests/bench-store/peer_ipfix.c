@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "collector/ipfix.h"
+#include "collector/db/ipfix.h"
 #include "common/clock.h"
 
 #define IPFIX_HEADER_BYTES 16

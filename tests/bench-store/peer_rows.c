@@ -6,7 +6,8 @@
 
 #include <sqlite3.h>
 
-#include "collector/db.h"
+#include "collector/flowstore/segment.h"
+#include "collector/store/db.h"
 #include "common/addr.h"
 #include "proto/flow_block.h"
 #include "proto/flow_words.h"
@@ -41,7 +42,7 @@ static int make_table(sqlite3 *db)
 	int err;
 
 	sqlite3_str_appendf(sql, "PRAGMA page_size = %d;" PRAGMAS "CREATE TABLE flow (",
-			    DB_PAGE_BYTES);
+			    SEGMENT_PAGE_BYTES);
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		sqlite3_str_appendf(sql, "%s%s %s", c ? ", " : "", flow_column_info[c].name,
 				    is_number(c)			    ? "INTEGER"

@@ -2,7 +2,7 @@
 /*
  * bench_sockets.c - what it costs a host that the probe knows whose its sockets
  * are: connections, datagrams and drops on the loopback of a network namespace,
- * with the programs of probe/stack.h and without, in turn; medians of the
+ * with the programs of probe/stack/stack.h and without, in turn; medians of the
  * rounds. Then what the probe itself spends on it for each flow.
  *
  *	bench_sockets RESULTS_DIR ...
@@ -25,9 +25,9 @@
 #include "bpf/sockets_abi.h"
 #include "common/addr.h"
 #include "common/clock.h"
-#include "probe/flow_table.h"
-#include "probe/owners.h"
-#include "probe/stack.h"
+#include "probe/datapath/flow_table.h"
+#include "probe/stack/owners.h"
+#include "probe/stack/stack.h"
 #include "tests/bench/results.h"
 
 #define ROUNDS	    11

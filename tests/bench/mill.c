@@ -17,7 +17,7 @@
 
 #include "bench.skel.h"
 #include "bpf/flow_abi.h"
-#include "probe/datapath.h"
+#include "probe/datapath/datapath.h"
 
 static const uint32_t no_target[N_HOOKS] = {0 /* XDP_ABORTED */, 2 /* TC_ACT_SHOT */};
 

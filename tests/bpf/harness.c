@@ -12,7 +12,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
-#include "probe/flow_table.h"
+#include "probe/datapath/flow_table.h"
 #include "weir.skel.h"
 
 #define MAX_CPUS       1024

@@ -564,7 +564,7 @@ static void test_full_bucket_overflows(void **state)
 	assert_int_equal(read_counters(w).n[FLOW_CNT_FLOWS_REFUSED], 0);
 }
 
-/* What probe/drain.c does to end a flow, step by step. */
+/* What probe/drain/drain.c does to end a flow, step by step. */
 static void test_closed_flow_is_not_found_again(void **state)
 {
 	struct weir_bpf *w = *state;

@@ -18,9 +18,9 @@
 
 #include <bpf/bpf.h>
 
-#include "probe/datapath.h"
-#include "probe/drain.h"
-#include "probe/iface.h"
+#include "probe/datapath/datapath.h"
+#include "probe/drain/drain.h"
+#include "probe/datapath/iface.h"
 #include "tests/bpf/harness.h"
 
 #define ECHO_REQUEST 8

@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe/datapath.h"
-#include "probe/drain.h"
-#include "probe/iface.h"
-#include "probe/names_counter.h"
+#include "probe/datapath/datapath.h"
+#include "probe/drain/drain.h"
+#include "probe/datapath/iface.h"
+#include "probe/names/names_counter.h"
 #include "tests/bpf/harness.h"
 #include "tests/unit/hello_bytes.h"
 

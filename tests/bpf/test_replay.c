@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "common/exit_code.h"
-#include "probe/replay.h"
+#include "probe/replay/replay.h"
 #include "tests/bpf/harness.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/dump.h"

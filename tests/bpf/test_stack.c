@@ -28,8 +28,8 @@
 #include "bpf/flow_abi.h"
 #include "common/addr.h"
 #include "common/clock.h"
-#include "probe/flow_table.h"
-#include "probe/stack.h"
+#include "probe/datapath/flow_table.h"
+#include "probe/stack/stack.h"
 
 #define N_SLOTS 64
 #define LO	1

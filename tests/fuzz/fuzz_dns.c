@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe/dns.h"
+#include "probe/names/dns.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "probe/dump_file.h"
-#include "probe/dump_link.h"
+#include "probe/replay/dump_file.h"
+#include "probe/replay/dump_link.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

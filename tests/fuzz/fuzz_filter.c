@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/filter.h"
-#include "collector/flowstore/flows_table.h"
-#include "collector/query.h"
-#include "collector/sql_functions.h"
+#include "collector/filter/filter.h"
+#include "collector/flows_table/flows_table.h"
+#include "collector/sqlite/query.h"
+#include "collector/sqlite/sql_functions.h"
 #include "migrations.h" /* generated */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "common/key.h"
-#include "probe/keyring.h"
+#include "probe/uplink/keyring.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

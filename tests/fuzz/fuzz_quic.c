@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe/assembly.h"
-#include "probe/quic.h"
+#include "probe/names/assembly.h"
+#include "probe/names/quic.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

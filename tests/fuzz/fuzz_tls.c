@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe/tls.h"
+#include "probe/names/tls.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/filter.h"
-#include "collector/filter_predicate.h"
-#include "collector/filter_tree.h"
+#include "collector/filter/filter.h"
+#include "collector/filter/filter_predicate.h"
+#include "collector/filter/filter_tree.h"
 #include "collector/flowstore/scan.h"
-#include "collector/query.h"
+#include "collector/sqlite/query.h"
 #include "tests/property/answers.h"
 #include "tests/property/choices.h"
 #include "tests/property/data.h"

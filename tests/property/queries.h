@@ -17,7 +17,7 @@ struct row_table;
  */
 char *random_query(struct choices *c, struct row_table *values, bool *ret_ordered);
 
-/* A filter (collector/filter.h); for sqlite3_free(). */
+/* A filter (collector/filter/filter.h); for sqlite3_free(). */
 char *random_filter(struct choices *c, struct row_table *values);
 
 #endif /* WEIR_TESTS_PROPERTY_QUERIES_H */

@@ -13,11 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "collector/filter.h"
-#include "collector/filter_tree.h"
-#include "collector/flowstore/once.h"
-#include "collector/query.h"
-#include "collector/report.h"
+#include "collector/filter/filter.h"
+#include "collector/filter/filter_tree.h"
+#include "collector/once/once.h"
+#include "collector/sqlite/query.h"
+#include "collector/report/report.h"
 #include "proto/flow_words.h"
 #include "tests/property/choices.h"
 #include "tests/property/data.h"
@@ -330,7 +330,7 @@ static void rows_of_json(sqlite3 *db, const char *json, struct answer *ret)
 #define TEXT_OF_(x) #x
 #define SLACK	    TEXT_OF(ONCE_SLACK_MS)
 
-/* Each conversation once, where no host has told its addresses: flowstore/once.h. */
+/* Each conversation once, where no host has told its addresses: once/once.h. */
 static const char traffic_sql[] =
 	"CREATE TEMP TABLE traffic AS SELECT f.*,"
 	" max(ifnull(lag(f.end_ms) OVER (PARTITION BY f.host_id, f.flow_id ORDER BY f.end_ms),"

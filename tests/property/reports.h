@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* reports.h - random reports (collector/report.h), as JSON and as SQL over plain rows. */
+/* reports.h - random reports (collector/report/report.h), as JSON and as SQL over plain rows. */
 #ifndef WEIR_TESTS_PROPERTY_REPORTS_H
 #define WEIR_TESTS_PROPERTY_REPORTS_H
 

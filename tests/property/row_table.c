@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "collector/flowstore/flows_columns.h"
-#include "collector/sql_functions.h"
+#include "collector/sqlite/sql_functions.h"
 #include "common/addr.h"
 #include "common/clock.h"
 #include "common/community_id.h"

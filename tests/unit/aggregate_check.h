@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/flowstore/aggregate.h"
+#include "collector/aggregate/aggregate.h"
 
 /* A condition, both ways. */
 struct aggregate_where {

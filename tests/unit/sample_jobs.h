@@ -11,9 +11,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "collector/flowstore/flows_table.h"
-#include "collector/job.h"
-#include "collector/store.h"
+#include "collector/flows_table/flows_table.h"
+#include "collector/serve/job.h"
+#include "collector/serve/store.h"
 #include "common/addr.h"
 #include "common/clock.h"
 #include "proto/flow_block.h"

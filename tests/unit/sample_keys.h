@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/allow_list.h"
+#include "collector/access/allow_list.h"
 #include "common/key.h"
 
 #define SAMPLE_SERVER  0   /* the collector's; hosts have the numbers after it */

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/db.h"
+#include "collector/store/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/segment.h"
-#include "collector/sql_functions.h"
+#include "collector/sqlite/sql_functions.h"
 #include "tests/unit/aggregate_check.h"
 #include "tests/unit/random_measures.h"
 #include "tests/unit/fail_alloc.h"

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "probe/assembly.h"
+#include "probe/names/assembly.h"
 
 static struct assembly a;
 static uint8_t message[ASSEMBLY_BYTES];

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "probe/backlog.h"
+#include "probe/spool/backlog.h"
 #include "proto/frame.h"
 
 #define FRAME_LEN 900u

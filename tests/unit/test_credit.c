@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "collector/credit.h"
+#include "collector/serve/credit.h"
 #include "common/clock.h"
 #include "proto/message.h"
 

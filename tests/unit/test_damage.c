@@ -13,11 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/db_command.h"
+#include "collector/db/db_command.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/segment.h"
-#include "collector/sql_functions.h"
+#include "collector/sqlite/sql_functions.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/random_flows.h"

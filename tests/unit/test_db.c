@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "collector/db.h"
+#include "collector/store/db.h"
 #include "common/exit_code.h"
 #include "migrations.h" /* generated */
 #include "tests/unit/sample_jobs.h"

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "collector/db_command.h"
+#include "collector/db/db_command.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/sample_db.h"

@@ -10,10 +10,10 @@
 #include <stdbool.h>
 #include <sys/eventfd.h>
 
-#include "collector/db.h"
-#include "collector/detection.h"
-#include "collector/detector.h"
-#include "collector/writer.h"
+#include "collector/store/db.h"
+#include "collector/detect/detection.h"
+#include "collector/serve/detector.h"
+#include "collector/serve/writer.h"
 #include "common/queue.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/sample_jobs.h"

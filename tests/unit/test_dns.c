@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "probe/dns.h"
+#include "probe/names/dns.h"
 
 #define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 

@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "probe/dump_file.h"
+#include "probe/replay/dump_file.h"
 #include "tests/unit/dump.h"
 #include "tests/unit/fail_alloc.h"
 

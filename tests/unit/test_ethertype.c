@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "bpf/flow_abi.h"
-#include "probe/ethertype.h"
+#include "probe/datapath/ethertype.h"
 
 static void names_the_known_and_spells_the_others(void **state)
 {

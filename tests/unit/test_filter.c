@@ -10,10 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "collector/filter.h"
-#include "collector/filter_lexer.h"
-#include "collector/query.h"
-#include "collector/sql_functions.h"
+#include "collector/filter/filter.h"
+#include "collector/filter/filter_lexer.h"
+#include "collector/sqlite/query.h"
+#include "collector/sqlite/sql_functions.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/sample_db.h"
 

@@ -14,8 +14,8 @@
 #include <string.h>
 
 #include "bpf/flow_abi.h"
-#include "probe/flow_table.h"
-#include "probe/iface.h"
+#include "probe/datapath/flow_table.h"
+#include "probe/datapath/iface.h"
 #include "tests/unit/fail_alloc.h"
 
 #define SEC		 1000000000ull

@@ -8,8 +8,8 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "collector/gate.h"
-#include "collector/router.h"
+#include "collector/access/gate.h"
+#include "collector/serve/router.h"
 #include "tests/unit/dealer.h"
 #include "tests/unit/fail_alloc.h"
 

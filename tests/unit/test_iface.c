@@ -9,7 +9,7 @@
 #include <net/if_arp.h>
 #include <string.h>
 
-#include "probe/iface.h"
+#include "probe/datapath/iface.h"
 #include "tests/unit/fail_alloc.h"
 
 /* A host: a card that is up, one that is down, a tunnel, and a CAN bus. */

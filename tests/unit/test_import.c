@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "collector/db_command.h"
+#include "collector/db/db_command.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/segment.h"
 #include "common/exit_code.h"

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/ipfix.h"
+#include "collector/db/ipfix.h"
 #include "common/addr.h"
 #include "common/clock.h"
 #include "tests/unit/fail_alloc.h"

@@ -11,9 +11,9 @@
 #include <string.h>
 
 #include "bpf/flow_abi.h"
-#include "probe/dns_log.h"
-#include "probe/hello.h"
-#include "probe/names.h"
+#include "probe/names/dns_log.h"
+#include "probe/names/hello.h"
+#include "probe/names/names.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/hello_bytes.h"
 #ifdef WEIR_NETTLE

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/flowstore/address_book.h"
+#include "collector/once/address_book.h"
 #include "collector/flowstore/compactor.h"
-#include "collector/flowstore/evidence.h"
-#include "collector/flowstore/once.h"
-#include "collector/flowstore/host_minutes.h"
+#include "collector/once/evidence.h"
+#include "collector/once/once.h"
+#include "collector/once/host_minutes.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/segment.h"
 #include "tests/unit/fail_alloc.h"

@@ -14,8 +14,8 @@
 #include "bpf/flow_abi.h"
 #include "bpf/sockets_abi.h"
 #include "common/addr.h"
-#include "probe/flow_table.h"
-#include "probe/owners.h"
+#include "probe/datapath/flow_table.h"
+#include "probe/stack/owners.h"
 #include "tests/unit/fail_alloc.h"
 
 #define SEC	1000000000ull

@@ -10,7 +10,7 @@
 
 #include <zlib.h>
 
-#include "probe/pcap_reader.h"
+#include "probe/replay/pcap_reader.h"
 #include "tests/unit/dump.h"
 #include "tests/unit/fail_alloc.h"
 

@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/filter.h"
-#include "collector/filter_predicate.h"
-#include "collector/filter_tree.h"
+#include "collector/filter/filter.h"
+#include "collector/filter/filter_predicate.h"
+#include "collector/filter/filter_tree.h"
 #include "collector/flowstore/predicate.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "probe/quarantine.h"
+#include "probe/spool/quarantine.h"
 #include "tests/unit/fail_alloc.h"
 
 #define EPOCH 0xfedcba9876543210ull

@@ -14,8 +14,8 @@
 #include "tests/unit/quic_bytes.h"
 #endif
 
-#include "probe/assembly.h"
-#include "probe/quic.h"
+#include "probe/names/assembly.h"
+#include "probe/names/quic.h"
 
 #define BYTES(text) (const uint8_t *)(text), sizeof(text) - 1
 

@@ -14,10 +14,10 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include "collector/credit.h"
-#include "collector/receiver.h"
-#include "collector/refusals.h"
-#include "collector/writer.h"
+#include "collector/serve/credit.h"
+#include "collector/serve/receiver.h"
+#include "collector/serve/refusals.h"
+#include "collector/serve/writer.h"
 #include "common/queue.h"
 #include "proto/enroll.h"
 #include "tests/unit/dealer.h"

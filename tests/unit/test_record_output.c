@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe/record_output.h"
+#include "probe/replay/record_output.h"
 
 /* The record as one JSON object. The caller frees it. */
 static char *json(const struct flow_record *r)

@@ -11,11 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "collector/cli.h"
-#include "collector/flows.h"
-#include "collector/hosts.h"
-#include "collector/incidents.h"
-#include "collector/report.h"
+#include "collector/cli/cli.h"
+#include "collector/command/flows.h"
+#include "collector/command/hosts.h"
+#include "collector/command/incidents.h"
+#include "collector/report/report.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"

@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/cli.h"
-#include "collector/report.h"
+#include "collector/cli/cli.h"
+#include "collector/report/report.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/sample_db.h"

@@ -11,15 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/db.h"
+#include "collector/store/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
-#include "collector/flowstore/peer_group.h"
-#include "collector/flowstore/roller.h"
-#include "collector/flowstore/rollup.h"
-#include "collector/flowstore/rollup_writer.h"
+#include "collector/rollup/peer_group.h"
+#include "collector/rollup/roller.h"
+#include "collector/rollup/rollup.h"
+#include "collector/rollup/rollup_writer.h"
 #include "collector/flowstore/segment.h"
-#include "collector/sql_functions.h"
+#include "collector/sqlite/sql_functions.h"
 #include "common/addr.h"
 #include "common/clock.h"
 #include "tests/unit/fail_alloc.h"

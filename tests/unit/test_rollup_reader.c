@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "collector/flowstore/once.h"
-#include "collector/flowstore/rollup_reader.h"
+#include "collector/once/once.h"
+#include "collector/rollup/rollup_reader.h"
 #include "tests/unit/rollup_fixture.h"
 
 #define T0	  INT64_C(1700000000000) /* of random_flows.h */

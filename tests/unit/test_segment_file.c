@@ -95,9 +95,10 @@ static void test_ends_of_columns_fill_pages(void **state)
 		compact(f, 6000);
 	}
 	assert_true(sample_number(f->db, "SELECT count(*) FROM flow_column") > 100);
-	/* A quarter, if they came as they are. */
-	assert_true(sample_number(f->db, "SELECT 100 * sum(unused) / sum(pgsize) FROM dbstat"
-					 " WHERE name = 'flow_column' AND pagetype = 'leaf'") < 12);
+	/* 29, if they came as they are. */
+	assert_in_range(sample_number(f->db, "SELECT 100 * sum(unused) / sum(pgsize) FROM dbstat"
+					     " WHERE name = 'flow_column' AND pagetype = 'leaf'"),
+			1, 18);
 }
 
 /* --- segments of before: their columns go by code ----------------------------------- */

@@ -13,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "collector/serve.h"
+#include "collector/serve/serve.h"
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "common/options.h"

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "probe/siphash.h"
+#include "probe/datapath/siphash.h"
 
 /* From the reference implementation's vectors.h: key 00 01 .. 0f, input 00 01 .. (n - 1). */
 static void gives_the_reference_values(void **state)

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "probe/quarantine.h"
-#include "probe/spool.h"
+#include "probe/spool/quarantine.h"
+#include "probe/spool/spool.h"
 #include "proto/frame.h"
 #include "tests/unit/fail_alloc.h"
 

@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "common/log.h"
-#include "probe/backlog.h"
+#include "probe/spool/backlog.h"
 #include "proto/frame.h"
 #include "tests/unit/fault_vfs.h"
 

@@ -14,8 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "collector/sandbox.h"
-#include "collector/sql_functions.h"
+#include "collector/cli/sandbox.h"
+#include "collector/sqlite/sql_functions.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "collector/sql_shell.h"
+#include "collector/command/sql_shell.h"
 #include "tests/unit/sample_db.h"
 
 #define WAIT_MS 60000 /* for an answer; a slow machine needs a second */

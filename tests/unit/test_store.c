@@ -9,8 +9,8 @@
 #include <math.h>
 #include <signal.h>
 
-#include "collector/host_addrs.h"
-#include "collector/detection.h"
+#include "collector/serve/host_addrs.h"
+#include "collector/detect/detection.h"
 #include "proto/flow_words.h"
 #include "proto/flow_columns.h"
 #include "collector/flowstore/segment.h"

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "bpf/sockets_abi.h"
-#include "probe/listeners.h"
-#include "probe/tally.h"
+#include "probe/stack/listeners.h"
+#include "probe/stack/tally.h"
 #include "tests/unit/fail_alloc.h"
 
 enum { NETFILTER = 8, RCVBUF = 6 };

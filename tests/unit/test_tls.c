@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "probe/tls.h"
+#include "probe/names/tls.h"
 #include "tests/unit/hello_bytes.h"
 
 /* In a block of its own, so that ASan sees reads past its end. */

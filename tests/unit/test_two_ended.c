@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/flowstore/two_ended.h"
-#include "collector/sql_functions.h"
+#include "collector/report/two_ended.h"
+#include "collector/sqlite/sql_functions.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
 #include "tests/unit/sample_db.h"

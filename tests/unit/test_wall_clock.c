@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "common/clock.h"
-#include "probe/wall_clock.h"
+#include "probe/drain/wall_clock.h"
 
 #define EPOCH_S 1700000000ull
 

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* aggregate_answer.c - the values of groups, and which come first. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/aggregate/aggregate_private.h"
+#include "common/cleanup.h"
+
+static struct aggregate_value null_value(void)
+{
+	return (struct aggregate_value){.type = AGGREGATE_NULL};
+}
+
+static struct aggregate_value int_value(uint64_t n)
+{
+	return (struct aggregate_value){.type = AGGREGATE_INT, .integer = (int64_t)n};
+}
+
+static struct aggregate_value real_value(double x)
+{
+	return (struct aggregate_value){.type = AGGREGATE_REAL, .real = x};
+}
+
+/* --- groups that are none: all, or the others ------------------------------------------- */
+
+static bool within(const struct aggregate *a, uint32_t group, uint32_t which)
+{
+	return which == AGGREGATE_TOTAL || !a->selected || !a->selected[group];
+}
+
+/* How many different values the groups have together. */
+static int count_distinct(struct aggregate *a, size_t term, uint32_t which, uint64_t *ret)
+{
+	const struct distinct_set *from = &a->sums.sets[term];
+	struct distinct_set set = {0};
+	int err = 0;
+
+	for (size_t i = 0; !err && i < from->size; i++) {
+		struct distinct_pair p = from->table[i];
+
+		if (!p.a || !within(a, (uint32_t)p.b, which))
+			continue;
+		p.b = 0;
+		err = distinct_set_add(&set, &p, 1);
+	}
+	*ret = set.n;
+	distinct_set_done(&set);
+	return err;
+}
+
+static int join_slots(struct aggregate *a, uint32_t which, uint64_t *ret)
+{
+	int err = 0;
+
+	for (size_t g = 0; g < a->table.n; g++)
+		for (size_t i = 0; within(a, (uint32_t)g, which) && i < a->plan.n; i++)
+			group_sums_join_slot(&a->sums, i, a->values, &ret[i],
+					     group_sums_of(&a->sums, g)[i]);
+	for (size_t i = 0; !err && i < a->plan.n; i++)
+		if (a->plan.terms[i].kind == TERM_DISTINCT)
+			err = count_distinct(a, i, which, &ret[i]);
+	return err;
+}
+
+/* The slots of all or the others together; NULL: out of memory. */
+static const uint64_t *joined_slots(struct aggregate *a, uint32_t which)
+{
+	uint64_t **kept = &a->sums_of[which == AGGREGATE_TOTAL];
+	cleanup(free_p) uint64_t *slots = NULL;
+
+	if (!*kept) {
+		slots = calloc(a->plan.n + 1, sizeof(*slots));
+		if (slots && join_slots(a, which, slots) == 0)
+			*kept = take_ptr(slots);
+	}
+	return *kept;
+}
+
+static const uint64_t *slots_of(struct aggregate *a, uint32_t group)
+{
+	return group >= AGGREGATE_OTHER ? joined_slots(a, group) : group_sums_of(&a->sums, group);
+}
+
+/* --- quantiles --------------------------------------------------------------------------- */
+
+static size_t rank_of(double q, size_t n)
+{
+	size_t rank = (size_t)ceil(q * (double)n);
+
+	return rank ? rank - 1 : 0;
+}
+
+/* As quantile() of SQL has it, which keeps doubles. */
+static struct aggregate_value quantile_value(uint64_t value)
+{
+	return int_value((uint64_t)(double)value);
+}
+
+static struct aggregate_value joined_quantile(struct aggregate *a, size_t term, double q,
+					      uint32_t which)
+{
+	const struct value_list *from = &a->sums.lists[term];
+	struct value_list all = {.wide = true};
+	struct aggregate_value v = null_value();
+	cleanup(free_p) uint64_t *values = malloc((from->n + 1) * sizeof(*values));
+	cleanup(free_p) uint32_t *zeros = calloc(from->n + 1, sizeof(*zeros));
+	size_t n = 0;
+
+	for (size_t g = 0; values && zeros && g < a->table.n; g++) {
+		if (!within(a, (uint32_t)g, which))
+			continue;
+		value_list_copy(from, g, values + n);
+		n += value_list_count(from, g);
+	}
+	if (n && value_list_add(&all, zeros, values, NULL, n) == 0 &&
+	    value_list_group(&all, 1) == 0)
+		v = quantile_value(value_list_at(&all, 0, rank_of(q, n)));
+	value_list_done(&all);
+	return v;
+}
+
+static struct aggregate_value quantile(struct aggregate *a, uint32_t group, size_t term, double q)
+{
+	struct value_list *list = &a->sums.lists[term];
+	size_t n;
+
+	if (group >= AGGREGATE_OTHER)
+		return joined_quantile(a, term, q, group);
+	n = value_list_count(list, group);
+	return n ? quantile_value(value_list_at(list, group, rank_of(q, n))) : null_value();
+}
+
+/* --- any measure ---------------------------------------------------------------------------- */
+
+static struct aggregate_value percent(double part, double whole)
+{
+	return whole == 0 ? null_value() : real_value(100.0 * part / whole);
+}
+
+static struct aggregate_value max_text(struct aggregate *a, const struct term *t, uint64_t id)
+{
+	struct group_key key = term_key(t);
+	char buffer[GROUP_KEY_TEXT_MAX];
+
+	/* Texts are those of the table of values, words are constants: none is in buffer. */
+	return group_key_value(a->values, &key, (uint32_t)id, buffer);
+}
+
+static struct aggregate_value of_two(struct aggregate *a, const struct measure *m,
+				     const struct measure_terms *t, const uint64_t *slots)
+{
+	double value = (double)slots[t->value], of = 0;
+	const uint64_t *all;
+
+	if (m->kind == MEASURE_SHARE) {
+		all = joined_slots(a, AGGREGATE_TOTAL);
+		return all ? percent(value, (double)all[t->value]) : null_value();
+	}
+	if (t->of_count != NO_TERM && slots[t->of_count] == 0)
+		return null_value();
+	of = (double)slots[t->of];
+	if (m->kind == MEASURE_DIFFERENCE)
+		return (struct aggregate_value){.type = AGGREGATE_INT,
+						.integer = (int64_t)slots[t->value] -
+							   (int64_t)slots[t->of]};
+	if (m->kind == MEASURE_CHANGE)
+		return percent((double)((int64_t)slots[t->value] - (int64_t)slots[t->of]), of);
+	return percent(value, of);
+}
+
+struct aggregate_value aggregate_value(struct aggregate *a, uint32_t group, size_t measure)
+{
+	const struct measure *m = &a->spec->measures[measure];
+	const struct measure_terms *t = &a->plan.of_measure[measure];
+	const uint64_t *slots = slots_of(a, group);
+
+	if (!slots || (t->count != NO_TERM && slots[t->count] == 0))
+		return null_value();
+	switch (m->kind) {
+	case MEASURE_SUM:
+	case MEASURE_COUNT:
+	case MEASURE_MATCHES:
+	case MEASURE_DISTINCT:
+	case MEASURE_FLOWS:
+		return int_value(slots[t->value]);
+	case MEASURE_AVG:
+		return real_value((double)slots[t->value] / (double)slots[t->count]);
+	case MEASURE_MIN:
+		return int_value(~slots[t->value]);
+	case MEASURE_MAX:
+		return a->plan.terms[t->value].kind == TERM_MAX
+			       ? int_value(slots[t->value])
+			       : max_text(a, &a->plan.terms[t->value], slots[t->value]);
+	case MEASURE_QUANTILE:
+		return quantile(a, group, t->value, m->q);
+	default:
+		return of_two(a, m, t, slots);
+	}
+}
+
+struct aggregate_value aggregate_key(const struct aggregate *a, uint32_t group, size_t key,
+				     char buffer[GROUP_KEY_TEXT_MAX])
+{
+	return group_key_value(a->values, &a->spec->keys[key],
+			       group_table_ids(&a->table, group)[key], buffer);
+}
+
+/* --- the first ones -----------------------------------------------------------------------------
+ */
+
+/* Values by which groups are ordered, worked out once: n_orders of each. */
+struct ranking {
+	const struct aggregate *a;
+	const struct aggregate_order *orders;
+	size_t n_orders;
+	struct aggregate_value *values;
+};
+
+static int compare_values(const struct aggregate_value *x, const struct aggregate_value *y)
+{
+	double a, b;
+
+	if (x->type == AGGREGATE_NULL || y->type == AGGREGATE_NULL)
+		return (x->type != AGGREGATE_NULL) - (y->type != AGGREGATE_NULL);
+	if (x->type == AGGREGATE_TEXT && y->type == AGGREGATE_TEXT)
+		return strcmp(x->text, y->text);
+	if (x->type == AGGREGATE_INT && y->type == AGGREGATE_INT)
+		return (x->integer > y->integer) - (x->integer < y->integer);
+	a = x->type == AGGREGATE_INT ? (double)x->integer : x->real;
+	b = y->type == AGGREGATE_INT ? (double)y->integer : y->real;
+	return (a > b) - (a < b);
+}
+
+static int compare_groups(const struct ranking *r, uint32_t x, uint32_t y)
+{
+	const struct aggregate *a = r->a;
+
+	for (size_t i = 0; i < r->n_orders; i++) {
+		int c = compare_values(&r->values[x * r->n_orders + i],
+				       &r->values[y * r->n_orders + i]);
+
+		if (c)
+			return r->orders[i].rising ? c : -c;
+	}
+	for (size_t k = 0; k < a->spec->n_keys; k++) {
+		int c = group_key_compare(a->values, &a->spec->keys[k],
+					  group_table_ids(&a->table, x)[k],
+					  group_table_ids(&a->table, y)[k]);
+
+		if (c)
+			return c;
+	}
+	return 0;
+}
+
+static int compare_for_sort(const void *x, const void *y, void *ranking)
+{
+	return compare_groups(ranking, *(const uint32_t *)x, *(const uint32_t *)y);
+}
+
+/* heap[0] comes last of all in it. */
+static void sift_down(const struct ranking *r, uint32_t *heap, size_t n, size_t at)
+{
+	for (;;) {
+		size_t child = 2 * at + 1;
+		uint32_t x = heap[at];
+
+		if (child >= n)
+			return;
+		if (child + 1 < n && compare_groups(r, heap[child + 1], heap[child]) > 0)
+			child++;
+		if (compare_groups(r, heap[child], x) <= 0)
+			return;
+		heap[at] = heap[child];
+		heap[child] = x;
+		at = child;
+	}
+}
+
+static void select_first(const struct ranking *r, size_t n, uint32_t *groups, size_t limit)
+{
+	for (size_t g = 0; g < limit; g++)
+		groups[g] = (uint32_t)g;
+	if (limit < n)
+		for (size_t i = limit / 2 + 1; i-- > 0;)
+			sift_down(r, groups, limit, i);
+	for (size_t g = limit; g < n; g++) {
+		if (compare_groups(r, (uint32_t)g, groups[0]) >= 0)
+			continue;
+		groups[0] = (uint32_t)g;
+		sift_down(r, groups, limit, 0);
+	}
+	qsort_r(groups, limit, sizeof(*groups), compare_for_sort, (void *)r);
+}
+
+static struct aggregate_value without_sign(struct aggregate_value v)
+{
+	if (v.type == AGGREGATE_INT && v.integer < 0)
+		v.integer = -v.integer;
+	else if (v.type == AGGREGATE_REAL)
+		v.real = fabs(v.real);
+	return v;
+}
+
+int aggregate_select(struct aggregate *a, const struct aggregate_order *orders, size_t n_orders,
+		     uint64_t limit, uint32_t **ret, size_t *ret_n)
+{
+	size_t n = a->table.n, n_first = limit && limit < n ? limit : n;
+	cleanup(free_p) struct aggregate_value *values = calloc(n * n_orders + 1, sizeof(*values));
+	cleanup(free_p) uint32_t *groups = malloc((n_first + 1) * sizeof(*groups));
+	struct ranking r = {a, orders, n_orders, values};
+
+	free(a->selected);
+	free(a->sums_of[0]);
+	a->sums_of[0] = NULL;
+	a->selected = calloc(n + 1, 1);
+	if (!values || !groups || !a->selected)
+		return -ENOMEM;
+	for (size_t i = 0; i < n * n_orders; i++) {
+		const struct aggregate_order *o = &orders[i % n_orders];
+
+		values[i] = aggregate_value(a, (uint32_t)(i / n_orders), o->measure);
+		if (o->absolute)
+			values[i] = without_sign(values[i]);
+	}
+	select_first(&r, n, groups, n_first);
+	for (size_t i = 0; i < n_first; i++)
+		a->selected[groups[i]] = 1;
+	*ret = take_ptr(groups);
+	*ret_n = n_first;
+	return 0;
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/aggregate/group_sums.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/flowstore/huge_memory.h"
+
+#define MIN_GROUPS 1024
+
+/* Beyond it a sum is no number of SQL. Each addend is below 2^57, so none gets past it unseen. */
+#define SUM_TOO_LARGE (UINT64_C(1) << 63)
+
+static size_t row_bytes(const struct group_sums *s)
+{
+	return (s->plan && s->plan->n ? s->plan->n : 1) * sizeof(*s->slots);
+}
+
+int group_sums_init(struct group_sums *s, const struct term_plan *plan)
+{
+	*s = (struct group_sums){
+		.plan = plan,
+		.lists = calloc(plan->n + 1, sizeof(*s->lists)),
+		.sets = calloc(plan->n + 1, sizeof(*s->sets)),
+	};
+	if (!s->lists || !s->sets)
+		return -ENOMEM;
+	for (size_t i = 0; i < plan->n; i++) {
+		const struct term *t = &plan->terms[i];
+
+		s->lists[i].wide =
+			t->n_columns > 1 ||
+			(t->n_columns && flow_column_info[t->columns[0]].kind == FLOW_U64);
+	}
+	return 0;
+}
+
+void group_sums_done(struct group_sums *s)
+{
+	for (size_t i = 0; s->plan && i < s->plan->n; i++) {
+		if (s->lists)
+			value_list_done(&s->lists[i]);
+		if (s->sets)
+			distinct_set_done(&s->sets[i]);
+	}
+	free(s->lists);
+	free(s->sets);
+	huge_free(s->slots, s->max_groups * row_bytes(s));
+}
+
+int group_sums_reserve(struct group_sums *s, size_t n_groups)
+{
+	size_t max = s->max_groups ? s->max_groups : MIN_GROUPS;
+	uint64_t *slots;
+
+	if (n_groups > s->max_groups) {
+		while (max < n_groups)
+			max *= 2;
+		slots = huge_calloc(max * row_bytes(s));
+		if (!slots)
+			return -ENOMEM;
+		if (s->max_groups)
+			memcpy(slots, s->slots, s->max_groups * row_bytes(s));
+		huge_free(s->slots, s->max_groups * row_bytes(s));
+		s->slots = slots;
+		s->max_groups = max;
+	}
+	if (n_groups > s->n_groups)
+		s->n_groups = n_groups;
+	return 0;
+}
+
+/* --- joining ------------------------------------------------------------------------------ */
+
+void group_sums_join_slot(struct group_sums *s, size_t term, struct group_values *values,
+			  uint64_t *slot, uint64_t other)
+{
+	const struct term *t = &s->plan->terms[term];
+	struct group_key key;
+
+	switch (t->kind) {
+	case TERM_SUM:
+	case TERM_COUNT:
+	case TERM_FLOWS:
+	case TERM_DISTINCT:
+		*slot += other;
+		s->high |= *slot;
+		break;
+	case TERM_MIN:
+	case TERM_MAX:
+		*slot = other > *slot ? other : *slot;
+		break;
+	case TERM_MAX_TEXT:
+		key = term_key(t);
+		if (group_key_compare(values, &key, (uint32_t)other, (uint32_t)*slot) > 0)
+			*slot = other;
+		break;
+	case TERM_VALUES:
+		break;
+	}
+}
+
+static int join_set(struct distinct_set *set, const struct distinct_set *other, const uint32_t *map,
+		    bool with_host)
+{
+	struct distinct_pair pairs[GROUP_BATCH];
+	size_t n = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < other->size; i++) {
+		struct distinct_pair p = other->table[i];
+		unsigned shift = with_host ? 32 : 0;
+
+		if (!p.a)
+			continue;
+		if (map)
+			p.b = (uint64_t)map[p.b >> shift] << shift |
+			      (p.b & ((UINT64_C(1) << shift) - 1));
+		pairs[n++] = p;
+		if (n == GROUP_BATCH) {
+			err = distinct_set_add(set, pairs, n);
+			n = 0;
+		}
+	}
+	return err ? err : distinct_set_add(set, pairs, n);
+}
+
+int group_sums_join(struct group_sums *s, const struct group_sums *other, const uint32_t *map,
+		    struct group_values *values)
+{
+	size_t n = s->plan->n;
+	int err = 0;
+
+	s->high |= other->high;
+	for (size_t g = 0; g < other->n_groups; g++) {
+		uint64_t *to = group_sums_of(s, map ? map[g] : g);
+		const uint64_t *from = group_sums_of(other, g);
+
+		if (map && g + 16 < other->n_groups)
+			__builtin_prefetch(group_sums_of(s, map[g + 16]), 1);
+		for (size_t i = 0; i < n; i++)
+			group_sums_join_slot(s, i, values, &to[i], from[i]);
+	}
+	for (size_t i = 0; !err && i < n; i++) {
+		err = value_list_join(&s->lists[i], &other->lists[i], map);
+		if (!err && other->sets[i].n)
+			err = join_set(&s->sets[i], &other->sets[i], map,
+				       s->plan->terms[i].kind == TERM_FLOWS);
+	}
+	return err;
+}
+
+/* --- the end --------------------------------------------------------------------------------- */
+
+int group_sums_finish(struct group_sums *s)
+{
+	if (s->high & SUM_TOO_LARGE)
+		return -EOVERFLOW;
+	for (size_t i = 0; i < s->plan->n; i++) {
+		const struct distinct_set *set = &s->sets[i];
+		enum term_kind kind = s->plan->terms[i].kind;
+		unsigned shift = kind == TERM_FLOWS ? 32 : 0;
+		int err = 0;
+
+		for (size_t k = 0; k < set->size; k++)
+			if (set->table[k].a)
+				group_sums_of(s, set->table[k].b >> shift)[i]++;
+		if (kind == TERM_VALUES)
+			err = value_list_group(&s->lists[i], s->n_groups);
+		if (err)
+			return err;
+	}
+	return 0;
+}

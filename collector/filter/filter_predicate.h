@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * filter_predicate.h - a filter as a condition on whole columns, for what reads
+ * the flow store without SQL. It finds the same records as the SQL of
+ * collector/filter/filter_tree.h.
+ */
+#ifndef WEIR_COLLECTOR_FILTER_FILTER_PREDICATE_H
+#define WEIR_COLLECTOR_FILTER_FILTER_PREDICATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct filter_predicate;
+struct filter_tree;
+struct predicate;
+
+/* A reporting host. Several may have had one name. */
+struct filter_host {
+	const char *name;
+	uint32_t id;
+};
+
+/*
+ * tree and its texts are borrowed while *ret lives; hosts only until the call
+ * returns. Returns -ENOMEM; -ENOTSUP for a column that the store does not keep
+ * (community_id), whose name is then *ret_column: ask in SQL.
+ */
+int filter_predicate_new(const struct filter_tree *tree, const struct filter_host *hosts,
+			 size_t n_hosts, struct filter_predicate **ret, const char **ret_column);
+
+/* NULL is a no-op. */
+void filter_predicate_free(struct filter_predicate *f);
+
+/* Owned by f. */
+const struct predicate *filter_predicate_root(const struct filter_predicate *f);
+
+#endif /* WEIR_COLLECTOR_FILTER_FILTER_PREDICATE_H */

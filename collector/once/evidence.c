@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "collector/once/evidence.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/once/address_book.h"
+#include "collector/once/copies.h"
+#include "collector/flowstore/hash.h"
+#include "collector/flowstore/predicate.h"
+#include "collector/once/host_minutes.h"
+#include "collector/flowstore/scan.h"
+#include "collector/flowstore/shuffle.h"
+#include "common/addr.h"
+#include "common/cleanup.h"
+
+#define MAX_BLOCKS (1u << 20) /* bits of struct sighting */
+
+/* A record that is asked about. */
+struct sighting {
+	uint64_t conversation; /* of shuffle.h */
+	uint64_t flow_id;
+	uint64_t start_ms : 44, block : 20;
+	uint64_t end_ms : 44, row : 19, sent : 1;
+	uint32_t host_id;
+};
+
+struct block {
+	int64_t key; /* what scan_rows_key() of all its rows has in common */
+	uint64_t *copies;
+	size_t n; /* bits */
+};
+
+struct evidence {
+	struct block *blocks;
+	size_t n_blocks, max_blocks;
+};
+
+/* While it works. */
+struct work {
+	const struct evidence_question *q;
+	struct shuffle *shuffle;
+	struct scan *scan;
+	uint64_t seed;
+	pthread_mutex_t lock; /* of found->blocks */
+	struct evidence *found;
+};
+
+/* A thread that compares. */
+struct worker {
+	struct work *w;
+	struct copies_memory *copies;
+};
+
+DEFINE_CLEANUP(struct evidence *, evidence_free)
+DEFINE_CLEANUP(struct scan_rows *, scan_rows_free)
+
+/* --- fingerprints -------------------------------------------------------------- */
+
+static uint64_t hash_end(uint64_t seed, const uint8_t addr[16], uint32_t port)
+{
+	uint64_t high, low;
+
+	memcpy(&high, addr, sizeof(high));
+	memcpy(&low, addr + 8, sizeof(low));
+	return hash_pair(seed, hash_pair(seed, high, low), port);
+}
+
+/* The same whichever end is src. */
+static uint64_t hash_conversation(uint64_t seed, const struct flow_block *b, size_t i)
+{
+	uint64_t src = hash_end(seed, b->addrs[FLOW_COL_U32(b, src_addr)[i]],
+				FLOW_COL_U32(b, src_port)[i]);
+	uint64_t dst = hash_end(seed, b->addrs[FLOW_COL_U32(b, dst_addr)[i]],
+				FLOW_COL_U32(b, dst_port)[i]);
+	uint32_t proto = FLOW_COL_U32(b, proto)[i];
+	bool icmp = proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+	uint64_t rest = (uint64_t)proto << 32 | (icmp ? FLOW_COL_U32(b, icmp_id)[i] : 0);
+	uint64_t ends = hash_pair(seed, src < dst ? src : dst, src < dst ? dst : src);
+
+	return hash_pair(seed, ends, rest);
+}
+
+/* --- reading ------------------------------------------------------------------- */
+
+static const enum flow_column ends_columns[] = {
+	FLOW_COLUMN_host_id,  FLOW_COLUMN_end_ms,     FLOW_COLUMN_src_addr,
+	FLOW_COLUMN_dst_addr, FLOW_COLUMN_end_reason,
+};
+static const enum flow_column other_columns[] = {
+	FLOW_COLUMN_flow_id, FLOW_COLUMN_start_ms, FLOW_COLUMN_src_port,  FLOW_COLUMN_dst_port,
+	FLOW_COLUMN_proto,   FLOW_COLUMN_icmp_id,  FLOW_COLUMN_direction,
+};
+#define N_OTHER (sizeof(other_columns) / sizeof(other_columns[0]))
+
+static uint32_t first_row(const struct scan_rows *rows)
+{
+	return (uint32_t)scan_rows_key(rows) & ((1u << SCAN_ROW_BITS) - 1);
+}
+
+static int add_block(struct evidence *e, const struct scan_rows *rows, size_t *ret)
+{
+	if (e->n_blocks == MAX_BLOCKS)
+		return -E2BIG;
+	if (e->n_blocks == e->max_blocks) {
+		size_t max = e->max_blocks ? 2 * e->max_blocks : 64;
+		struct block *blocks = realloc(e->blocks, max * sizeof(*blocks));
+
+		if (!blocks)
+			return -ENOMEM;
+		e->blocks = blocks;
+		e->max_blocks = max;
+	}
+	e->blocks[e->n_blocks] = (struct block){
+		.key = scan_rows_key(rows) >> SCAN_ROW_BITS,
+		.n = first_row(rows) + rows->block.n_rows,
+	};
+	e->blocks[e->n_blocks].copies = calloc(e->blocks[e->n_blocks].n / 64 + 1, sizeof(uint64_t));
+	if (!e->blocks[e->n_blocks].copies)
+		return -ENOMEM;
+	*ret = e->n_blocks++;
+	return 0;
+}
+
+/* The rows in asked[0 .. n). */
+static int add_rows(struct work *w, struct shuffle_hand *hand, const struct scan_rows *rows,
+		    const uint32_t *asked, size_t n)
+{
+	const struct flow_block *b = &rows->block;
+	int err = shuffle_expect(hand, n);
+	size_t block = 0;
+
+	(void)pthread_mutex_lock(&w->lock);
+	if (!err)
+		err = add_block(w->found, rows, &block);
+	(void)pthread_mutex_unlock(&w->lock);
+	for (size_t k = 0; !err && k < n; k++) {
+		uint32_t i = asked[k];
+		const struct sighting s = {
+			.conversation = hash_conversation(w->seed, b, i),
+			.flow_id = FLOW_COL_U64(b, flow_id)[i],
+			.start_ms = FLOW_COL_U64(b, start_ms)[i],
+			.block = block,
+			.end_ms = FLOW_COL_U64(b, end_ms)[i],
+			.row = first_row(rows) + i,
+			.sent = FLOW_COL_U32(b, direction)[i] == FLOW_DIRECTION_EGRESS,
+			.host_id = FLOW_COL_U32(b, host_id)[i],
+		};
+
+		err = shuffle_deal(hand, &s);
+	}
+	return err;
+}
+
+/* Catch-all records name no conversation, and each host has its own loopback. */
+static bool may_be_copy(const struct flow_block *b, size_t i)
+{
+	return FLOW_COL_U32(b, end_reason)[i] != FLOW_END_NO_RESOURCES &&
+	       !addr_is_loopback(b->addrs[FLOW_COL_U32(b, src_addr)[i]]) &&
+	       !addr_is_loopback(b->addrs[FLOW_COL_U32(b, dst_addr)[i]]);
+}
+
+/* asked has room for the rows. */
+static int find_asked(const struct work *w, const struct scan_rows *rows, uint32_t *asked,
+		      size_t *ret_n)
+{
+	const struct address_book *book = w->q->book;
+	size_t n = 0;
+	int err = 0;
+
+	if (book)
+		err = address_book_claims_of(book, &rows->block, rows->selected, rows->n_selected,
+					     asked);
+	for (size_t k = 0; !err && k < rows->n_selected; k++) {
+		uint32_t i = rows->selected[k];
+
+		if ((!book || asked[k] == ADDRESS_BOOK_UNOWNED) && may_be_copy(&rows->block, i))
+			asked[n++] = i;
+	}
+	*ret_n = n;
+	return err;
+}
+
+/* What only rows without an owner need. Returns 1, 0 if the block is damaged, or an error. */
+static int fetch_other(struct work *w, struct scan_rows *rows)
+{
+	int err = 1;
+
+	for (size_t i = 0; err > 0 && i < N_OTHER; i++)
+		err = scan_fetch(w->scan, rows, other_columns[i]);
+	return err;
+}
+
+static int read_blocks(struct shuffle_hand *hand, void *arg)
+{
+	struct work *w = arg;
+	cleanup(scan_rows_free_p) struct scan_rows *rows = NULL;
+	cleanup(free_p) uint32_t *asked = malloc(FLOW_BLOCK_MAX_ROWS * sizeof(*asked));
+	int err = asked ? 0 : -ENOMEM;
+
+	while (!err && (err = scan_next(w->scan, &rows)) > 0) {
+		size_t n = 0;
+
+		err = find_asked(w, rows, asked, &n);
+		if (!err && n > 0)
+			err = fetch_other(w, rows);
+		if (err > 0)
+			err = add_rows(w, hand, rows, asked, n);
+	}
+	return err;
+}
+
+/* --- comparing ----------------------------------------------------------------- */
+
+static int worker_open(void *arg, void **ret)
+{
+	struct worker *me = calloc(1, sizeof(*me));
+
+	if (!me)
+		return -ENOMEM;
+	*ret = me;
+	me->w = arg;
+	me->copies = copies_memory_new();
+	return me->copies ? 0 : -ENOMEM;
+}
+
+static void worker_close(void *worker)
+{
+	struct worker *me = worker;
+
+	copies_memory_free(me->copies);
+	free(me);
+}
+
+static bool have_many_hosts(const struct shuffle_group *g)
+{
+	const struct sighting *first = shuffle_at(g, shuffle_place(g, 0));
+
+	for (size_t k = 1; k < g->n; k++) {
+		const struct sighting *s = shuffle_at(g, shuffle_place(g, k));
+
+		if (s->host_id != first->host_id)
+			return true;
+	}
+	return false;
+}
+
+static void note_copies(const struct worker *me, const struct shuffle_group *g)
+{
+	size_t n = copies_find(me->copies, me->w->q->since_ms);
+	const uint32_t *copies = copies_list(me->copies);
+
+	for (size_t k = 0; k < n; k++) {
+		const struct sighting *s = shuffle_at(g, copies[k]);
+
+		(void)__atomic_fetch_or(&me->w->found->blocks[s->block].copies[s->row / 64],
+					UINT64_C(1) << s->row % 64, __ATOMIC_RELAXED);
+	}
+}
+
+static int compare(void *worker, const struct shuffle_group *g)
+{
+	struct worker *me = worker;
+	int err = 0;
+
+	if (!have_many_hosts(g))
+		return 0;
+	for (size_t k = 0; !err && k < g->n; k++) {
+		const struct sighting *s = shuffle_at(g, shuffle_place(g, k));
+
+		err = copies_add(me->copies, &(struct copies_record){
+						     .conversation = s->conversation,
+						     .flow_id = s->flow_id,
+						     .start_ms = (int64_t)s->start_ms,
+						     .end_ms = (int64_t)s->end_ms,
+						     .skew_ms = host_minutes_skew(
+							     me->w->q->presence, s->host_id),
+						     .host_id = s->host_id,
+						     .sent = s->sent,
+						     .number = shuffle_place(g, k),
+					     });
+	}
+	if (!err)
+		note_copies(me, g);
+	return err;
+}
+
+/* --- both ---------------------------------------------------------------------- */
+
+static int read_sightings(const struct scan_rows *rows, struct work *w)
+{
+	struct flow_columns columns = {{0}};
+	int err;
+
+	for (size_t i = 0; i < sizeof(ends_columns) / sizeof(ends_columns[0]); i++)
+		flow_columns_add(&columns, ends_columns[i]);
+	for (size_t i = 0; !w->q->book && i < N_OTHER; i++)
+		flow_columns_add(&columns, other_columns[i]);
+	if (w->q->book)
+		address_book_columns(&columns);
+	err = scan_open_beside(rows, w->q->predicate, &columns, &w->scan);
+	if (err)
+		return err;
+	err = shuffle_collect(w->shuffle, read_blocks, w);
+	scan_close(w->scan);
+	return err;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct block *first = a, *second = b;
+
+	return (first->key > second->key) - (first->key < second->key);
+}
+
+static int gather(const struct scan_rows *rows, struct work *w)
+{
+	static const struct shuffle_visitor compare_all = {worker_open, compare, worker_close};
+	struct evidence *e = w->found;
+	int err = shuffle_new(sizeof(struct sighting), w->q->max_records, &w->shuffle);
+
+	if (!err)
+		err = read_sightings(rows, w);
+	if (!err)
+		err = shuffle_visit(w->shuffle, &compare_all, w);
+	shuffle_free(w->shuffle);
+	if (!err && e->n_blocks > 0)
+		qsort(e->blocks, e->n_blocks, sizeof(*e->blocks), by_key);
+	return err;
+}
+
+int evidence_gather(const struct scan_rows *rows, const struct evidence_question *q,
+		    struct evidence **ret)
+{
+	cleanup(evidence_free_p) struct evidence *e = calloc(1, sizeof(*e));
+	struct work w = {
+		.q = q, .found = e, .seed = hash_seed(), .lock = PTHREAD_MUTEX_INITIALIZER};
+	int err = e ? gather(rows, &w) : -ENOMEM;
+
+	(void)pthread_mutex_destroy(&w.lock); /* nobody holds it */
+	if (!err)
+		*ret = take_ptr(e);
+	return err;
+}
+
+void evidence_free(struct evidence *e)
+{
+	if (!e)
+		return;
+	for (size_t i = 0; i < e->n_blocks; i++)
+		free(e->blocks[i].copies);
+	free(e->blocks);
+	free(e);
+}
+
+struct evidence_copies evidence_copies(const struct evidence *e, const struct scan_rows *rows)
+{
+	const struct block wanted = {.key = scan_rows_key(rows) >> SCAN_ROW_BITS}, *found = NULL;
+
+	if (e->n_blocks > 0)
+		found = bsearch(&wanted, e->blocks, e->n_blocks, sizeof(*e->blocks), by_key);
+	if (!found)
+		return (struct evidence_copies){0};
+	return (struct evidence_copies){found->copies, found->n, first_row(rows)};
+}
