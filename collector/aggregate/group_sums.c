@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "collector/flowstore/huge_memory.h"
 
@@ -57,12 +56,9 @@ int group_sums_reserve(struct group_sums *s, size_t n_groups)
 	if (n_groups > s->max_groups) {
 		while (max < n_groups)
 			max *= 2;
-		slots = huge_calloc(max * row_bytes(s));
+		slots = huge_grow(s->slots, s->max_groups * row_bytes(s), max * row_bytes(s));
 		if (!slots)
 			return -ENOMEM;
-		if (s->max_groups)
-			memcpy(slots, s->slots, s->max_groups * row_bytes(s));
-		huge_free(s->slots, s->max_groups * row_bytes(s));
 		s->slots = slots;
 		s->max_groups = max;
 	}

@@ -8,6 +8,7 @@
 
 #include "collector/aggregate/group_key.h"
 #include "collector/flowstore/hash.h"
+#include "collector/flowstore/huge_memory.h"
 
 /* Up to GROUP_MAX_KEYS ids of 32 bits. */
 struct key {
@@ -19,10 +20,15 @@ void group_table_init(struct group_table *t, size_t n_keys)
 	*t = (struct group_table){.n_keys = n_keys, .seed = hash_seed()};
 }
 
+static size_t row_bytes(const struct group_table *t)
+{
+	return (t->n_keys ? t->n_keys : 1) * sizeof(*t->ids);
+}
+
 void group_table_done(struct group_table *t)
 {
-	free(t->ids);
-	free(t->table);
+	huge_free(t->ids, t->max * row_bytes(t));
+	huge_free(t->table, (t->mask + 1) * sizeof(*t->table));
 	free(t->of_id);
 }
 
@@ -40,7 +46,7 @@ static int reserve(struct group_table *t, size_t n)
 		max *= 2;
 	if (max > GROUP_MAX)
 		return -EOVERFLOW;
-	ids = realloc(t->ids, max * (t->n_keys ? t->n_keys : 1) * sizeof(*ids));
+	ids = huge_grow(t->ids, t->max * row_bytes(t), max * row_bytes(t));
 	if (!ids)
 		return -ENOMEM;
 	t->ids = ids;
@@ -59,7 +65,7 @@ static int reserve_table(struct group_table *t, size_t n)
 	size = size < 4096 ? 4096 : size;
 	while (size < 2 * (t->n + n))
 		size *= 2;
-	table = calloc(size, sizeof(*table));
+	table = huge_calloc(size * sizeof(*table));
 	if (!table)
 		return -ENOMEM;
 	for (size_t i = 0; t->table && i <= t->mask; i++) {
@@ -71,7 +77,7 @@ static int reserve_table(struct group_table *t, size_t n)
 			at = (at + 1) & (size - 1);
 		table[at] = t->table[i];
 	}
-	free(t->table);
+	huge_free(t->table, (t->mask + 1) * sizeof(*t->table));
 	t->table = table;
 	t->mask = size - 1;
 	return 0;

@@ -14,33 +14,33 @@ static size_t width(const struct value_list *l)
 
 void value_list_done(struct value_list *l)
 {
-	huge_free(l->groups, l->max * sizeof(*l->groups));
+	huge_free(l->groups, l->max_groups * sizeof(*l->groups));
 	huge_free(l->values, l->max * width(l));
 	huge_free(l->starts, (l->n_groups + 2) * sizeof(*l->starts));
 }
 
 static int reserve(struct value_list *l, size_t n)
 {
-	struct value_list bigger = *l;
+	size_t max = l->max ? l->max : 4096;
+	void *groups, *values;
 
 	if (l->n + n <= l->max)
 		return 0;
-	bigger.max = l->max ? l->max : 4096;
-	while (bigger.max < l->n + n)
-		bigger.max *= 2;
-	bigger.groups = huge_calloc(bigger.max * sizeof(*l->groups));
-	bigger.values = huge_calloc(bigger.max * width(l));
-	if (!bigger.groups || !bigger.values) {
-		huge_free(bigger.groups, bigger.max * sizeof(*l->groups));
-		huge_free(bigger.values, bigger.max * width(l));
+	while (max < l->n + n)
+		max *= 2;
+	if (max > l->max_groups) { /* else: it was the values that there was no memory for */
+		groups = huge_grow(l->groups, l->max_groups * sizeof(*l->groups),
+				   max * sizeof(*l->groups));
+		if (!groups)
+			return -ENOMEM;
+		l->groups = groups;
+		l->max_groups = max;
+	}
+	values = huge_grow(l->values, l->max * width(l), max * width(l));
+	if (!values)
 		return -ENOMEM;
-	}
-	if (l->n) {
-		memcpy(bigger.groups, l->groups, l->n * sizeof(*l->groups));
-		memcpy(bigger.values, l->values, l->n * width(l));
-	}
-	value_list_done(l);
-	*l = bigger;
+	l->values = values;
+	l->max = max;
 	return 0;
 }
 
@@ -117,7 +117,7 @@ int value_list_group(struct value_list *l, size_t n_groups)
 	/* Where the groups go on comes to be where the next ones begin. */
 	scatter(l, l->starts + 1, values);
 	huge_free(l->values, l->max * width(l));
-	huge_free(l->groups, l->max * sizeof(*l->groups));
+	huge_free(l->groups, l->max_groups * sizeof(*l->groups));
 	l->values = values;
 	l->groups = NULL;
 	return 0;

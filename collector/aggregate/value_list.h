@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 struct value_list {
-	bool wide; /* 64 bits; else 32 */
-	size_t n, max;
+	bool wide;		   /* 64 bits; else 32 */
+	size_t n, max, max_groups; /* max: of the values */
 	uint32_t *groups;
 	void *values;
 	uint32_t *starts; /* once grouped: where the values of each group begin, n_groups + 1 */

@@ -8,14 +8,20 @@
 #define WEIR_COLLECTOR_FLOWSTORE_HUGE_MEMORY_H
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define HUGE_MEMORY_MIN (UINT64_C(4) << 20) /* less than that is calloc()ed */
 #define HUGE_PAGE	(UINT64_C(2) << 20)
 
+static inline size_t huge_whole(size_t bytes)
+{
+	return (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+}
+
 static inline void *huge_calloc(size_t bytes)
 {
-	size_t whole = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+	size_t whole = huge_whole(bytes);
 	void *p;
 
 	if (bytes < HUGE_MEMORY_MIN)
@@ -31,9 +37,29 @@ static inline void *huge_calloc(size_t bytes)
 static inline void huge_free(void *p, size_t bytes)
 {
 	if (p && bytes >= HUGE_MEMORY_MIN)
-		(void)munmap(p, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+		(void)munmap(p, huge_whole(bytes));
 	else
 		free(p);
+}
+
+/*
+ * More of p, NULL at first, which moves: zeros behind what is there. NULL: p is as it was.
+ * Pages are moved, not copied: the new ones alone are zeroed.
+ */
+static inline void *huge_grow(void *p, size_t old, size_t bytes)
+{
+	void *bigger;
+
+	if (old >= HUGE_MEMORY_MIN) {
+		bigger = mremap(p, huge_whole(old), huge_whole(bytes), MREMAP_MAYMOVE);
+		return bigger == MAP_FAILED ? NULL : bigger;
+	}
+	bigger = huge_calloc(bytes);
+	if (bigger && old)
+		memcpy(bigger, p, old);
+	if (bigger)
+		huge_free(p, old);
+	return bigger;
 }
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_HUGE_MEMORY_H */
