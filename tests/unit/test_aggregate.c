@@ -156,7 +156,7 @@ static int teardown(void **state)
 
 static void ask(struct fixture *f, size_t n_keys, size_t n_measures)
 {
-	struct measure measures[6], of[6];
+	struct measure measures[6] = {{0}}, of[6];
 	struct aggregate_spec spec = {
 		.n_keys = n_keys, .n_measures = n_measures, .measures = measures};
 	struct aggregate_order orders[1] = {{0}};
