@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* test_backlog.c - several epochs of the backlog at once; test_spool.c has the rest. */
+/* test_backlog.c - several epochs of the backlog at once; test_spool*.c have the rest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
