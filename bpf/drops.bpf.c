@@ -24,6 +24,7 @@
 #include "bpf/drops_abi.h"
 #include "bpf/kernel_types.h"
 #include "bpf/parse.h"
+#include "bpf/parse_link.h"
 #include "bpf/tally.h"
 #include "bpf/tunnel.h"
 

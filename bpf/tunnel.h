@@ -31,7 +31,7 @@
 #ifndef WEIR_BPF_TUNNEL_H
 #define WEIR_BPF_TUNNEL_H
 
-#include "bpf/parse.h"
+#include "bpf/parse_link.h"
 
 #define TUNNEL_MAX_LEVELS   3
 #define TUNNEL_ID_MASK	    0xffffff

@@ -26,6 +26,7 @@
 #include "bpf/flow_table.h"
 #include "bpf/flow_update.h"
 #include "bpf/parse.h"
+#include "bpf/parse_link.h"
 #include "bpf/payload.h"
 #include "bpf/tunnel.h"
 
@@ -581,7 +582,7 @@ static __always_inline __u32 segments(const struct __sk_buff *ctx, __u32 header_
 	return (payload + size - 1) / size;
 }
 
-#define PULL_BYTES 256 /* every header that parse.h follows, in all but odd packets */
+#define PULL_BYTES 256 /* every header that is followed, in all but odd packets */
 
 static __always_inline int on_skb(struct __sk_buff *ctx, enum flow_hook hook, bool ethernet)
 {

@@ -14,6 +14,7 @@
 
 #include "bpf/flow_update.h"
 #include "bpf/parse.h"
+#include "bpf/parse_link.h"
 #include "bpf/tunnel.h"
 
 static enum parse_result parse_ip(const struct parse_input *in, struct packet *p)
