@@ -4,11 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "collector/store/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/segment.h"
 #include "collector/sqlite/one_shot.h"
+#include "collector/sqlite/statement.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "proto/flow_block.h"
 #include "proto/message.h"
@@ -33,11 +34,6 @@ struct importer {
 
 DEFINE_CLEANUP(struct importer *, importer_close)
 DEFINE_CLEANUP(struct segment *, segment_free)
-
-static int exec(struct importer *i, const char *sql)
-{
-	return sqlite3_exec(i->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_last_errno(i->db);
-}
 
 int importer_open(const char *db_path, struct importer **ret, const char **ret_why)
 {
@@ -208,14 +204,14 @@ int importer_put(struct importer *i, int64_t host_id, const struct flow_record *
 
 int importer_transaction(struct importer *i)
 {
-	return exec(i, "BEGIN IMMEDIATE");
+	return statement_exec(i->db, "BEGIN IMMEDIATE");
 }
 
 void importer_rollback(struct importer *i)
 {
 	drop_piles(i);
 	if (!sqlite3_get_autocommit(i->db))
-		(void)exec(i, "ROLLBACK"); /* the transaction ends anyway */
+		(void)statement_exec(i->db, "ROLLBACK"); /* the transaction ends anyway */
 }
 
 static int put_progress(struct importer *i, bool last, int64_t now_ms)
@@ -246,7 +242,7 @@ static int make_segments(struct importer *i)
 		if (!err)
 			err = flow_writer_segment(i->writer, s);
 		if (!err)
-			err = exec(i, "COMMIT");
+			err = statement_exec(i->db, "COMMIT");
 		if (err)
 			return err;
 	}
@@ -259,7 +255,7 @@ int importer_commit(struct importer *i, bool last, int64_t now_ms)
 	if (!err)
 		err = put_progress(i, last, now_ms);
 	if (!err)
-		err = exec(i, "COMMIT");
+		err = statement_exec(i->db, "COMMIT");
 	if (err)
 		return err;
 	i->committed += i->pending;

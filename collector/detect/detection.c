@@ -9,6 +9,7 @@
 
 #include "collector/sqlite/binder.h"
 #include "collector/sqlite/db_error.h"
+#include "collector/sqlite/statement.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
 
@@ -129,12 +130,6 @@ static int64_t length_ms(const struct bucket *b)
 	return b->until_ms - b->from_ms;
 }
 
-static int prepare(struct bucket *b, const char *sql, sqlite3_stmt **ret)
-{
-	return sqlite3_prepare_v2(b->db, sql, -1, ret, NULL) == SQLITE_OK ? 0
-									  : db_last_errno(b->db);
-}
-
 static int fill_target(struct bucket *b)
 {
 	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
@@ -143,7 +138,7 @@ static int fill_target(struct bucket *b)
 
 	if (sqlite3_exec(b->db, target_schema, NULL, NULL, NULL) != SQLITE_OK)
 		return db_last_errno(b->db);
-	err = prepare(b, target_sql, &st);
+	err = statement_prepare(b->db, target_sql, &st);
 	if (err)
 		return err;
 	bind = binder_start(st);
@@ -170,12 +165,13 @@ static int join_open_incident(struct bucket *b, struct finding *f)
 	struct binder bind;
 	int found, err;
 
-	err = prepare(b,
-		      "SELECT id, start_ms, minutes, value, detail FROM incident"
-		      " WHERE end_ms >= ?1 AND kind = ?2 AND (?3 IS NULL OR src_addr = ?3)"
-		      " AND (?4 IS NULL OR dst_addr = ?4) AND (?5 < 0 OR dst_port = ?5)"
-		      " AND (?6 < 0 OR proto = ?6) ORDER BY end_ms DESC LIMIT 1",
-		      &st);
+	err = statement_prepare(
+		b->db,
+		"SELECT id, start_ms, minutes, value, detail FROM incident"
+		" WHERE end_ms >= ?1 AND kind = ?2 AND (?3 IS NULL OR src_addr = ?3)"
+		" AND (?4 IS NULL OR dst_addr = ?4) AND (?5 < 0 OR dst_port = ?5)"
+		" AND (?6 < 0 OR proto = ?6) ORDER BY end_ms DESC LIMIT 1",
+		&st);
 	if (err)
 		return err;
 	bind = binder_start(st);
@@ -210,7 +206,7 @@ static int name_hosts(struct bucket *b, struct finding *f)
 	sql = sqlite3_mprintf("SELECT ifnull(group_concat(host, ','), '') FROM"
 			      " (SELECT DISTINCT host FROM (%s) ORDER BY host LIMIT 20)",
 			      f->evidence_sql);
-	err = sql ? prepare(b, sql, &st) : -ENOMEM;
+	err = sql ? statement_prepare(b->db, sql, &st) : -ENOMEM;
 	if (err)
 		return err;
 	bind = binder_start(st);
@@ -267,7 +263,7 @@ static int each_row(struct bucket *b, const char *sql, uint64_t limit,
 	struct binder bind;
 	int more, err;
 
-	err = prepare(b, sql, &st);
+	err = statement_prepare(b->db, sql, &st);
 	if (err)
 		return err;
 	bind = binder_start(st);

@@ -7,15 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/merge.h"
 #include "collector/flowstore/segment.h"
+#include "collector/sqlite/db_error.h"
+#include "collector/sqlite/statement.h"
 #include "common/cleanup.h"
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "proto/message.h"
 
 #define MAX_DAMAGED 1024
+
+enum statement { LIST, GET_FRESH, LAST_SEGMENT, GET_HEAD, GET_COLUMN, N_STATEMENTS };
+
+static const char *const statement_sql[N_STATEMENTS] = {
+	[LIST] = "SELECT id, host_id, n_rows FROM flow_fresh WHERE id > ? ORDER BY id",
+	[GET_FRESH] = "SELECT data FROM flow_fresh WHERE id = ?",
+	[LAST_SEGMENT] = ("SELECT id, n_rows FROM flow_segment"
+			  " WHERE id > (SELECT segment_id FROM rollup_state)"
+			  " ORDER BY id DESC LIMIT 1"),
+	[GET_HEAD] = "SELECT head FROM flow_segment WHERE id = ?",
+	[GET_COLUMN] = "SELECT data FROM flow_column WHERE id = ?",
+};
 
 /* Fresh batches that are not in a segment yet, in the order of their ids. */
 struct fresh {
@@ -36,7 +49,7 @@ struct compactor {
 	sqlite3 *db;
 	size_t wanted_rows, max_fresh;
 	struct column_codec *codec;
-	sqlite3_stmt *list, *get_fresh, *last_segment, *get_head, *get_column;
+	sqlite3_stmt *st[N_STATEMENTS];
 	struct fresh *fresh;
 	size_t n_fresh, max_list;
 	size_t n_rows;	     /* of all in fresh */
@@ -53,13 +66,6 @@ struct compactor {
 DEFINE_CLEANUP(struct compactor *, compactor_free)
 DEFINE_CLEANUP(struct segment *, segment_free)
 
-static int prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret)
-{
-	return sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL) == SQLITE_OK
-		       ? 0
-		       : db_last_errno(db);
-}
-
 int compactor_new(sqlite3 *db, size_t rows, size_t batches, struct compactor **ret)
 {
 	cleanup(compactor_free_p) struct compactor *c = calloc(1, sizeof(*c));
@@ -72,21 +78,7 @@ int compactor_new(sqlite3 *db, size_t rows, size_t batches, struct compactor **r
 	c->max_fresh = batches ? batches : COMPACT_MAX_FRESH;
 	err = column_codec_new(FLOW_BLOCK_MAX_ROWS, &c->codec);
 	if (!err)
-		err = prepare(db,
-			      "SELECT id, host_id, n_rows FROM flow_fresh WHERE id > ? ORDER BY id",
-			      &c->list);
-	if (!err)
-		err = prepare(db, "SELECT data FROM flow_fresh WHERE id = ?", &c->get_fresh);
-	if (!err)
-		err = prepare(db,
-			      "SELECT id, n_rows FROM flow_segment"
-			      " WHERE id > (SELECT segment_id FROM rollup_state)"
-			      " ORDER BY id DESC LIMIT 1",
-			      &c->last_segment);
-	if (!err)
-		err = prepare(db, "SELECT head FROM flow_segment WHERE id = ?", &c->get_head);
-	if (!err)
-		err = prepare(db, "SELECT data FROM flow_column WHERE id = ?", &c->get_column);
+		err = statements_prepare(db, statement_sql, N_STATEMENTS, c->st);
 	if (err)
 		return err;
 	*ret = take_ptr(c);
@@ -109,11 +101,7 @@ void compactor_free(struct compactor *c)
 	if (!c)
 		return;
 	drop_sources(c);
-	(void)sqlite3_finalize(c->list); /* all repeat an old error at most */
-	(void)sqlite3_finalize(c->get_fresh);
-	(void)sqlite3_finalize(c->last_segment);
-	(void)sqlite3_finalize(c->get_head);
-	(void)sqlite3_finalize(c->get_column);
+	statements_finalize(c->st, N_STATEMENTS);
 	column_codec_free(c->codec);
 	free(c->fresh);
 	free(c->sources);
@@ -154,18 +142,19 @@ static int read_list(struct compactor *c)
 	int rc = SQLITE_DONE, err = 0;
 
 	c->n_fresh = c->n_rows = 0;
-	(void)sqlite3_bind_int64(c->list, 1, c->handed_over); /* a parameter that is there */
-	while (!err && c->n_rows < c->wanted_rows && (rc = sqlite3_step(c->list)) == SQLITE_ROW) {
-		struct fresh f = {sqlite3_column_int64(c->list, 0),
-				  (uint32_t)sqlite3_column_int64(c->list, 1),
-				  (size_t)sqlite3_column_int64(c->list, 2)};
+	(void)sqlite3_bind_int64(c->st[LIST], 1, c->handed_over); /* a parameter that is there */
+	while (!err && c->n_rows < c->wanted_rows &&
+	       (rc = sqlite3_step(c->st[LIST])) == SQLITE_ROW) {
+		struct fresh f = {sqlite3_column_int64(c->st[LIST], 0),
+				  (uint32_t)sqlite3_column_int64(c->st[LIST], 1),
+				  (size_t)sqlite3_column_int64(c->st[LIST], 2)};
 
 		if (!is_damaged(c, f.id))
 			err = add_fresh(c, &f);
 	}
 	if (!err && rc != SQLITE_DONE && rc != SQLITE_ROW)
 		err = db_last_errno(c->db);
-	(void)sqlite3_reset(c->list); /* repeats the code of the step */
+	(void)sqlite3_reset(c->st[LIST]); /* repeats the code of the step */
 	return err;
 }
 
@@ -241,7 +230,7 @@ static int open_fresh(struct compactor *c, const struct fresh *f)
 
 	if (!s)
 		return -ENOMEM;
-	err = read_blob(c, c->get_fresh, f->id, s, &len);
+	err = read_blob(c, c->st[GET_FRESH], f->id, s, &len);
 	if (err <= 0)
 		return err < 0 ? err : -EAGAIN; /* gone meanwhile: begin again */
 	in = &c->inputs[c->n_sources - 1];
@@ -259,7 +248,7 @@ static int open_segment_parts(struct compactor *c, struct source *s, struct flow
 
 		if (!parts->part[p].elsewhere)
 			continue;
-		err = read_blob(c, c->get_column, id, s, &len);
+		err = read_blob(c, c->st[GET_COLUMN], id, s, &len);
 		if (err < 0)
 			return err;
 		if (err == 0 || !segment_column_open(s->blobs[s->n_blobs - 1], len, &len) ||
@@ -281,7 +270,7 @@ static int open_segment(struct compactor *c, int64_t id)
 
 	if (!s)
 		return -ENOMEM;
-	err = read_blob(c, c->get_head, id, s, &len);
+	err = read_blob(c, c->st[GET_HEAD], id, s, &len);
 	if (err <= 0)
 		return err < 0 ? err : -EAGAIN;
 	in = &c->inputs[c->n_sources - 1];
@@ -338,16 +327,16 @@ static int make_segment(struct compactor *c, struct segment **ret)
  */
 static int find_small_segment(struct compactor *c, int64_t *ret)
 {
-	int rc = sqlite3_step(c->last_segment), found = 0;
+	int rc = sqlite3_step(c->st[LAST_SEGMENT]), found = 0;
 
 	if (rc == SQLITE_ROW) {
-		size_t rows = (size_t)sqlite3_column_int64(c->last_segment, 1);
+		size_t rows = (size_t)sqlite3_column_int64(c->st[LAST_SEGMENT], 1);
 
-		*ret = sqlite3_column_int64(c->last_segment, 0);
+		*ret = sqlite3_column_int64(c->st[LAST_SEGMENT], 0);
 		found = rows < c->wanted_rows / 2 && rows + c->n_rows <= FLOW_BLOCK_MAX_ROWS &&
 			!is_damaged(c, -*ret);
 	}
-	(void)sqlite3_reset(c->last_segment); /* repeats the code of the step */
+	(void)sqlite3_reset(c->st[LAST_SEGMENT]); /* repeats the code of the step */
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? found : db_last_errno(c->db);
 }
 
@@ -392,9 +381,9 @@ bool compactor_is_stored(struct compactor *c, int64_t fresh_id)
 {
 	int rc;
 
-	(void)sqlite3_bind_int64(c->get_fresh, 1, fresh_id); /* a parameter that is there */
-	rc = sqlite3_step(c->get_fresh);
-	(void)sqlite3_reset(c->get_fresh); /* repeats the code of the step */
+	(void)sqlite3_bind_int64(c->st[GET_FRESH], 1, fresh_id); /* a parameter that is there */
+	rc = sqlite3_step(c->st[GET_FRESH]);
+	(void)sqlite3_reset(c->st[GET_FRESH]); /* repeats the code of the step */
 	return rc == SQLITE_DONE;
 }
 

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "collector/sqlite/binder.h"
-#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/segment.h"
+#include "collector/sqlite/binder.h"
+#include "collector/sqlite/statement.h"
 #include "common/cleanup.h"
 #include "common/failpoint.h"
 
@@ -56,14 +56,14 @@ DEFINE_CLEANUP(struct flow_writer *, flow_writer_close)
 int flow_writer_open(sqlite3 *db, struct flow_writer **ret)
 {
 	cleanup(flow_writer_close_p) struct flow_writer *w = calloc(1, sizeof(*w));
+	int err;
 
 	if (!w)
 		return -ENOMEM;
 	w->db = db;
-	for (int i = 0; i < N_STATEMENTS; i++)
-		if (sqlite3_prepare_v3(db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
-				       &w->st[i], NULL) != SQLITE_OK)
-			return db_last_errno(db);
+	err = statements_prepare(db, statement_sql, N_STATEMENTS, w->st);
+	if (err)
+		return err;
 	*ret = take_ptr(w);
 	return 0;
 }
@@ -72,8 +72,7 @@ void flow_writer_close(struct flow_writer *w)
 {
 	if (!w)
 		return;
-	for (int i = 0; i < N_STATEMENTS; i++)
-		(void)sqlite3_finalize(w->st[i]); /* repeats an old error at most */
+	statements_finalize(w->st, N_STATEMENTS);
 	free(w);
 }
 

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/catalog.h"
 #include "collector/flowstore/segment.h"
+#include "collector/sqlite/db_error.h"
+#include "collector/sqlite/statement.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 
@@ -52,12 +53,6 @@ DEFINE_CLEANUP(struct scan *, scan_close)
 
 /* --- the scan ------------------------------------------------------------------ */
 
-static int prepare(struct scan *s, const char *sql, sqlite3_stmt **ret)
-{
-	return sqlite3_prepare_v2(s->db, sql, -1, ret, NULL) == SQLITE_OK ? 0
-									  : db_last_errno(s->db);
-}
-
 /* A condition on nothing but the host that every row must meet. */
 static const struct predicate *of_hosts(const struct predicate *p)
 {
@@ -78,12 +73,15 @@ static const struct predicate *of_hosts(const struct predicate *p)
 
 static int open_within(struct scan *s, const struct catalog_range *range)
 {
-	int err = prepare(s, "SELECT data FROM flow_fresh WHERE id = ?", &s->get_fresh);
+	int err =
+		statement_prepare(s->db, "SELECT data FROM flow_fresh WHERE id = ?", &s->get_fresh);
 
 	if (!err)
-		err = prepare(s, "SELECT head FROM flow_segment WHERE id = ?", &s->get_head);
+		err = statement_prepare(s->db, "SELECT head FROM flow_segment WHERE id = ?",
+					&s->get_head);
 	if (!err)
-		err = prepare(s, "SELECT data FROM flow_column WHERE id = ?", &s->get_column);
+		err = statement_prepare(s->db, "SELECT data FROM flow_column WHERE id = ?",
+					&s->get_column);
 	return err ? err
 		   : catalog_open(&s->catalog, s->db, range, s->predicate, s->dictionaries_first);
 }

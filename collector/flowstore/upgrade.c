@@ -8,14 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/segment.h"
-#include "common/progress.h"
+#include "collector/sqlite/db_error.h"
+#include "collector/sqlite/statement.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/progress.h"
 #include "proto/flow_block.h"
 
 #define STEP_ROWS 16384 /* 25 MB of records */
@@ -35,17 +36,6 @@ struct upgrade {
 	int64_t last_id;
 	uint64_t moved;
 };
-
-static int prepare(struct upgrade *u, const char *sql, sqlite3_stmt **ret)
-{
-	return sqlite3_prepare_v2(u->db, sql, -1, ret, NULL) == SQLITE_OK ? 0
-									  : db_last_errno(u->db);
-}
-
-static int exec(struct upgrade *u, const char *sql)
-{
-	return sqlite3_exec(u->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_last_errno(u->db);
-}
 
 /* --- a row of before as a record ---------------------------------------------------- */
 
@@ -146,7 +136,7 @@ static void get_row(struct upgrade *u, sqlite3_stmt *st)
 static int read_rows(struct upgrade *u)
 {
 	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int rc, err = prepare(u, "SELECT * FROM flow_row ORDER BY id LIMIT ?", &st);
+	int rc, err = statement_prepare(u->db, "SELECT * FROM flow_row ORDER BY id LIMIT ?", &st);
 
 	u->n = 0;
 	if (err)
@@ -183,16 +173,16 @@ static int move_rows(struct upgrade *u)
 
 	(void)snprintf(sql, sizeof(sql), "DELETE FROM flow_row WHERE id <= %" PRIi64, u->last_id);
 	if (!err)
-		err = exec(u, "BEGIN IMMEDIATE");
+		err = statement_exec(u->db, "BEGIN IMMEDIATE");
 	if (err)
 		return err;
 	err = flow_writer_segment(u->writer, s);
 	if (!err)
-		err = exec(u, sql);
+		err = statement_exec(u->db, sql);
 	if (!err)
-		err = exec(u, "COMMIT");
+		err = statement_exec(u->db, "COMMIT");
 	if (err && !sqlite3_get_autocommit(u->db))
-		(void)exec(u, "ROLLBACK"); /* err already says what went wrong */
+		(void)statement_exec(u->db, "ROLLBACK"); /* err already says what went wrong */
 	return err;
 }
 
@@ -200,7 +190,7 @@ static int move_rows(struct upgrade *u)
 static int read_last(struct upgrade *u, int64_t *ret)
 {
 	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int err = prepare(u, "SELECT max(id) FROM flow_row", &st);
+	int err = statement_prepare(u->db, "SELECT max(id) FROM flow_row", &st);
 
 	if (err)
 		return err;
@@ -232,14 +222,15 @@ static int move_all(struct upgrade *u)
 	progress_end(&bar);
 	if (!err && u->moved)
 		log_info("%" PRIu64 " flow records moved", u->moved);
-	return err ? err : exec(u, "DROP TABLE flow_row");
+	return err ? err : statement_exec(u->db, "DROP TABLE flow_row");
 }
 
 /* Returns 1, 0 or an error. */
 static int has_rows(struct upgrade *u)
 {
 	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int rc, err = prepare(u, "SELECT 1 FROM sqlite_schema WHERE name = 'flow_row'", &st);
+	int rc, err = statement_prepare(u->db,
+					"SELECT 1 FROM sqlite_schema WHERE name = 'flow_row'", &st);
 
 	if (err)
 		return err;

@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "collector/sqlite/binder.h"
-#include "collector/sqlite/db_error.h"
 #include "collector/rollup/rollup.h"
+#include "collector/sqlite/binder.h"
+#include "collector/sqlite/statement.h"
 #include "common/cleanup.h"
 #include "common/failpoint.h"
 
@@ -59,14 +59,14 @@ DEFINE_CLEANUP(struct rollup_writer *, rollup_writer_close)
 int rollup_writer_open(sqlite3 *db, struct rollup_writer **ret)
 {
 	cleanup(rollup_writer_close_p) struct rollup_writer *w = calloc(1, sizeof(*w));
+	int err;
 
 	if (!w)
 		return -ENOMEM;
 	w->db = db;
-	for (int i = 0; i < N_STATEMENTS; i++)
-		if (sqlite3_prepare_v3(db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
-				       &w->st[i], NULL) != SQLITE_OK)
-			return db_last_errno(db);
+	err = statements_prepare(db, statement_sql, N_STATEMENTS, w->st);
+	if (err)
+		return err;
 	*ret = take_ptr(w);
 	return 0;
 }
@@ -75,8 +75,7 @@ void rollup_writer_close(struct rollup_writer *w)
 {
 	if (!w)
 		return;
-	for (int i = 0; i < N_STATEMENTS; i++)
-		(void)sqlite3_finalize(w->st[i]); /* repeats an old error at most */
+	statements_finalize(w->st, N_STATEMENTS);
 	free(w);
 }
 

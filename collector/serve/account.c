@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "collector/sqlite/binder.h"
+#include "collector/sqlite/statement.h"
 #include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -90,14 +91,14 @@ DEFINE_CLEANUP(struct account *, account_close)
 int account_open(sqlite3 *db, struct account **ret)
 {
 	cleanup(account_close_p) struct account *a = calloc(1, sizeof(*a));
+	int err;
 
 	if (!a)
 		return -ENOMEM;
 	a->db = db;
-	for (int i = 0; i < N_STATEMENTS; i++)
-		if (sqlite3_prepare_v3(db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
-				       &a->st[i], NULL) != SQLITE_OK)
-			return db_last_errno(db);
+	err = statements_prepare(db, statement_sql, N_STATEMENTS, a->st);
+	if (err)
+		return err;
 	*ret = take_ptr(a);
 	return 0;
 }
@@ -106,8 +107,7 @@ void account_close(struct account *a)
 {
 	if (!a)
 		return;
-	for (int i = 0; i < N_STATEMENTS; i++)
-		(void)sqlite3_finalize(a->st[i]); /* repeats an old error at most */
+	statements_finalize(a->st, N_STATEMENTS);
 	free(a);
 }
 

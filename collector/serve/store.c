@@ -8,18 +8,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/serve/account.h"
-#include "collector/serve/admin.h"
 #include "collector/access/admission.h"
-#include "collector/sqlite/binder.h"
-#include "collector/serve/control.h"
-#include "collector/store/db.h"
 #include "collector/detect/detection.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/rollup/rollup_writer.h"
+#include "collector/serve/account.h"
+#include "collector/serve/admin.h"
+#include "collector/serve/control.h"
 #include "collector/serve/host_addrs.h"
 #include "collector/serve/job.h"
 #include "collector/serve/orders.h"
+#include "collector/sqlite/binder.h"
+#include "collector/sqlite/statement.h"
+#include "collector/store/db.h"
 #include "collector/store/wal.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
@@ -111,16 +112,11 @@ int store_open(const char *path, struct store **ret, const char **ret_why)
 		return -ENOMEM;
 	}
 	err = db_open_writer(path, &s->db, ret_why);
-	for (int i = 0; !err && i < N_STATEMENTS; i++) {
-		if (sqlite3_prepare_v3(s->db, statement_sql[i], -1, SQLITE_PREPARE_PERSISTENT,
-				       &s->st[i], NULL) != SQLITE_OK) {
-			err = db_last_errno(s->db);
-			*ret_why = "its tables are not those of its version";
-		}
-	}
 	if (!err) {
 		*ret_why = "its tables are not those of its version";
-		err = account_open(s->db, &s->account);
+		err = statements_prepare(s->db, statement_sql, N_STATEMENTS, s->st);
+		if (!err)
+			err = account_open(s->db, &s->account);
 		if (!err)
 			err = flow_writer_open(s->db, &s->flows);
 		if (!err)
@@ -137,8 +133,7 @@ void store_close(struct store *s)
 {
 	if (!s)
 		return;
-	for (int i = 0; i < N_STATEMENTS; i++)
-		(void)sqlite3_finalize(s->st[i]); /* repeats an old error at most */
+	statements_finalize(s->st, N_STATEMENTS);
 	account_close(s->account);
 	flow_writer_close(s->flows);
 	rollup_writer_close(s->rollups);

@@ -11,6 +11,7 @@
 #include "collector/flows_table/flows_table.h"
 #include "collector/flowstore/segment.h"
 #include "collector/flowstore/upgrade.h"
+#include "collector/sqlite/statement.h"
 #include "common/cleanup.h"
 #include "migrations.h" /* generated: one string per file of sql/, in order */
 
@@ -61,11 +62,6 @@ static const char *why(int err)
 	default:
 		return "input/output error";
 	}
-}
-
-static int exec(sqlite3 *db, const char *sql)
-{
-	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_last_errno(db);
 }
 
 /* The number that a statement gives in its only row. It gives one. */
@@ -119,16 +115,16 @@ static int migrate_to(sqlite3 *db, int64_t n)
 
 	(void)snprintf(mark, sizeof(mark), "PRAGMA application_id = %d; PRAGMA user_version = %d",
 		       DB_APPLICATION_ID, (int)n);
-	err = exec(db, "BEGIN IMMEDIATE");
+	err = statement_exec(db, "BEGIN IMMEDIATE");
 	if (err)
 		return err;
-	err = exec(db, migrations[n - 1]);
+	err = statement_exec(db, migrations[n - 1]);
 	if (!err)
-		err = exec(db, mark);
+		err = statement_exec(db, mark);
 	if (!err)
-		err = exec(db, "COMMIT");
+		err = statement_exec(db, "COMMIT");
 	if (err && !sqlite3_get_autocommit(db))
-		(void)exec(db, "ROLLBACK"); /* err already says what went wrong */
+		(void)statement_exec(db, "ROLLBACK"); /* err already says what went wrong */
 	return err;
 }
 
@@ -220,11 +216,11 @@ static int open_writer(const char *path, sqlite3 **ret)
 	if (!err)
 		err = db_identify(db, &version); /* the collector before us may have changed it */
 	if (!err && version == 0)
-		err = exec(db, "PRAGMA page_size = " TEXT_OF(SEGMENT_PAGE_BYTES));
+		err = statement_exec(db, "PRAGMA page_size = " TEXT_OF(SEGMENT_PAGE_BYTES));
 	if (!err)
 		err = set_wal(db);
 	if (!err)
-		err = exec(db, WRITER_PRAGMAS);
+		err = statement_exec(db, WRITER_PRAGMAS);
 	if (!err)
 		err = migrate(db, version);
 	if (!err)
