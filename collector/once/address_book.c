@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/hash.h"
 #include "collector/sqlite/db_error.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
@@ -35,19 +36,18 @@ struct address_book {
 	size_t table_mask;
 	uint64_t *bloom; /* most addresses are of nobody: it tells in one look */
 	size_t bloom_mask;
+	uint64_t seed;
 };
 
 DEFINE_CLEANUP(struct address_book *, address_book_free)
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
 
-static uint64_t hash_addr(const uint8_t addr[16])
+static uint64_t hash_addr(const struct address_book *b, const uint8_t addr[16])
 {
-	uint64_t high, low;
+	uint64_t half[2];
 
-	memcpy(&high, addr, sizeof(high));
-	memcpy(&low, addr + 8, sizeof(low));
-	low = (low ^ high * 0x9e3779b97f4a7c15) * 0xff51afd7ed558ccd;
-	return low ^ low >> 32;
+	memcpy(half, addr, sizeof(half));
+	return hash_pair(b->seed, half[0], half[1]);
 }
 
 /* --- loading ------------------------------------------------------------------- */
@@ -83,6 +83,7 @@ static int make_tables(struct address_book *b, size_t n_addrs)
 
 	b->table = calloc(places, sizeof(*b->table));
 	b->bloom = calloc(bits / 64 + 1, sizeof(*b->bloom));
+	b->seed = hash_seed();
 	b->table_mask = places - 1;
 	b->bloom_mask = bits - 1;
 	return b->table && b->bloom ? 0 : -ENOMEM;
@@ -90,7 +91,7 @@ static int make_tables(struct address_book *b, size_t n_addrs)
 
 static void add_entry(struct address_book *b, const uint8_t addr[16])
 {
-	uint64_t hash = hash_addr(addr);
+	uint64_t hash = hash_addr(b, addr);
 	size_t at = hash & b->table_mask, bit = hash >> 16 & b->bloom_mask;
 
 	while (b->table[at].n > 0 && memcmp(b->table[at].addr, addr, 16) != 0)
@@ -166,7 +167,7 @@ bool address_book_is_empty(const struct address_book *book)
 
 static const struct entry *find(const struct address_book *b, const uint8_t addr[16])
 {
-	uint64_t hash = hash_addr(addr);
+	uint64_t hash = hash_addr(b, addr);
 	size_t at = hash & b->table_mask, bit = hash >> 16 & b->bloom_mask;
 
 	if (!(b->bloom[bit / 64] >> bit % 64 & 1))

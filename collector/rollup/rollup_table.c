@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/hash.h"
 #include "collector/once/host_minutes.h"
 #include "collector/once/once.h"
 #include "collector/rollup/peer_group.h"
@@ -29,21 +30,19 @@ void rollup_table_done(struct rollup_table *t)
 
 /* --- by key ----------------------------------------------------------------------- */
 
-static uint64_t hash(const struct rollup_key *key)
+static uint64_t hash(const struct rollup_table *t, const struct rollup_key *key)
 {
-	uint64_t words[KEY_WORDS], h = 0;
+	uint64_t words[KEY_WORDS], h = t->seed;
 
 	memcpy(words, key, sizeof(words));
-	for (size_t i = 0; i < KEY_WORDS; i++) {
-		h = (h ^ words[i]) * 0x9e3779b97f4a7c15u;
-		h ^= h >> 29;
-	}
+	for (size_t i = 0; i < KEY_WORDS; i++)
+		h = hash_pair(t->seed, h, words[i]);
 	return h;
 }
 
 static void put_slot(struct rollup_table *t, uint32_t number)
 {
-	size_t at = hash(&t->rows[number].key) & (t->n_slots - 1);
+	size_t at = hash(t, &t->rows[number].key) & (t->n_slots - 1);
 
 	while (t->slots[at])
 		at = (at + 1) & (t->n_slots - 1);
@@ -60,6 +59,8 @@ static int grow(struct rollup_table *t)
 	if (!rows)
 		return -ENOMEM;
 	t->rows = rows;
+	if (!t->seed)
+		t->seed = hash_seed();
 	slots = calloc(2 * max, sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
@@ -79,7 +80,7 @@ static struct rollup_row *row_of(struct rollup_table *t, const struct rollup_key
 
 	if (t->n == t->max && grow(t) != 0)
 		return NULL;
-	at = hash(key) & (t->n_slots - 1);
+	at = hash(t, key) & (t->n_slots - 1);
 	for (; t->slots[at]; at = (at + 1) & (t->n_slots - 1)) {
 		struct rollup_row *row = &t->rows[t->slots[at] - 1];
 

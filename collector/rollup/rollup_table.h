@@ -21,6 +21,7 @@ struct rollup_table {
 	struct rollup_row *rows;
 	uint32_t *slots; /* number of a row + 1 */
 	size_t n, max, n_slots;
+	uint64_t seed; /* of the hash; 0: none yet */
 };
 
 void rollup_table_done(struct rollup_table *t);
