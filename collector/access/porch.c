@@ -94,11 +94,6 @@ uint64_t porch_shown_out(const struct porch *p)
 	return p->shown_out;
 }
 
-size_t porch_waiting(const struct porch *p)
-{
-	return p->waiting;
-}
-
 /* --- who waits ------------------------------------------------------------------- */
 
 /* NULL for a descriptor that cannot be, or without memory. */

@@ -36,6 +36,5 @@ void porch_spoke(struct porch *p, int fd);
 
 /* How many were shown out. */
 uint64_t porch_shown_out(const struct porch *p);
-size_t porch_waiting(const struct porch *p);
 
 #endif /* WEIR_COLLECTOR_ACCESS_PORCH_H */

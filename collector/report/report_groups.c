@@ -7,14 +7,19 @@
 #include <stdlib.h>
 
 #include "collector/cli/coverage.h"
-#include "collector/store/db.h"
 #include "collector/once/once.h"
-#include "collector/rollup/rollup_reader.h"
 #include "collector/report/report.h"
 #include "collector/report/report_where.h"
+#include "collector/rollup/rollup_reader.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
+
+/* What an answer came from, for its notes. */
+struct report_sources {
+	uint64_t hours, minutes, unsure; /* rollup_reader.h */
+};
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(struct aggregate *, aggregate_free)
@@ -119,9 +124,10 @@ static int read_window(struct reading *r, const struct report_pass *pass, unsign
 	return err < 0 ? fail(r->db, err) : EXIT_OK;
 }
 
-int report_aggregate(const struct cli_settings *s, sqlite3 *db, int argc, char **argv,
-		     const struct report_question *q, const struct aggregate_spec *spec,
-		     struct report_sources *sources, struct aggregate **ret)
+/* Up to what is printed: of *ret, for aggregate_free(), of an open transaction. */
+static int report_aggregate(const struct cli_settings *s, sqlite3 *db, int argc, char **argv,
+			    const struct report_question *q, const struct aggregate_spec *spec,
+			    struct report_sources *sources, struct aggregate **ret)
 {
 	cleanup(aggregate_free_p) struct aggregate *a = NULL;
 	const struct report_pass window = {.since_ms = s->since_ms, .until_ms = s->until_ms};

@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "collector/cli/cli.h"
 #include "collector/aggregate/aggregate.h"
+#include "collector/cli/cli.h"
 #include "common/options.h"
 #include "common/output.h"
 
@@ -39,11 +39,6 @@ struct report_pass {
 	int64_t since_ms, until_ms;
 	bool everything;   /* without the filter, and all records of a conversation */
 	bool known_groups; /* only for groups that the window has */
-};
-
-/* What an answer came from, for its notes. */
-struct report_sources {
-	uint64_t hours, minutes, unsure; /* rollup_reader.h */
 };
 
 struct report_question {
@@ -71,11 +66,6 @@ int report_set_keys(const struct option_list *by, const char *allowed, struct re
 /* Reads the window and the filter of s, and prints. Returns an exit status. */
 int report_answer_groups(const struct cli_settings *s, int argc, char **argv,
 			 const struct report_question *q);
-
-/* The same, up to what is printed: of *ret, for aggregate_free(), of an open transaction. */
-int report_aggregate(const struct cli_settings *s, sqlite3 *db, int argc, char **argv,
-		     const struct report_question *q, const struct aggregate_spec *spec,
-		     struct report_sources *sources, struct aggregate **ret);
 
 /* --- tables of measures ----------------------------------------------------------- */
 
