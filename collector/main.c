@@ -4,16 +4,16 @@
 #include <string.h>
 
 #include "collector/cli/cli.h"
-#include "collector/db/db_command.h"
 #include "collector/command/enroll.h"
-#include "collector/filter/filter.h"
 #include "collector/command/flows.h"
 #include "collector/command/hosts.h"
 #include "collector/command/incidents.h"
 #include "collector/command/order.h"
+#include "collector/command/sql_shell.h"
+#include "collector/db/db_command.h"
+#include "collector/filter/filter.h"
 #include "collector/report/report.h"
 #include "collector/serve/serve.h"
-#include "collector/command/sql_shell.h"
 #include "common/exit_code.h"
 
 static int run_help(const void *settings, int argc, char **argv);

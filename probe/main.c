@@ -13,11 +13,11 @@
 #include "probe/command/check.h"
 #include "probe/command/enroll.h"
 #include "probe/command/leftovers.h"
-#include "probe/replay/replay.h"
 #include "probe/command/run.h"
 #include "probe/command/settings.h"
 #include "probe/command/show.h"
 #include "probe/command/spool_show.h"
+#include "probe/replay/replay.h"
 
 static const struct {
 	const struct command *command;

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "proto/frame.h"
 #include "proto/flow_related.h"
+#include "proto/frame.h"
 
 static int refuse(const char *why, const char **ret_why)
 {

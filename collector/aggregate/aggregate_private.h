@@ -6,8 +6,8 @@
 #include "collector/aggregate/aggregate.h"
 #include "collector/aggregate/group_sums.h"
 #include "collector/aggregate/group_table.h"
-#include "collector/once/once.h"
 #include "collector/aggregate/term_plan.h"
+#include "collector/once/once.h"
 
 struct aggregate {
 	sqlite3 *db;

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/value_ids.h"
+#include "collector/sqlite/db_error.h"
 #include "common/cleanup.h"
 
 #define DIRECT_MAX 65535 /* values up to it are numbers for themselves, plus 1 */

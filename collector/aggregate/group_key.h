@@ -16,8 +16,8 @@
 
 #include <sqlite3.h>
 
-#include "collector/flowstore/flows_columns.h"
 #include "collector/aggregate/measure.h"
+#include "collector/flowstore/flows_columns.h"
 #include "common/addr.h"
 #include "proto/flow_block.h"
 #include "proto/flow_words.h"

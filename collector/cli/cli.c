@@ -9,11 +9,11 @@
 #include <string.h>
 
 #include "collector/cli/coverage.h"
-#include "collector/store/db.h"
 #include "collector/filter/filter.h"
 #include "collector/sqlite/query.h"
-#include "collector/store/reader_lease.h"
 #include "collector/sqlite/sql_functions.h"
+#include "collector/store/db.h"
+#include "collector/store/reader_lease.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"

@@ -14,9 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "collector/sqlite/sql_functions.h"
 #include "collector/store/db.h"
 #include "collector/store/reader_lease.h"
-#include "collector/sqlite/sql_functions.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"

@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 
 #include "collector/serve/control.h"
-#include "collector/store/db.h"
 #include "collector/serve/own_key.h"
-#include "collector/sqlite/query.h"
 #include "collector/serve/store.h"
+#include "collector/sqlite/query.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"

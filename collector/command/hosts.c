@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "collector/cli/coverage.h"
-#include "collector/store/db.h"
 #include "collector/command/enroll.h"
 #include "collector/sqlite/query.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/store/db.h"
-#include "collector/sqlite/query.h"
 #include "collector/cli/sandbox.h"
+#include "collector/sqlite/query.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "collector/serve/control.h"
-#include "collector/store/db.h"
 #include "collector/serve/orders.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"

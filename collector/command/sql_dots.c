@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "collector/store/db.h"
 #include "collector/flowstore/flows_columns.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "collector/command/line_editor.h"
 #include "collector/cli/sandbox.h"
+#include "collector/command/line_editor.h"
 #include "collector/command/sql_dots.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"

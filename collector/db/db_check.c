@@ -3,13 +3,13 @@
 
 #include <inttypes.h>
 
-#include "collector/store/db.h"
 #include "collector/db/db_integrity.h"
 #include "collector/flowstore/scan.h"
-#include "common/progress.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
+#include "common/progress.h"
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(struct scan *, scan_close)

@@ -6,15 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "collector/store/db.h"
 #include "collector/db/ipfix.h"
-#include "common/progress.h"
 #include "collector/sqlite/query.h"
+#include "collector/store/db.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
+#include "common/progress.h"
 #include "proto/flow_words.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

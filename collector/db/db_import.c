@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "collector/store/db.h"
 #include "collector/db/import_source.h"
 #include "collector/db/importer.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"

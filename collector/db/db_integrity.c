@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "collector/store/db.h"
-#include "common/progress.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/output.h"
+#include "common/progress.h"
 
 #define STEPS_AT_ONCE 100000 /* of SQLite's machine, between two looks at the clock */
 

@@ -6,14 +6,14 @@
 #include <stdlib.h>
 
 #include "collector/serve/control.h"
-#include "collector/store/db.h"
 #include "collector/sqlite/one_shot.h"
-#include "common/progress.h"
 #include "collector/sqlite/query.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
+#include "common/progress.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -5,15 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/store/db.h"
-#include "collector/flowstore/scan.h"
 #include "collector/db/import_source.h"
 #include "collector/db/importer.h"
+#include "collector/flowstore/scan.h"
 #include "collector/sqlite/one_shot.h"
-#include "common/progress.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
+#include "common/progress.h"
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(struct scan *, scan_close)

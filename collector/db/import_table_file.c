@@ -7,16 +7,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "collector/store/db.h"
 #include "collector/db/import_source.h"
 #include "collector/db/importer.h"
-#include "collector/sqlite/one_shot.h"
-#include "common/progress.h"
 #include "collector/db/record_text.h"
 #include "collector/db/table_file.h"
+#include "collector/sqlite/one_shot.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
+#include "common/progress.h"
 #include "proto/message.h"
 
 #define READ_BYTES 16384

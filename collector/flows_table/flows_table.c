@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flows_table/flows_plan.h"
 #include "collector/flowstore/flow_community.h"
 #include "collector/flowstore/flows_columns.h"
-#include "collector/flows_table/flows_plan.h"
 #include "collector/flowstore/scan.h"
 #include "collector/sqlite/sql_functions.h"
 #include "common/addr.h"

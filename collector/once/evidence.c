@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/once/address_book.h"
-#include "collector/once/copies.h"
 #include "collector/flowstore/hash.h"
 #include "collector/flowstore/predicate.h"
-#include "collector/once/host_minutes.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/shuffle.h"
+#include "collector/once/address_book.h"
+#include "collector/once/copies.h"
+#include "collector/once/host_minutes.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
 

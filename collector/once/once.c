@@ -6,11 +6,11 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "collector/flowstore/predicate.h"
+#include "collector/flowstore/scan.h"
 #include "collector/once/address_book.h"
 #include "collector/once/evidence.h"
-#include "collector/flowstore/predicate.h"
 #include "collector/once/host_minutes.h"
-#include "collector/flowstore/scan.h"
 #include "common/cleanup.h"
 #include "common/log.h"
 

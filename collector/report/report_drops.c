@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "collector/report/report.h"
 
-#include "collector/store/db.h"
 #include "collector/sqlite/query.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 
 DEFINE_CLEANUP(sqlite3 *, db_close)

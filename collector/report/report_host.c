@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "collector/cli/coverage.h"
-#include "collector/store/db.h"
 #include "collector/sqlite/query.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/cli/coverage.h"
-#include "collector/store/db.h"
 #include "collector/aggregate/group_table.h"
-#include "collector/report/two_ended.h"
+#include "collector/cli/coverage.h"
 #include "collector/report/report_where.h"
+#include "collector/report/two_ended.h"
+#include "collector/store/db.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "collector/cli/cli.h"
-#include "collector/store/db.h"
 #include "collector/filter/filter.h"
 #include "collector/filter/filter_predicate.h"
 #include "collector/filter/filter_tree.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "collector/flowstore/hash.h"
-#include "collector/once/host_minutes.h"
 #include "collector/flowstore/predicate.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/shuffle.h"
 #include "collector/flowstore/value_ids.h"
+#include "collector/once/host_minutes.h"
 #include "common/addr.h"
 #include "common/cleanup.h"
 #include "common/community_id.h"

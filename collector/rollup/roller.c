@@ -3,9 +3,9 @@
 
 #include <stdbool.h>
 
-#include "collector/sqlite/db_error.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/rollup/rollup.h"
+#include "collector/sqlite/db_error.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 

@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/sqlite/db_error.h"
+#include "collector/flowstore/scan.h"
 #include "collector/once/address_book.h"
 #include "collector/once/host_minutes.h"
 #include "collector/rollup/rollup_table.h"
-#include "collector/flowstore/scan.h"
+#include "collector/sqlite/db_error.h"
 #include "common/cleanup.h"
 
 /* No more segments are taken once there are so many rows. */

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "collector/sqlite/db_error.h"
 #include "collector/once/host_minutes.h"
 #include "collector/once/once.h"
 #include "collector/rollup/rollup_block.h"
+#include "collector/sqlite/db_error.h"
 #include "common/cleanup.h"
 
 #define MAX_POOR_MINUTES 10 /* times of an hour; with more, all of it is read from records */

@@ -10,8 +10,8 @@
 
 #include "collector/access/admission.h"
 #include "collector/access/host_key.h"
-#include "collector/sqlite/one_shot.h"
 #include "collector/serve/orders.h"
+#include "collector/sqlite/one_shot.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 

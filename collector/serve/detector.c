@@ -8,9 +8,9 @@
 
 #include <sqlite3.h>
 
+#include "collector/serve/job.h"
 #include "collector/sqlite/binder.h"
 #include "collector/store/db.h"
-#include "collector/serve/job.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/log.h"

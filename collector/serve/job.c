@@ -5,10 +5,10 @@
 #include <stdlib.h>
 
 #include "collector/access/admission.h"
-#include "collector/serve/control.h"
 #include "collector/detect/detection.h"
-#include "collector/rollup/rollup.h"
 #include "collector/flowstore/segment.h"
+#include "collector/rollup/rollup.h"
+#include "collector/serve/control.h"
 
 int job_new(enum job_kind kind, void *what, size_t n, size_t weight, struct job **ret)
 {

@@ -7,8 +7,8 @@
 #include <zmq.h>
 
 #include "collector/serve/admin.h"
-#include "collector/store/db.h"
 #include "collector/serve/store.h"
+#include "collector/store/db.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"

@@ -10,9 +10,9 @@
 #include <zmq.h>
 
 #include "collector/access/allow_list.h"
+#include "collector/access/gate.h"
 #include "collector/serve/answers.h"
 #include "collector/serve/desk.h"
-#include "collector/access/gate.h"
 #include "collector/serve/intake.h"
 #include "collector/serve/job.h"
 #include "collector/serve/orders.h"

@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "collector/serve/job.h"
 #include "collector/access/gate.h"
+#include "collector/serve/job.h"
 #include "common/addr.h"
 #include "common/key.h"
 

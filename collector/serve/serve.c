@@ -14,18 +14,18 @@
 #include <sys/stat.h>
 #include <zmq.h>
 
-#include "collector/serve/credit.h"
-#include "collector/serve/admin.h"
 #include "collector/access/allow_list.h"
-#include "collector/serve/control.h"
-#include "collector/store/db.h"
-#include "collector/serve/detector.h"
+#include "collector/serve/admin.h"
 #include "collector/serve/compacting.h"
+#include "collector/serve/control.h"
+#include "collector/serve/credit.h"
+#include "collector/serve/detector.h"
 #include "collector/serve/job.h"
 #include "collector/serve/own_key.h"
 #include "collector/serve/receiver.h"
 #include "collector/serve/store.h"
 #include "collector/serve/writer.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"

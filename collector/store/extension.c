@@ -15,9 +15,9 @@
 #undef sqlite3_malloc
 #undef sqlite3_mprintf
 
-#include "collector/store/db.h"
 #include "collector/flows_table/flows_table.h"
 #include "collector/sqlite/sql_functions.h"
+#include "collector/store/db.h"
 
 /* Its name follows from the file's. */
 __attribute__((visibility("default"))) int sqlite3_weirflows_init(sqlite3 *db, char **ret_why,

@@ -15,11 +15,11 @@
 #include "common/log.h"
 #include "common/output.h"
 #include "probe/command/capture.h"
+#include "probe/command/settings.h"
 #include "probe/datapath/ethertype.h"
 #include "probe/datapath/hooks.h"
 #include "probe/datapath/iface.h"
 #include "probe/datapath/pins.h"
-#include "probe/command/settings.h"
 #include "probe/stack/stack.h"
 
 #define TEXT_BYTES 160

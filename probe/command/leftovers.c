@@ -6,8 +6,8 @@
 
 #include "common/exit_code.h"
 #include "common/log.h"
-#include "probe/datapath/pins.h"
 #include "probe/command/settings.h"
+#include "probe/datapath/pins.h"
 
 int leftovers_main(int argc, char **argv, int stop_fd)
 {

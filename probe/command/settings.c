@@ -8,9 +8,9 @@
 #include "common/output.h"
 #include "common/utf8.h"
 #include "probe/datapath/hooks.h"
+#include "probe/spool/spool.h"
 #include "probe/uplink/keyring.h"
 #include "probe/uplink/link.h"
-#include "probe/spool/spool.h"
 #include "proto/message.h"
 
 #define AT(field) offsetof(struct settings, field)

@@ -16,8 +16,8 @@
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "common/output.h"
-#include "probe/spool/quarantine.h"
 #include "probe/command/settings.h"
+#include "probe/spool/quarantine.h"
 
 #define ATTEMPTS   20 /* the probe may be in the middle of a transaction */
 #define ATTEMPT_US 50000

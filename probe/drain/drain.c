@@ -10,13 +10,13 @@
 #include "common/failpoint.h"
 #include "common/log.h"
 #include "probe/datapath/datapath.h"
-#include "probe/names/names.h"
-#include "probe/drain/payload_reader.h"
 #include "probe/datapath/settlement.h"
 #include "probe/datapath/siphash.h"
 #include "probe/datapath/slots.h"
-#include "probe/stack/stack.h"
+#include "probe/drain/payload_reader.h"
 #include "probe/drain/wall_clock.h"
+#include "probe/names/names.h"
+#include "probe/stack/stack.h"
 
 /* A flow that has left the index and waits for its last record. */
 struct ending {

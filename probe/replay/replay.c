@@ -15,11 +15,11 @@
 #include "common/log.h"
 #include "probe/command/capture.h"
 #include "probe/datapath/datapath.h"
-#include "probe/names/dns_log.h"
-#include "probe/drain/drain.h"
-#include "probe/replay/dump_file.h"
 #include "probe/datapath/ethertype.h"
 #include "probe/datapath/iface.h"
+#include "probe/drain/drain.h"
+#include "probe/names/dns_log.h"
+#include "probe/replay/dump_file.h"
 #include "probe/replay/record_output.h"
 
 #define PACKETS_PER_POLL 4096 /* how often a call to stop is looked for */

@@ -7,8 +7,8 @@
 
 #include "common/clock.h"
 #include "common/log.h"
-#include "probe/uplink/identity.h"
 #include "probe/spool/spool.h"
+#include "probe/uplink/identity.h"
 
 #define WARN_PERIOD_MS 30000
 

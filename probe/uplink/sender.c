@@ -17,13 +17,13 @@
 #include "common/clock.h"
 #include "common/failpoint.h"
 #include "common/log.h"
+#include "probe/datapath/own_addrs.h"
+#include "probe/spool/spool.h"
 #include "probe/uplink/keyring.h"
 #include "probe/uplink/lanes.h"
 #include "probe/uplink/link.h"
 #include "probe/uplink/orders.h"
-#include "probe/datapath/own_addrs.h"
 #include "probe/uplink/route.h"
-#include "probe/spool/spool.h"
 #include "proto/message.h"
 
 #define BACKOFF_MIN_NS	 (100 * NS_PER_MS)

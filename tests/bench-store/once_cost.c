@@ -4,9 +4,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "collector/store/db.h"
-#include "collector/once/once.h"
 #include "collector/flowstore/scan.h"
+#include "collector/once/once.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 

@@ -18,14 +18,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "collector/store/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/segment.h"
 #include "collector/rollup/roller.h"
 #include "collector/rollup/rollup.h"
 #include "collector/rollup/rollup_writer.h"
-#include "collector/flowstore/segment.h"
 #include "collector/sqlite/one_shot.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "proto/message.h"

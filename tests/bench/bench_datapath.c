@@ -25,9 +25,9 @@
 #include "bpf/flow_abi.h"
 #include "common/clock.h"
 #include "probe/datapath/datapath.h"
-#include "probe/drain/drain.h"
 #include "probe/datapath/flow_table.h"
 #include "probe/datapath/iface.h"
+#include "probe/drain/drain.h"
 #include "tests/bench/mill.h"
 #include "tests/bench/results.h"
 

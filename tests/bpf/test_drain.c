@@ -19,8 +19,8 @@
 #include <bpf/bpf.h>
 
 #include "probe/datapath/datapath.h"
-#include "probe/drain/drain.h"
 #include "probe/datapath/iface.h"
+#include "probe/drain/drain.h"
 #include "tests/bpf/harness.h"
 
 #define ECHO_REQUEST 8

@@ -16,8 +16,8 @@
 #include <string.h>
 
 #include "probe/datapath/datapath.h"
-#include "probe/drain/drain.h"
 #include "probe/datapath/iface.h"
+#include "probe/drain/drain.h"
 #include "probe/names/names_counter.h"
 #include "tests/bpf/harness.h"
 #include "tests/unit/hello_bytes.h"

@@ -5,11 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "collector/store/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/segment.h"
 #include "collector/sqlite/sql_functions.h"
+#include "collector/store/db.h"
 #include "proto/message.h"
 #include "tests/bench-store/fill.h"
 #include "tests/property/need.h"

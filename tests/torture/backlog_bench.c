@@ -22,10 +22,10 @@
 #include "common/addr.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "probe/spool/spool.h"
 #include "probe/uplink/identity.h"
 #include "probe/uplink/keyring.h"
 #include "probe/uplink/sender.h"
-#include "probe/spool/spool.h"
 #include "proto/frame.h"
 #include "proto/message.h"
 

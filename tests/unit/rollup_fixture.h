@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "collector/store/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/segment.h"
 #include "collector/rollup/rollup.h"
 #include "collector/rollup/rollup_writer.h"
-#include "collector/flowstore/segment.h"
 #include "collector/sqlite/sql_functions.h"
+#include "collector/store/db.h"
 #include "tests/unit/random_flows.h"
 #include "tests/unit/sample_jobs.h"
 

@@ -7,9 +7,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "collector/store/db.h"
-#include "collector/flowstore/flow_writer.h"
 #include "collector/flows_table/flows_table.h"
+#include "collector/flowstore/flow_writer.h"
+#include "collector/store/db.h"
 #include "common/addr.h"
 #include "common/clock.h"
 #include "migrations.h" /* generated */

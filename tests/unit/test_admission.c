@@ -9,8 +9,8 @@
 #include <sodium.h>
 #include <stdbool.h>
 
-#include "collector/serve/admin.h"
 #include "collector/access/admission.h"
+#include "collector/serve/admin.h"
 #include "common/exit_code.h"
 #include "tests/unit/sample_jobs.h"
 #include "tests/unit/sample_keys.h"

@@ -10,15 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/serve/control.h"
-#include "collector/db/db_command.h"
 #include "collector/command/enroll.h"
 #include "collector/command/flows.h"
 #include "collector/command/hosts.h"
 #include "collector/command/incidents.h"
 #include "collector/command/order.h"
-#include "collector/report/report.h"
 #include "collector/command/sql_shell.h"
+#include "collector/db/db_command.h"
+#include "collector/report/report.h"
+#include "collector/serve/control.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/sample_db.h"

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "common/log.h"
-#include "probe/uplink/export.h"
 #include "probe/spool/spool.h"
+#include "probe/uplink/export.h"
 #include "proto/frame.h"
 #include "tests/unit/fail_alloc.h"
 

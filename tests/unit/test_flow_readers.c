@@ -21,13 +21,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/store/db.h"
 #include "collector/aggregate/aggregate.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/segment.h"
 #include "collector/sqlite/sql_functions.h"
+#include "collector/store/db.h"
 #include "tests/unit/sample_jobs.h"
 
 #define ROWS	     7

@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/store/db.h"
-#include "collector/flowstore/compactor.h"
 #include "collector/flows_table/gather.h"
+#include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/segment.h"
 #include "collector/sqlite/sql_functions.h"
+#include "collector/store/db.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
 #include "tests/unit/sample_jobs.h"

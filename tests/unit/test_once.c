@@ -12,11 +12,11 @@
 #include <string.h>
 
 #include "collector/flowstore/compactor.h"
-#include "collector/once/evidence.h"
-#include "collector/once/once.h"
-#include "collector/once/host_minutes.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/segment.h"
+#include "collector/once/evidence.h"
+#include "collector/once/host_minutes.h"
+#include "collector/once/once.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/once_fixture.h"
 #include "tests/unit/random_flows.h"

@@ -11,15 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/store/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
+#include "collector/flowstore/segment.h"
 #include "collector/rollup/peer_group.h"
 #include "collector/rollup/roller.h"
 #include "collector/rollup/rollup.h"
 #include "collector/rollup/rollup_writer.h"
-#include "collector/flowstore/segment.h"
 #include "collector/sqlite/sql_functions.h"
+#include "collector/store/db.h"
 #include "common/addr.h"
 #include "common/clock.h"
 #include "tests/unit/fail_alloc.h"

@@ -13,9 +13,9 @@
 #include <cmocka.h>
 #include <errno.h>
 
-#include "collector/store/db.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/rollup/rollup.h"
+#include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/fault_vfs.h"

@@ -10,10 +10,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "collector/serve/writer.h"
 #include "collector/store/db.h"
 #include "collector/store/reader_lease.h"
 #include "collector/store/wal.h"
-#include "collector/serve/writer.h"
 #include "common/exit_code.h"
 #include "common/queue.h"
 #include "tests/unit/sample_jobs.h"
