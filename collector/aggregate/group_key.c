@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/host_names.h"
 #include "collector/flowstore/value_ids.h"
 #include "collector/sqlite/db_error.h"
 #include "common/cleanup.h"
@@ -13,18 +14,13 @@
 #define DIRECT_MAX 65535 /* values up to it are numbers for themselves, plus 1 */
 #define CATCH_ALL  256	 /* as a protocol */
 
-struct host {
-	uint32_t id, name; /* name: a number of texts */
-};
-
 struct group_values {
 	struct value_ids *addrs, *texts, *numbers;
-	struct host *hosts; /* in the order of their ids */
-	size_t n_hosts;
+	struct host_names hosts;
+	uint32_t *host_ids; /* of each of hosts, the number of its name in texts */
 };
 
 DEFINE_CLEANUP(struct group_values *, group_values_free)
-DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
 
 /* --- which key ---------------------------------------------------------------------- */
 
@@ -85,31 +81,18 @@ void group_key_columns(const struct group_key *k, struct flow_columns *columns)
 
 /* --- values -------------------------------------------------------------------------- */
 
-static int add_host(struct group_values *v, sqlite3_stmt *st)
-{
-	const char *name = (const char *)sqlite3_column_text(st, 1);
-	const uint32_t first = 0;
-	struct host *hosts = realloc(v->hosts, (v->n_hosts + 1) * sizeof(*hosts));
-
-	if (!hosts || !name)
-		return -ENOMEM;
-	v->hosts = hosts;
-	hosts += v->n_hosts++;
-	hosts->id = (uint32_t)sqlite3_column_int64(st, 0);
-	return value_ids_texts(v->texts, &name, &first, 1, &hosts->name);
-}
-
 static int read_hosts(struct group_values *v, sqlite3 *db)
 {
-	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int err = 0;
+	const uint32_t first = 0;
+	int err = db_errno(host_names_read(&v->hosts, db));
 
-	if (sqlite3_prepare_v2(db, "SELECT id, name FROM host ORDER BY id", -1, &st, NULL) !=
-	    SQLITE_OK)
-		return db_last_errno(db);
-	while (!err && sqlite3_step(st) == SQLITE_ROW)
-		err = add_host(v, st);
-	return err ? err : db_last_errno(db);
+	v->host_ids = calloc(v->hosts.n + 1, sizeof(*v->host_ids));
+	if (!err && !v->host_ids)
+		err = -ENOMEM;
+	for (size_t i = 0; !err && i < v->hosts.n; i++)
+		err = value_ids_texts(v->texts, (const char **)&v->hosts.hosts[i].name, &first, 1,
+				      &v->host_ids[i]);
+	return err;
 }
 
 int group_values_new(sqlite3 *db, struct group_values **ret)
@@ -136,22 +119,16 @@ void group_values_free(struct group_values *v)
 	value_ids_free(v->addrs);
 	value_ids_free(v->texts);
 	value_ids_free(v->numbers);
-	free(v->hosts);
+	free(v->host_ids);
+	host_names_done(&v->hosts);
 	free(v);
-}
-
-static int compare_host(const void *id, const void *host)
-{
-	uint32_t a = *(const uint32_t *)id, b = ((const struct host *)host)->id;
-
-	return (a > b) - (a < b);
 }
 
 static uint32_t name_of_host(const struct group_values *v, uint32_t id)
 {
-	const struct host *h = bsearch(&id, v->hosts, v->n_hosts, sizeof(*v->hosts), compare_host);
+	const struct host_name *h = host_names_entry(&v->hosts, id);
 
-	return h ? h->name : 0;
+	return h ? v->host_ids[h - v->hosts.hosts] : 0;
 }
 
 /* --- ids of a block ------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "collector/filter/filter_tree.h"
+#include "collector/flowstore/host_names.h"
 #include "collector/flowstore/predicate.h"
 #include "common/cleanup.h"
 #include "proto/flow_words.h"
@@ -19,8 +20,7 @@ struct filter_predicate {
 
 struct maker {
 	const struct filter_tree *tree;
-	const struct filter_host *hosts;
-	size_t n_hosts;
+	const struct host_names *hosts;
 	struct filter_predicate *f;
 	const char *column; /* that cannot be had */
 };
@@ -145,21 +145,20 @@ static int make_numbers(struct maker *m, const struct filter_node *node, const s
 /* Every host that has had the name. */
 static int make_host(struct maker *m, const struct filter_node *node, struct predicate *ret)
 {
+	const struct predicate found = host_names_find(m->hosts, node->text);
 	struct predicate *ids;
-	size_t n = 0;
 
-	for (size_t i = 0; i < m->n_hosts; i++)
-		n += strcmp(m->hosts[i].name, node->text) == 0;
-	*ret = (struct predicate){.kind = PREDICATE_FALSE};
-	if (n == 0)
+	if (found.kind != PREDICATE_ANY) {
+		*ret = found;
 		return 0;
-	ids = add_children(m, ret, PREDICATE_ANY, n);
+	}
+	*ret = (struct predicate){.kind = PREDICATE_FALSE};
+	if (found.n_children == 0)
+		return 0;
+	ids = add_children(m, ret, PREDICATE_ANY, found.n_children);
 	if (!ids)
 		return -ENOMEM;
-	for (size_t i = 0; i < m->n_hosts; i++) {
-		if (strcmp(m->hosts[i].name, node->text) == 0)
-			*ids++ = range(FLOW_COLUMN_host_id, m->hosts[i].id, m->hosts[i].id);
-	}
+	memcpy(ids, found.children, found.n_children * sizeof(*ids));
 	return 0;
 }
 
@@ -253,11 +252,11 @@ static int make(struct maker *m, size_t at, struct predicate *ret)
 
 DEFINE_CLEANUP(struct filter_predicate *, filter_predicate_free)
 
-int filter_predicate_new(const struct filter_tree *tree, const struct filter_host *hosts,
-			 size_t n_hosts, struct filter_predicate **ret, const char **ret_column)
+int filter_predicate_new(const struct filter_tree *tree, const struct host_names *hosts,
+			 struct filter_predicate **ret, const char **ret_column)
 {
 	cleanup(filter_predicate_free_p) struct filter_predicate *f = calloc(1, sizeof(*f));
-	struct maker m = {.tree = tree, .hosts = hosts, .n_hosts = n_hosts, .f = f};
+	struct maker m = {.tree = tree, .hosts = hosts, .f = f};
 	int err;
 
 	if (!f)

@@ -13,20 +13,15 @@
 struct filter_predicate;
 struct filter_tree;
 struct predicate;
-
-/* A reporting host. Several may have had one name. */
-struct filter_host {
-	const char *name;
-	uint32_t id;
-};
+struct host_names;
 
 /*
  * tree and its texts are borrowed while *ret lives; hosts only until the call
  * returns. Returns -ENOMEM; -ENOTSUP for a column that the store does not keep
  * (community_id), whose name is then *ret_column: ask in SQL.
  */
-int filter_predicate_new(const struct filter_tree *tree, const struct filter_host *hosts,
-			 size_t n_hosts, struct filter_predicate **ret, const char **ret_column);
+int filter_predicate_new(const struct filter_tree *tree, const struct host_names *hosts,
+			 struct filter_predicate **ret, const char **ret_column);
 
 /* NULL is a no-op. */
 void filter_predicate_free(struct filter_predicate *f);

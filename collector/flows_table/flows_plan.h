@@ -15,7 +15,7 @@
 #include <sqlite3.h>
 
 #include "collector/flows_table/gather.h"
-#include "collector/flows_table/host_names.h"
+#include "collector/flowstore/host_names.h"
 #include "collector/flowstore/predicate.h"
 
 /* An operator beside those of SQLite: in_prefix() of a column. */

@@ -27,8 +27,8 @@
 
 #include <sqlite3.h>
 
-#include "collector/flows_table/host_names.h"
 #include "collector/flowstore/flows_columns.h"
+#include "collector/flowstore/host_names.h"
 #include "collector/flowstore/predicate.h"
 
 #define GATHER_BYTES	(288u << 20)

@@ -129,17 +129,9 @@ int key_values_take(struct key_values *v, const struct scan_rows *rows,
 
 static uint64_t host_number(const struct host_names *hosts, uint32_t id)
 {
-	size_t from = 0, to = hosts->n;
+	const struct host_name *h = host_names_entry(hosts, id);
 
-	while (from < to) {
-		size_t middle = from + (to - from) / 2;
-
-		if (hosts->hosts[middle].id < id)
-			from = middle + 1;
-		else
-			to = middle;
-	}
-	return from < hosts->n && hosts->hosts[from].id == id ? from : hosts->n;
+	return h ? (uint64_t)(h - hosts->hosts) : hosts->n;
 }
 
 uint64_t key_values_number(const struct key_values *v, const struct flows_column *column,

@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "collector/flows_table/host_names.h"
 #include "collector/flowstore/flows_columns.h"
+#include "collector/flowstore/host_names.h"
 #include "collector/flowstore/scan.h"
 #include "collector/flowstore/value_ids.h"
 

@@ -9,6 +9,7 @@
 
 #include "collector/aggregate/group_table.h"
 #include "collector/cli/coverage.h"
+#include "collector/flowstore/host_names.h"
 #include "collector/report/report_where.h"
 #include "collector/report/two_ended.h"
 #include "collector/store/db.h"
@@ -20,7 +21,6 @@
 #define LOSS_KEYS "src_host dst_host src_addr dst_addr dst_port proto_name"
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
-DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
 DEFINE_CLEANUP(struct two_ended *, two_ended_close)
 DEFINE_CLEANUP(struct output *, output_free)
 
@@ -42,17 +42,10 @@ struct groups {
 	size_t max;
 };
 
-/* Hosts of the same name are one. */
-struct host {
-	uint32_t id, same; /* same: the lowest id of that name */
-	char *name;
-};
-
 struct loss {
 	size_t n_keys;
 	enum loss_key keys[REPORT_MAX_KEYS];
-	struct host *hosts; /* rising */
-	size_t n_hosts;
+	struct host_names hosts; /* those of the same name are one */
 	struct two_ended *flows;
 	pthread_mutex_t lock; /* of all below, while threads sum */
 	struct groups all;
@@ -65,65 +58,23 @@ struct worker {
 	struct groups groups;
 };
 
-/* --- hosts --------------------------------------------------------------------- */
-
-static int by_id(const void *a, const void *b)
-{
-	const struct host *first = a, *second = b;
-
-	return (first->id > second->id) - (first->id < second->id);
-}
-
-static const struct host *find_host(const struct loss *l, uint32_t id)
-{
-	static const struct host gone = {.name = ""};
-	const struct host wanted = {.id = id}, *found = NULL;
-
-	if (l->n_hosts > 0)
-		found = bsearch(&wanted, l->hosts, l->n_hosts, sizeof(*l->hosts), by_id);
-	return found ? found : &gone;
-}
-
-static int add_host(struct loss *l, sqlite3_stmt *st)
-{
-	struct host *hosts = realloc(l->hosts, (l->n_hosts + 1) * sizeof(*hosts));
-	const char *name = (const char *)sqlite3_column_text(st, 1);
-
-	if (!hosts)
-		return -ENOMEM;
-	l->hosts = hosts;
-	hosts[l->n_hosts] = (struct host){
-		.id = (uint32_t)sqlite3_column_int64(st, 0),
-		.same = (uint32_t)sqlite3_column_int64(st, 2),
-		.name = strdup(name ? name : ""),
-	};
-	return hosts[l->n_hosts++].name ? 0 : -ENOMEM;
-}
-
-static int read_hosts(sqlite3 *db, struct loss *l)
-{
-	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int rc = SQLITE_DONE, err = 0;
-
-	if (sqlite3_prepare_v2(db,
-			       "SELECT id, name, min(id) OVER (PARTITION BY name) FROM host"
-			       " ORDER BY id",
-			       -1, &st, NULL) != SQLITE_OK)
-		return db_last_errno(db);
-	while (!err && (rc = sqlite3_step(st)) == SQLITE_ROW)
-		err = add_host(l, st);
-	return err || rc == SQLITE_DONE ? err : db_last_errno(db);
-}
-
 /* --- sums ---------------------------------------------------------------------- */
+
+/* 0: it is gone. */
+static uint32_t same_host(const struct loss *l, uint32_t id)
+{
+	const struct host_name *h = host_names_entry(&l->hosts, id);
+
+	return h ? (uint32_t)h->same : 0;
+}
 
 static uint32_t key_of(const struct loss *l, enum loss_key key, const struct two_ended_flow *f)
 {
 	switch (key) {
 	case SRC_HOST:
-		return find_host(l, f->src_host)->same;
+		return same_host(l, f->src_host);
 	case DST_HOST:
-		return find_host(l, f->dst_host)->same;
+		return same_host(l, f->dst_host);
 	case SRC_ADDR:
 		return f->src_addr;
 	case DST_ADDR:
@@ -229,7 +180,7 @@ static void worker_close(void *worker)
 static int read_flows(sqlite3 *db, const struct predicate *where, struct loss *l)
 {
 	static const struct two_ended_visitor add_all = {worker_open, add_flow, worker_close};
-	int err = read_hosts(db, l);
+	int err = db_errno(host_names_read(&l->hosts, db));
 
 	group_table_init(&l->all.table, l->n_keys);
 	if (!err)
@@ -245,10 +196,13 @@ static int read_flows(sqlite3 *db, const struct predicate *where, struct loss *l
 static const char *key_text(const struct loss *l, enum loss_key key, uint32_t id,
 			    char buffer[ADDR_TEXT_MAX])
 {
+	const char *name;
+
 	switch (key) {
 	case SRC_HOST:
 	case DST_HOST:
-		return find_host(l, id)->name;
+		name = host_names_get(&l->hosts, id);
+		return name ? name : "";
 	case SRC_ADDR:
 	case DST_ADDR:
 		return addr_format(two_ended_addr(l->flows, id), buffer);
@@ -363,9 +317,7 @@ static void loss_done(struct loss *l)
 {
 	two_ended_close(l->flows);
 	groups_done(&l->all);
-	for (size_t i = 0; i < l->n_hosts; i++)
-		free(l->hosts[i].name);
-	free(l->hosts);
+	host_names_done(&l->hosts);
 	(void)pthread_mutex_destroy(&l->lock);
 }
 

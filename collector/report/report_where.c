@@ -10,6 +10,7 @@
 #include "collector/filter/filter.h"
 #include "collector/filter/filter_predicate.h"
 #include "collector/filter/filter_tree.h"
+#include "collector/flowstore/host_names.h"
 #include "collector/store/db.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
@@ -17,55 +18,14 @@
 
 enum { WINDOW, FILTER, ALSO };
 
-struct hosts {
-	struct filter_host *hosts;
-	size_t n;
-};
-
-DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
-
-static void hosts_done(struct hosts *h)
-{
-	for (size_t i = 0; i < h->n; i++)
-		free((char *)h->hosts[i].name);
-	free(h->hosts);
-}
-
-static int add_host(struct hosts *h, sqlite3_stmt *st)
-{
-	struct filter_host *hosts = realloc(h->hosts, (h->n + 1) * sizeof(*hosts));
-	const char *name = (const char *)sqlite3_column_text(st, 1);
-
-	if (!hosts || !name)
-		return -ENOMEM;
-	h->hosts = hosts;
-	hosts += h->n;
-	hosts->id = (uint32_t)sqlite3_column_int64(st, 0);
-	hosts->name = strdup(name);
-	if (!hosts->name)
-		return -ENOMEM;
-	h->n++;
-	return 0;
-}
-
-static int read_hosts(sqlite3 *db, struct hosts *h)
-{
-	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
-	int err = db_errno(sqlite3_prepare_v2(db, "SELECT id, name FROM host", -1, &st, NULL));
-
-	while (!err && sqlite3_step(st) == SQLITE_ROW)
-		err = add_host(h, st);
-	return err ? err : db_last_errno(db);
-}
-
 static int make_filter(struct report_where *w, sqlite3 *db)
 {
-	cleanup(hosts_done) struct hosts hosts = {0};
+	cleanup(host_names_done) struct host_names hosts;
 	const char *column = NULL;
-	int err = read_hosts(db, &hosts);
+	int err = db_errno(host_names_read(&hosts, db));
 
 	if (!err)
-		err = filter_predicate_new(w->tree, hosts.hosts, hosts.n, &w->filter, &column);
+		err = filter_predicate_new(w->tree, &hosts, &w->filter, &column);
 	if (err == -ENOTSUP) {
 		log_error("a report cannot look for one %s: name addresses and ports, or use "
 			  "'report flow', 'flows' or 'sql'",

@@ -9,6 +9,7 @@
 #include "collector/filter/filter.h"
 #include "collector/filter/filter_predicate.h"
 #include "collector/filter/filter_tree.h"
+#include "collector/flowstore/host_names.h"
 #include "collector/flowstore/scan.h"
 #include "collector/sqlite/query.h"
 #include "tests/property/answers.h"
@@ -20,7 +21,6 @@
 #include "tests/property/row_table.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MAX_HOSTS     256
 
 static char *copy(const char *text)
 {
@@ -96,22 +96,6 @@ static void filter_sql(sqlite3 *db, const struct filter_tree *tree, struct answe
 	query_done(&q);
 }
 
-/* The first of them. */
-static size_t read_hosts(sqlite3 *db, struct filter_host ret[MAX_HOSTS])
-{
-	sqlite3_stmt *st = NULL;
-	size_t n = 0;
-
-	need(sqlite3_prepare_v2(db, "SELECT id, name FROM host", -1, &st, NULL) == SQLITE_OK,
-	     "hosts");
-	while (n < MAX_HOSTS && sqlite3_step(st) == SQLITE_ROW) {
-		ret[n++] = (struct filter_host){copy((const char *)sqlite3_column_text(st, 1)),
-						(uint32_t)sqlite3_column_int64(st, 0)};
-	}
-	(void)sqlite3_finalize(st); /* gave rows */
-	return n;
-}
-
 struct sums {
 	uint64_t rows, ids, ends, hosts;
 };
@@ -147,17 +131,16 @@ static struct sums scan_sums(sqlite3 *db, const struct predicate *p)
 static void filter_scan(sqlite3 *db, const struct filter_tree *tree, struct answer *ret)
 {
 	struct filter_predicate *f = NULL;
-	struct filter_host hosts[MAX_HOSTS];
+	struct host_names hosts;
 	const char *column = "memory";
-	size_t n = read_hosts(db, hosts);
 	char sql[200];
 	struct sums s;
 
-	need(filter_predicate_new(tree, hosts, n, &f, &column) == 0, column);
+	need(host_names_read(&hosts, db) == SQLITE_OK, "hosts");
+	need(filter_predicate_new(tree, &hosts, &f, &column) == 0, column);
 	s = scan_sums(db, filter_predicate_root(f));
 	filter_predicate_free(f);
-	for (size_t i = 0; i < n; i++)
-		free((char *)hosts[i].name);
+	host_names_done(&hosts);
 	(void)snprintf(sql, sizeof(sql),
 		       "SELECT %" PRIu64 ", %" PRIu64 ".0, %" PRIu64 ".0, %" PRIu64 ".0", s.rows,
 		       s.ids, s.ends, s.hosts);

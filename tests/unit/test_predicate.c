@@ -14,6 +14,7 @@
 #include "collector/filter/filter.h"
 #include "collector/filter/filter_predicate.h"
 #include "collector/filter/filter_tree.h"
+#include "collector/flowstore/host_names.h"
 #include "collector/flowstore/predicate.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
@@ -25,11 +26,29 @@ static struct flow_record rows[N];
 static struct flow_block block;
 static uint64_t rng = 77;
 
-static const struct filter_host hosts[] = {{"web1", 1}, {"web2", 2}, {"web1", 3}};
+static struct host_names hosts; /* web1, web2, web1 */
+
+static int read_hosts(void)
+{
+	sqlite3 *db = NULL;
+	int rc = sqlite3_open(":memory:", &db);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_exec(db,
+				  "CREATE TABLE host (id INTEGER PRIMARY KEY, name TEXT);"
+				  "INSERT INTO host VALUES (1, 'web1'), (2, 'web2'), (3, 'web1')",
+				  NULL, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = host_names_read(&hosts, db);
+	sqlite3_close(db);
+	return rc;
+}
 
 static int setup(void **state)
 {
 	(void)state;
+	if (read_hosts() != SQLITE_OK)
+		return -1;
 	for (size_t i = 0; i < N; i++) {
 		rows[i] = random_flow(&rng);
 		rows[i].flow_id = i + 1; /* tells rows apart */
@@ -48,6 +67,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	host_names_done(&hosts);
 	flow_block_done(&block);
 	return 0;
 }
@@ -165,8 +185,7 @@ static void test_filters(void **state)
 
 		if (filter_parse(pairs[i].filter, &tree, &error))
 			fail_msg("'%s': %s", pairs[i].filter, error.text);
-		assert_int_equal(filter_predicate_new(tree, hosts, ARRAY_SIZE(hosts), &f, &column),
-				 0);
+		assert_int_equal(filter_predicate_new(tree, &hosts, &f, &column), 0);
 		match(filter_predicate_root(f), got);
 		for (size_t k = 0; k < N; k++) {
 			if (got[k] != pairs[i].matches(&rows[k], 1 + k % 4))
@@ -189,7 +208,7 @@ static void test_what_the_store_does_not_keep(void **state)
 
 	(void)state;
 	assert_int_equal(filter_parse("tcp and community_id \"1:x=\"", &tree, &error), 0);
-	assert_int_equal(filter_predicate_new(tree, NULL, 0, &f, &column), -ENOTSUP);
+	assert_int_equal(filter_predicate_new(tree, &hosts, &f, &column), -ENOTSUP);
 	assert_string_equal(column, "community_id");
 	filter_tree_free(tree);
 }
@@ -208,7 +227,7 @@ static void test_out_of_memory(void **state)
 		const char *column;
 
 		fail_alloc_at(++n);
-		err = filter_predicate_new(tree, hosts, ARRAY_SIZE(hosts), &f, &column);
+		err = filter_predicate_new(tree, &hosts, &f, &column);
 		assert_int_equal(err, fail_alloc_at(0) ? -ENOMEM : 0);
 		filter_predicate_free(f);
 	} while (err);

@@ -5,8 +5,8 @@
  *
  * Threads: none of its own. Errors are codes of SQLite.
  */
-#ifndef WEIR_COLLECTOR_FLOWS_TABLE_HOST_NAMES_H
-#define WEIR_COLLECTOR_FLOWS_TABLE_HOST_NAMES_H
+#ifndef WEIR_COLLECTOR_FLOWSTORE_HOST_NAMES_H
+#define WEIR_COLLECTOR_FLOWSTORE_HOST_NAMES_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@
 struct host_names {
 	size_t n;
 	struct host_name {
-		int64_t id;
+		int64_t id, same; /* same: the lowest id of that name */
 		char *name;
 	} * hosts;			  /* in the order of ids */
 	const struct host_name **by_name; /* in the order of names */
@@ -31,8 +31,9 @@ int host_names_read(struct host_names *n, sqlite3 *db);
 void host_names_done(struct host_names *n);
 
 /* NULL: there is no such host. */
+const struct host_name *host_names_entry(const struct host_names *n, int64_t id);
 const char *host_names_get(const struct host_names *n, int64_t id);
 /* The condition on host_id that a record's host has that name; borrows from n. */
 struct predicate host_names_find(const struct host_names *n, const char *name);
 
-#endif /* WEIR_COLLECTOR_FLOWS_TABLE_HOST_NAMES_H */
+#endif /* WEIR_COLLECTOR_FLOWSTORE_HOST_NAMES_H */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-#include "collector/flows_table/host_names.h"
+#include "collector/flowstore/host_names.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ static int add(struct host_names *n, sqlite3_stmt *st)
 	name = sqlite3_mprintf("%s", (const char *)sqlite3_column_text(st, 1));
 	if (!name)
 		return SQLITE_NOMEM;
-	hosts[n->n++] = (struct host_name){sqlite3_column_int64(st, 0), name};
+	hosts[n->n++] = (struct host_name){.id = sqlite3_column_int64(st, 0), .name = name};
 	return SQLITE_OK;
 }
 
@@ -33,7 +34,9 @@ static int compare_names(const void *a, const void *b)
 {
 	const struct host_name *const *x = a, *const *y = b;
 
-	return strcmp((*x)->name, (*y)->name);
+	int order = strcmp((*x)->name, (*y)->name);
+
+	return order ? order : ((*x)->id > (*y)->id) - ((*x)->id < (*y)->id);
 }
 
 static int put_in_order(struct host_names *n)
@@ -45,11 +48,17 @@ static int put_in_order(struct host_names *n)
 	for (size_t i = 0; i < n->n; i++)
 		n->by_name[i] = &n->hosts[i];
 	qsort(n->by_name, n->n, sizeof(const struct host_name *), compare_names);
-	for (size_t i = 0; i < n->n; i++)
+	for (size_t i = 0; i < n->n; i++) {
+		const struct host_name *h = n->by_name[i],
+				       *before = i > 0 ? n->by_name[i - 1] : NULL;
+		bool same = before && strcmp(before->name, h->name) == 0;
+
+		n->hosts[h - n->hosts].same = same ? before->same : h->id;
 		n->ids[i] = (struct predicate){.kind = PREDICATE_RANGE,
 					       .column = FLOW_COLUMN_host_id,
-					       .low = (uint64_t)n->by_name[i]->id,
-					       .high = (uint64_t)n->by_name[i]->id};
+					       .low = (uint64_t)h->id,
+					       .high = (uint64_t)h->id};
+	}
 	return SQLITE_OK;
 }
 
@@ -75,10 +84,14 @@ static int compare_ids(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+const struct host_name *host_names_entry(const struct host_names *n, int64_t id)
+{
+	return n->n ? bsearch(&id, n->hosts, n->n, sizeof(*n->hosts), compare_ids) : NULL;
+}
+
 const char *host_names_get(const struct host_names *n, int64_t id)
 {
-	const struct host_name *h =
-		n->n ? bsearch(&id, n->hosts, n->n, sizeof(*n->hosts), compare_ids) : NULL;
+	const struct host_name *h = host_names_entry(n, id);
 
 	return h ? h->name : NULL;
 }
