@@ -24,6 +24,7 @@
 #include "tests/property/need.h"
 #include "tests/property/queries.h"
 #include "tests/property/row_table.h"
+#include "tests/unit/traffic_sql.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define MAX_BY	      3
@@ -328,29 +329,14 @@ static void rows_of_json(sqlite3 *db, const char *json, struct answer *ret)
 
 #define TEXT_OF(x)  TEXT_OF_(x)
 #define TEXT_OF_(x) #x
-#define SLACK	    TEXT_OF(ONCE_SLACK_MS)
 
 /* Each conversation once, where no host has told its addresses: once/once.h. */
 static const char traffic_sql[] =
 	"CREATE TEMP TABLE traffic AS SELECT f.*,"
 	" max(ifnull(lag(f.end_ms) OVER (PARTITION BY f.host_id, f.flow_id ORDER BY f.end_ms),"
 	"            f.start_ms), ?%u) AS from_ms, f.end_ms AS to_ms,"
-	" f.direction = 'egress' AS sent,"
-	" CASE WHEN f.end_reason = 'no_resources' OR f.src_addr GLOB '127.*' OR f.src_addr = '::1'"
-	"      THEN NULL"
-	"      WHEN (f.src_addr, f.src_port) < (f.dst_addr, f.dst_port)"
-	"      THEN f.src_addr || ' ' || f.src_port || ' ' || f.dst_addr || ' ' || f.dst_port"
-	"      ELSE f.dst_addr || ' ' || f.dst_port || ' ' || f.src_addr || ' ' || f.src_port"
-	"      END || ' ' || f.proto || ' ' || ifnull(f.icmp_id, '') AS conversation"
+	" f.direction = 'egress' AS sent," TRAFFIC_CONVERSATION
 	" FROM flows f WHERE end_ms >= ?%u AND end_ms < ?%u AND ";
-
-static const char set_aside_sql[] =
-	"CREATE INDEX temp.by_conversation ON traffic (conversation, host_id, from_ms, to_ms, "
-	"sent);"
-	"DELETE FROM traffic AS copy WHERE EXISTS (SELECT 1 FROM traffic t"
-	"  WHERE t.conversation = copy.conversation AND t.host_id <> copy.host_id"
-	"    AND t.from_ms <= copy.to_ms + " SLACK " AND t.to_ms >= copy.from_ms - " SLACK
-	"    AND (t.sent, copy.host_id) > (copy.sent, t.host_id))";
 
 static void make_traffic(const struct asking *a, sqlite3 *db)
 {
@@ -371,7 +357,9 @@ static void make_traffic(const struct asking *a, sqlite3 *db)
 	(void)sqlite3_finalize(st); /* went well */
 	query_done(&q);
 	filter_tree_free(tree);
-	need(sqlite3_exec(db, set_aside_sql, NULL, NULL, NULL) == SQLITE_OK, sqlite3_errmsg(db));
+	need(sqlite3_exec(db, TRAFFIC_SET_ASIDE(TEXT_OF(ONCE_SLACK_MS)), NULL, NULL, NULL) ==
+		     SQLITE_OK,
+	     sqlite3_errmsg(db));
 }
 
 static void add_keys(const struct asking *a, sqlite3_str *sql)

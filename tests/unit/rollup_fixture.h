@@ -7,67 +7,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "collector/flowstore/compactor.h"
-#include "collector/flowstore/flow_writer.h"
-#include "collector/flowstore/segment.h"
 #include "collector/rollup/rollup.h"
 #include "collector/rollup/rollup_writer.h"
-#include "collector/sqlite/sql_functions.h"
-#include "collector/store/db.h"
 #include "tests/unit/random_flows.h"
-#include "tests/unit/sample_jobs.h"
+#include "tests/unit/sample_store.h"
 
 #define N_HOSTS	  3
 #define PER_BLOCK 60
 #define ROWS	  500 /* of a segment here */
 
 struct fixture {
-	struct sample_dir dir;
-	sqlite3 *db, *reader; /* the one that writes; beside it */
-	struct flow_writer *flows;
+	struct sample_store store;
 	struct rollup_writer *rollups;
 	uint64_t rng;
 };
 
-static inline void exec(sqlite3 *db, const char *sql)
-{
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
-}
-
 static inline int64_t number(struct fixture *f, const char *sql)
 {
-	return sample_int(f->reader, sql);
+	return sample_int(f->store.reader, sql);
 }
 
 static inline int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const char *why = NULL;
-	char sql[200];
 
 	assert_non_null(f);
 	*state = f;
 	f->rng = 0x123456789abcdefull;
-	sample_dir_make(&f->dir);
-	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
-	exec(f->db, "PRAGMA synchronous = OFF"); /* nothing is cut off here */
-	assert_int_equal(flow_writer_open(f->db, &f->flows), 0);
-	assert_int_equal(rollup_writer_open(f->db, &f->rollups), 0);
-	for (int h = 1; h <= N_HOSTS; h++) {
-		(void)snprintf(
-			sql, sizeof(sql),
-			"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
-			" first_seen_ms, last_seen_ms) VALUES (%d, CAST(printf('%%016d', %d) AS"
-			" BLOB), 'host%d', '', '', x'', '', 0, 0)",
-			h, h, h);
-		exec(f->db, sql);
-	}
-	exec(f->db, "INSERT INTO host_addr (host_id, addr, since_ms) VALUES"
-		    " (1, x'00000000000000000000ffff0a000001', 0),"
-		    " (2, x'00000000000000000000ffff0a000002', 0)");
-	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
-	assert_int_equal(sql_functions_register(f->reader), 0);
+	sample_store_open(&f->store, N_HOSTS);
+	sample_exec(f->store.db, "PRAGMA synchronous = OFF"); /* nothing is cut off here */
+	assert_int_equal(rollup_writer_open(f->store.db, &f->rollups), 0);
+	sample_exec(f->store.db, "INSERT INTO host_addr (host_id, addr, since_ms) VALUES"
+				 " (1, x'00000000000000000000ffff0a000001', 0),"
+				 " (2, x'00000000000000000000ffff0a000002', 0)");
 	return 0;
 }
 
@@ -75,11 +47,8 @@ static inline int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	flow_writer_close(f->flows);
 	rollup_writer_close(f->rollups);
-	db_close(f->reader);
-	db_close(f->db);
-	sample_dir_remove(&f->dir);
+	sample_store_close(&f->store);
 	free(f);
 	return 0;
 }
@@ -112,14 +81,10 @@ static inline struct flow_record flow(struct fixture *f)
 static inline void put_block(struct fixture *f, int64_t host_id, size_t n)
 {
 	struct flow_record rows[PER_BLOCK];
-	struct batch *b;
 
 	for (size_t i = 0; i < n; i++)
 		rows[i] = flow(f);
-	b = sample_batch_of(1, 1, rows, n);
-	assert_int_equal(flow_writer_fresh(f->flows, host_id, b->block, b->block_len, &b->summary),
-			 0);
-	batch_free(b);
+	sample_add_records(f->store.db, (int)host_id, rows, n);
 }
 
 static inline void put_blocks(struct fixture *f, int n)
@@ -132,9 +97,9 @@ static inline int store_segment(struct fixture *f, const struct segment *s)
 {
 	int err;
 
-	exec(f->db, "BEGIN IMMEDIATE");
-	err = flow_writer_segment(f->flows, s);
-	exec(f->db, err ? "ROLLBACK" : "COMMIT");
+	sample_exec(f->store.db, "BEGIN IMMEDIATE");
+	err = flow_writer_segment(f->store.writer, s);
+	sample_exec(f->store.db, err ? "ROLLBACK" : "COMMIT");
 	return err;
 }
 
@@ -144,7 +109,7 @@ static inline void compact(struct fixture *f, size_t batches)
 	struct compactor *c = NULL;
 	struct segment *s;
 
-	assert_int_equal(compactor_new(f->reader, ROWS, batches, &c), 0);
+	assert_int_equal(compactor_new(f->store.reader, ROWS, batches, &c), 0);
 	if (compactor_make(c, &s) > 0) {
 		assert_int_equal(store_segment(f, s), 0);
 		segment_free(s);
@@ -156,9 +121,9 @@ static inline int store_rollup(struct fixture *f, const struct rollup *r)
 {
 	int err;
 
-	exec(f->db, "BEGIN IMMEDIATE");
+	sample_exec(f->store.db, "BEGIN IMMEDIATE");
 	err = rollup_writer_add(f->rollups, r);
-	exec(f->db, err ? "ROLLBACK" : "COMMIT");
+	sample_exec(f->store.db, err ? "ROLLBACK" : "COMMIT");
 	return err;
 }
 
@@ -168,7 +133,7 @@ static inline int roll_up(struct fixture *f)
 	struct rollup *r = NULL;
 	int made = 0, found;
 
-	while ((found = rollup_make(f->reader, 1, ROWS / 2, &r)) > 0) {
+	while ((found = rollup_make(f->store.reader, 1, ROWS / 2, &r)) > 0) {
 		assert_int_equal(store_rollup(f, r), 0);
 		rollup_free(r);
 		made++;

@@ -30,7 +30,8 @@ struct sample_flow {
 
 static inline void sample_exec(sqlite3 *db, const char *sql)
 {
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
 }
 
 /* A new database at path, with every migration and no rows. */

@@ -11,16 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/flowstore/compactor.h"
-#include "collector/flowstore/flow_writer.h"
-#include "collector/flowstore/segment.h"
-#include "collector/sqlite/sql_functions.h"
-#include "collector/store/db.h"
 #include "tests/unit/aggregate_check.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
 #include "tests/unit/random_measures.h"
-#include "tests/unit/sample_jobs.h"
+#include "tests/unit/sample_store.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -31,9 +26,7 @@
 #define N_UNDER_WAY 20
 
 struct fixture {
-	struct sample_dir dir;
-	sqlite3 *db, *reader; /* the one that writes; beside it */
-	struct flow_writer *writer;
+	struct sample_store store;
 	uint64_t rng;
 	uint64_t n_flows;
 	struct under_way {
@@ -42,12 +35,6 @@ struct fixture {
 };
 
 /* --- the store ------------------------------------------------------------------------ */
-
-static void exec(sqlite3 *db, const char *sql)
-{
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
-}
 
 /* One record is all of its flow, or the next of one of a few flows of the host. */
 static struct flow_record next_flow(struct fixture *f, int64_t host_id)
@@ -83,60 +70,28 @@ static struct flow_record next_flow(struct fixture *f, int64_t host_id)
 static void put_block(struct fixture *f, int64_t host_id, size_t n)
 {
 	struct flow_record rows[PER_BLOCK];
-	struct batch *b;
 
 	for (size_t i = 0; i < n; i++)
 		rows[i] = next_flow(f, host_id);
-	b = sample_batch_of(1, 1, rows, n);
-	assert_int_equal(flow_writer_fresh(f->writer, host_id, b->block, b->block_len, &b->summary),
-			 0);
-	batch_free(b);
-}
-
-static void compact(struct fixture *f, size_t rows)
-{
-	struct compactor *c = NULL;
-	struct segment *s;
-
-	assert_int_equal(compactor_new(f->reader, rows, 1000, &c), 0);
-	while (compactor_make(c, &s) > 0) {
-		exec(f->db, "BEGIN IMMEDIATE");
-		assert_int_equal(flow_writer_segment(f->writer, s), 0);
-		exec(f->db, "COMMIT");
-		segment_free(s);
-	}
-	compactor_free(c);
+	sample_add_records(f->store.db, (int)host_id, rows, n);
 }
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const char *why = NULL;
-	char sql[200];
 
 	assert_non_null(f);
 	*state = f;
 	f->rng = 0x123456789abcdefull;
-	sample_dir_make(&f->dir);
-	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
-	assert_int_equal(flow_writer_open(f->db, &f->writer), 0);
-	for (int h = 1; h <= N_HOSTS; h++) { /* two have one name */
-		(void)snprintf(
-			sql, sizeof(sql),
-			"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
-			" first_seen_ms, last_seen_ms) VALUES (%d, CAST(printf('%%016d', %d) AS"
-			" BLOB), 'host%d', '', '', x'', '', 0, 0)",
-			h, h, h / 2);
-		exec(f->db, sql);
-	}
-	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
-	assert_int_equal(sql_functions_register(f->reader), 0);
+	sample_store_open(&f->store, N_HOSTS);
+	sample_exec(f->store.db, "UPDATE host SET name = 'host' || id / 2"); /* two have one name */
 	for (int i = 0; i < 100; i++)
 		put_block(f, 1 + i % N_HOSTS, 1 + random_u64(&f->rng) % PER_BLOCK);
-	compact(f, 150); /* many: so that there are several threads */
+	/* Many segments: so that there are several threads. */
+	assert_true(sample_compact(f->store.db, f->store.reader, 150) > 1);
 	for (int i = 0; i < 5; i++)
 		put_block(f, 1 + i % N_HOSTS, PER_BLOCK);
-	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	sample_exec(f->store.reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
 	return 0;
 }
 
@@ -144,10 +99,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	flow_writer_close(f->writer);
-	db_close(f->reader);
-	db_close(f->db);
-	sample_dir_remove(&f->dir);
+	sample_store_close(&f->store);
 	free(f);
 	return 0;
 }
@@ -181,7 +133,7 @@ static void ask(struct fixture *f, size_t n_keys, size_t n_measures)
 	orders[0].absolute = measures[orders[0].measure].kind == MEASURE_DIFFERENCE;
 	if (measures[orders[0].measure].kind == MEASURE_AVG) /* not to the last bit */
 		measures[orders[0].measure].kind = MEASURE_SUM;
-	if (!aggregate_check(f->reader, &q))
+	if (!aggregate_check(f->store.reader, &q))
 		fail();
 }
 
@@ -213,7 +165,7 @@ static struct aggregate *read_in(struct fixture *f, const struct aggregate_spec 
 {
 	struct aggregate *a;
 
-	assert_int_equal(aggregate_new(f->reader, spec, &a), 0);
+	assert_int_equal(aggregate_new(f->store.reader, spec, &a), 0);
 	for (size_t i = 0; i < n; i++)
 		assert_int_equal(aggregate_read(a, &inputs[i]), 0);
 	assert_int_equal(aggregate_finish(a), 0);
@@ -229,7 +181,7 @@ static void assert_rows(struct fixture *f, struct aggregate *a, const struct agg
 	uint32_t *groups;
 
 	assert_int_equal(aggregate_select(a, NULL, 0, 0, &groups, &n), 0);
-	assert_int_equal(sqlite3_prepare_v2(f->reader, sql, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(f->store.reader, sql, -1, &st, NULL), SQLITE_OK);
 	if (!aggregate_compare(a, spec, groups, n, st, &row, &column))
 		fail_msg("%s: row %zu of %zu, column %zu", sql, row, n, column);
 	sqlite3_finalize(st);
@@ -347,7 +299,8 @@ static void test_the_others_and_all(void **state)
 			       "SELECT sum(bytes), quantile(duration_us, 0.5), count(DISTINCT"
 			       " dst_addr), max(process), avg(packets) FROM plain WHERE %s",
 			       cases[i].where);
-		assert_int_equal(sqlite3_prepare_v2(f->reader, sql, -1, &st, NULL), SQLITE_OK);
+		assert_int_equal(sqlite3_prepare_v2(f->store.reader, sql, -1, &st, NULL),
+				 SQLITE_OK);
 		assert_int_equal(sqlite3_step(st), SQLITE_ROW);
 		for (size_t m = 0; m < spec.n_measures; m++) {
 			struct aggregate_value v = aggregate_value(a, cases[i].group, m);
@@ -398,10 +351,11 @@ static void test_a_sum_too_large(void **state)
 		struct batch *b = sample_batch_of(1, 1, rows, PER_BLOCK);
 
 		assert_int_equal(
-			flow_writer_fresh(f->writer, 1, b->block, b->block_len, &b->summary), 0);
+			flow_writer_fresh(f->store.writer, 1, b->block, b->block_len, &b->summary),
+			0);
 		batch_free(b);
 	}
-	assert_int_equal(aggregate_new(f->reader, &spec, &a), 0);
+	assert_int_equal(aggregate_new(f->store.reader, &spec, &a), 0);
 	assert_int_equal(aggregate_read(a, &(struct aggregate_input){0}), 0);
 	assert_int_equal(aggregate_finish(a), -EOVERFLOW);
 	aggregate_free(a);
@@ -422,7 +376,7 @@ static void test_out_of_memory(void **state)
 		struct aggregate *a = NULL;
 
 		fail_alloc_at(n);
-		err = aggregate_new(f->reader, &spec, &a);
+		err = aggregate_new(f->store.reader, &spec, &a);
 		if (!err)
 			err = aggregate_read(a, &(struct aggregate_input){0});
 		if (!err)

@@ -14,15 +14,11 @@
 #include <string.h>
 
 #include "collector/db/db_command.h"
-#include "collector/flowstore/compactor.h"
 #include "collector/flowstore/scan.h"
-#include "collector/flowstore/segment.h"
-#include "collector/sqlite/sql_functions.h"
 #include "common/exit_code.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/capture_command.h"
 #include "tests/unit/random_flows.h"
-#include "tests/unit/sample_db.h"
-#include "tests/unit/sample_jobs.h"
+#include "tests/unit/sample_store.h"
 
 #define N_HOSTS	  3
 #define PER_BLOCK 60
@@ -31,8 +27,7 @@
 #define N_CHECKS  25 /* of the rounds: db check, which reads everything */
 
 struct fixture {
-	struct sample_dir dir;
-	sqlite3 *db, *reader; /* the one that writes; beside it */
+	struct sample_store store;
 	uint64_t rng;
 	struct capture said;
 };
@@ -45,24 +40,6 @@ struct place {
 	uint8_t bit;
 };
 
-static void compact(struct fixture *f, size_t rows)
-{
-	struct flow_writer *writer = NULL;
-	struct compactor *c = NULL;
-	struct segment *s;
-
-	assert_int_equal(compactor_new(f->reader, rows, 1000, &c), 0);
-	assert_int_equal(flow_writer_open(f->db, &writer), 0);
-	while (compactor_make(c, &s) > 0) {
-		sample_exec(f->db, "BEGIN IMMEDIATE");
-		assert_int_equal(flow_writer_segment(writer, s), 0);
-		sample_exec(f->db, "COMMIT");
-		segment_free(s);
-	}
-	flow_writer_close(writer);
-	compactor_free(c);
-}
-
 static void put_blocks(struct fixture *f, int n)
 {
 	for (int b = 0; b < n; b++) {
@@ -70,35 +47,28 @@ static void put_blocks(struct fixture *f, int n)
 
 		for (size_t i = 0; i < PER_BLOCK; i++)
 			rows[i] = random_flow(&f->rng);
-		sample_add_records(f->db, 1 + b % N_HOSTS, rows, PER_BLOCK);
+		sample_add_records(f->store.db, 1 + b % N_HOSTS, rows, PER_BLOCK);
 	}
 }
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const char *why = NULL;
 
 	assert_non_null(f);
 	*state = f;
 	f->rng = 0x2545f4914f6cdd1dull;
-	sample_dir_make(&f->dir);
-	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
-	sample_exec(f->db, "PRAGMA synchronous = OFF"); /* nobody cuts the power here */
-	sample_add_host(f->db, 1, "host1", 1000, 0);
-	sample_add_host(f->db, 2, "host2", 1000, 0);
-	sample_add_host(f->db, 3, "host3", 1000, 0);
-	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
-	assert_int_equal(sql_functions_register(f->reader), 0);
+	sample_store_open(&f->store, N_HOSTS);
+	sample_exec(f->store.db, "PRAGMA synchronous = OFF"); /* nobody cuts the power here */
 	put_blocks(f, N_BLOCKS);
-	compact(f, 1000);
+	(void)sample_compact(f->store.db, f->store.reader, 1000);
 	put_blocks(f, 3);
 	/* The truth, with the segment or batch that each row is of. */
-	sample_exec(f->reader,
+	sample_exec(f->store.reader,
 		    "CREATE TEMP TABLE plain AS SELECT rowid >> 17 AS unit, * FROM flows");
-	sample_exec(f->reader, "CREATE TEMP TABLE hit (unit)");
-	sample_exec(f->reader, "CREATE TEMP VIEW rest AS SELECT * FROM plain"
-			       " WHERE unit NOT IN (SELECT unit FROM hit)");
+	sample_exec(f->store.reader, "CREATE TEMP TABLE hit (unit)");
+	sample_exec(f->store.reader, "CREATE TEMP VIEW rest AS SELECT * FROM plain"
+				     " WHERE unit NOT IN (SELECT unit FROM hit)");
 	return 0;
 }
 
@@ -106,9 +76,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	db_close(f->reader);
-	db_close(f->db);
-	sample_dir_remove(&f->dir);
+	sample_store_close(&f->store);
 	free(f);
 	return 0;
 }
@@ -123,7 +91,7 @@ static int64_t pick_id(struct fixture *f, const char *table)
 		       "SELECT id FROM %s ORDER BY id LIMIT 1 OFFSET %llu %% (SELECT count(*)"
 		       " FROM %s)",
 		       table, (unsigned long long)(random_u64(&f->rng) >> 1), table);
-	return sample_number(f->db, sql);
+	return sample_number(f->store.db, sql);
 }
 
 static struct place pick(struct fixture *f)
@@ -142,7 +110,7 @@ static struct place pick(struct fixture *f)
 	p.unit = which == 4 ? p.id << 1 | 1 : (which < 2 ? p.id : p.id >> 16) << 1;
 	(void)snprintf(sql, sizeof(sql), "SELECT length(%s) FROM %s WHERE id = %lld", p.column,
 		       p.table, (long long)p.id);
-	p.at = (int)(random_u64(&f->rng) % (uint64_t)sample_number(f->db, sql));
+	p.at = (int)(random_u64(&f->rng) % (uint64_t)sample_number(f->store.db, sql));
 	p.bit = (uint8_t)(1 << random_u64(&f->rng) % 8);
 	return p;
 }
@@ -152,8 +120,9 @@ static void flip(struct fixture *f, const struct place *p)
 	sqlite3_blob *blob = NULL;
 	uint8_t byte;
 
-	assert_int_equal(sqlite3_blob_open(f->db, "main", p->table, p->column, p->id, 1, &blob),
-			 SQLITE_OK);
+	assert_int_equal(
+		sqlite3_blob_open(f->store.db, "main", p->table, p->column, p->id, 1, &blob),
+		SQLITE_OK);
 	assert_int_equal(sqlite3_blob_read(blob, &byte, 1, p->at), SQLITE_OK);
 	byte ^= p->bit;
 	assert_int_equal(sqlite3_blob_write(blob, &byte, 1, p->at), SQLITE_OK);
@@ -213,7 +182,7 @@ static void check_question(struct fixture *f, const struct place *p, const char 
 	int rc;
 
 	capture_start(&f->said);
-	rc = ask(f->reader, question, "flows", got);
+	rc = ask(f->store.reader, question, "flows", got);
 	capture_stop(&f->said);
 	named = strstr(f->said.err, "damaged: ") != NULL;
 	n->named += named;
@@ -223,8 +192,8 @@ static void check_question(struct fixture *f, const struct place *p, const char 
 			fail_msg("error %d, and nothing is named", rc);
 		return;
 	}
-	assert_int_equal(ask(f->reader, question, "temp.plain", all), SQLITE_OK);
-	assert_int_equal(ask(f->reader, question, "temp.rest", rest), SQLITE_OK);
+	assert_int_equal(ask(f->store.reader, question, "temp.plain", all), SQLITE_OK);
+	assert_int_equal(ask(f->store.reader, question, "temp.rest", rest), SQLITE_OK);
 	if (strcmp(got, all) == 0)
 		n->all++;
 	else if (strcmp(got, rest) == 0 && named)
@@ -249,7 +218,7 @@ static void check_scan(struct fixture *f, const struct place *p)
 		flow_columns_add_needed(&columns,
 					(enum flow_column)(random_u64(&f->rng) % FLOW_N_COLUMNS));
 	capture_start(&f->said);
-	assert_int_equal(scan_open(f->reader, NULL, &columns, &scan), 0);
+	assert_int_equal(scan_open(f->store.reader, NULL, &columns, &scan), 0);
 	while ((found = scan_next(scan, &rows)) > 0)
 		n += (int64_t)rows->n_selected;
 	capture_stop(&f->said);
@@ -259,9 +228,9 @@ static void check_scan(struct fixture *f, const struct place *p)
 	assert_int_equal(found, 0);
 	(void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM plain WHERE unit = %lld",
 		       (long long)p->unit);
-	of_unit = sample_number(f->reader, sql);
+	of_unit = sample_number(f->store.reader, sql);
 	assert_int_equal(n + (int64_t)t.damaged_rows,
-			 sample_number(f->reader, "SELECT count(*) FROM plain"));
+			 sample_number(f->store.reader, "SELECT count(*) FROM plain"));
 	assert_true(t.damaged_rows == 0 || t.damaged_rows == (uint64_t)of_unit);
 	assert_int_equal(t.damaged_rows > 0 || t.damaged_zones > 0,
 			 strstr(f->said.err, "damaged: ") != NULL);
@@ -270,13 +239,11 @@ static void check_scan(struct fixture *f, const struct place *p)
 /* It names the one that is damaged. */
 static void check_check(struct fixture *f, const struct place *p)
 {
-	char *argv[] = {(char *)"check", (char *)"--db", f->dir.path}, name[64];
-	int code;
+	char name[64];
 
-	capture_start(&f->said);
-	code = cli_run(&db_check_command, 3, argv);
-	capture_stop(&f->said);
-	assert_int_equal(code, EXIT_CHECK);
+	assert_int_equal(capture_command(&f->said, &db_check_command, f->store.dir.path,
+					 (const char *const[CAPTURE_MAX_WORDS]){NULL}),
+			 EXIT_CHECK);
 	(void)snprintf(name, sizeof(name), "damaged: %s %lld",
 		       p->unit & 1 ? "fresh block" : "segment", (long long)(p->unit >> 1));
 	if (!strstr(f->said.err, name))
@@ -289,16 +256,16 @@ static void test_any_bit(void **state)
 	struct counts n = {0};
 	char sql[100];
 
-	assert_true(sample_number(f->db, "SELECT count(*) FROM flow_segment") > 3);
-	assert_true(sample_number(f->db, "SELECT count(*) FROM flow_column") > 60);
-	assert_true(sample_number(f->db, "SELECT count(*) FROM flow_fresh") > 2);
+	assert_true(sample_number(f->store.db, "SELECT count(*) FROM flow_segment") > 3);
+	assert_true(sample_number(f->store.db, "SELECT count(*) FROM flow_column") > 60);
+	assert_true(sample_number(f->store.db, "SELECT count(*) FROM flow_fresh") > 2);
 	for (int round = 0; round < N_ROUNDS; round++) {
 		struct place p = pick(f);
 
 		flip(f, &p);
 		(void)snprintf(sql, sizeof(sql), "DELETE FROM hit; INSERT INTO hit VALUES (%lld)",
 			       (long long)p.unit);
-		sample_exec(f->reader, sql);
+		sample_exec(f->store.reader, sql);
 		for (int i = 0; i < 3; i++)
 			check_question(f, &p, questions[random_u64(&f->rng) % N_QUESTIONS], &n);
 		check_scan(f, &p);

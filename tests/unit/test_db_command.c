@@ -19,7 +19,8 @@
 
 #include "collector/db/db_command.h"
 #include "common/exit_code.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/capture_command.h"
+#include "tests/unit/remove_folder.h"
 #include "tests/unit/sample_db.h"
 
 #define N_ROWS 20000 /* of the table loss: above a megabyte */
@@ -55,11 +56,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	char command[128];
-
 	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf %s", folder.path);
-	return system(command);
+	return remove_folder(folder.path);
 }
 
 static struct capture said; /* by the command that ran last */
@@ -68,18 +66,8 @@ static struct capture said; /* by the command that ran last */
 static int run(struct folder *f, const struct cli_command *command, const char *option,
 	       const char *argument)
 {
-	static char name[] = "db", db[] = "--db";
-	char *argv[6] = {name, db, f->db};
-	int argc = 3, code;
-
-	if (option)
-		argv[argc++] = (char *)option;
-	if (argument)
-		argv[argc++] = (char *)argument;
-	capture_start(&said);
-	code = cli_run(command, argc, argv);
-	capture_stop(&said);
-	return code;
+	return capture_command(&said, command, f->db,
+			       (const char *const[CAPTURE_MAX_WORDS]){option, argument});
 }
 
 static int64_t number_in(const char *path, const char *sql)

@@ -20,7 +20,7 @@
 #include "collector/report/report.h"
 #include "collector/serve/control.h"
 #include "common/exit_code.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/capture_command.h"
 #include "tests/unit/sample_db.h"
 #include "tests/unit/sample_jobs.h"
 
@@ -47,18 +47,8 @@ static int teardown(void **state)
 /* Runs the command with --db and these options. */
 static int run(const struct cli_command *command, const char *a, const char *b)
 {
-	static char name[] = "db", db[] = "--db", csv[] = "-ocsv";
-	char *argv[8] = {name, db, dir.path, csv};
-	int argc = 4, code;
-
-	if (a)
-		argv[argc++] = (char *)a;
-	if (b)
-		argv[argc++] = (char *)b;
-	capture_start(&said);
-	code = cli_run(command, argc, argv);
-	capture_stop(&said);
-	return code;
+	return capture_command(&said, command, dir.path,
+			       (const char *const[CAPTURE_MAX_WORDS]){"-ocsv", a, b});
 }
 
 static void assert_said(const char *text)
@@ -241,9 +231,8 @@ static const struct {
 /* Runs the command, or all that are under it; returns how many. */
 static int assert_refused_by(const struct cli_command *c)
 {
-	const char *name = c->command.name, *a = NULL, *b = NULL;
-	char *argv[8] = {(char *)name, (char *)"--db", dir.path};
-	int argc = 3, code, n = 0;
+	const char *name = c->command.name, *words[CAPTURE_MAX_WORDS] = {NULL};
+	int code, n = 0;
 
 	for (size_t i = 0; i < c->n_subcommands; i++)
 		n += assert_refused_by(c->subcommands[i]);
@@ -251,16 +240,10 @@ static int assert_refused_by(const struct cli_command *c)
 		return n;
 	for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++)
 		if (strcmp(arguments[i].command, name) == 0) {
-			a = arguments[i].a;
-			b = arguments[i].b;
+			words[0] = arguments[i].a;
+			words[1] = arguments[i].b;
 		}
-	if (a)
-		argv[argc++] = (char *)a;
-	if (b)
-		argv[argc++] = (char *)b;
-	capture_start(&said);
-	code = cli_run(c, argc, argv);
-	capture_stop(&said);
+	code = capture_command(&said, c, dir.path, words);
 	if (code != EXIT_NOT_OURS || !strstr(said.err, "written by a newer weir"))
 		fail_msg("%s: %d, %s", name, code, said.err);
 	return 1;

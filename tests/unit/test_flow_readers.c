@@ -28,6 +28,7 @@
 #include "collector/flowstore/segment.h"
 #include "collector/sqlite/sql_functions.h"
 #include "collector/store/db.h"
+#include "tests/unit/sample_db.h"
 #include "tests/unit/sample_jobs.h"
 
 #define ROWS	     7
@@ -64,12 +65,6 @@ struct reader {
 	atomic_bool failed;
 	char wrong[256]; /* what was; read after the thread */
 };
-
-static void exec(sqlite3 *db, const char *sql)
-{
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
-}
 
 static sqlite3 *open_reader(const struct scene *s)
 {
@@ -274,10 +269,10 @@ static void delete_oldest(struct scene *s, int64_t k)
 		return;
 	atomic_store(&s->oldest_kept, from);
 	(void)pthread_mutex_lock(&s->writing);
-	exec(s->db, "BEGIN IMMEDIATE");
+	sample_exec(s->db, "BEGIN IMMEDIATE");
 	assert_int_equal(
 		flow_writer_expire(s->writer, START_MS + from * STEP_MS, SEGMENT / 2, &rows), 0);
-	exec(s->db, "COMMIT");
+	sample_exec(s->db, "COMMIT");
 	(void)pthread_mutex_unlock(&s->writing);
 	atomic_fetch_add(&s->deleted, (long long)rows);
 }
@@ -287,9 +282,9 @@ static void store_segment(struct scene *s, struct segment *segment)
 	int err;
 
 	(void)pthread_mutex_lock(&s->writing);
-	exec(s->db, "BEGIN IMMEDIATE");
+	sample_exec(s->db, "BEGIN IMMEDIATE");
 	err = flow_writer_segment(s->writer, segment);
-	exec(s->db, err ? "ROLLBACK" : "COMMIT"); /* -EINVAL: retention was faster */
+	sample_exec(s->db, err ? "ROLLBACK" : "COMMIT"); /* -EINVAL: retention was faster */
 	(void)pthread_mutex_unlock(&s->writing);
 	assert_true(err == 0 || err == -EINVAL);
 	if (!err) {
@@ -352,7 +347,8 @@ static void open_scene(struct scene *s)
 	sample_dir_make(&s->dir);
 	assert_int_equal(db_open_writer(s->dir.path, &s->db, &why), 0);
 	assert_int_equal(flow_writer_open(s->db, &s->writer), 0);
-	exec(s->db, "INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
+	sample_exec(s->db,
+		    "INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
 		    " first_seen_ms, last_seen_ms) VALUES"
 		    " (1, x'00000000000000000000000000000001', 'one', '', '', x'', '', 0, 0),"
 		    " (2, x'00000000000000000000000000000002', 'two', '', '', x'', '', 0, 0)");

@@ -12,57 +12,29 @@
 #include <string.h>
 
 #include "collector/flows_table/gather.h"
-#include "collector/flowstore/compactor.h"
-#include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/scan.h"
-#include "collector/flowstore/segment.h"
-#include "collector/sqlite/sql_functions.h"
-#include "collector/store/db.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
-#include "tests/unit/sample_jobs.h"
+#include "tests/unit/sample_store.h"
 
 #define N_HOSTS	  3
 #define N_BLOCKS  40
 #define PER_BLOCK 60
 
 struct fixture {
-	struct sample_dir dir;
-	sqlite3 *db, *reader; /* the one that writes; beside it */
-	struct flow_writer *writer;
+	struct sample_store store;
 	uint64_t rng;
 	int64_t n_flows;
 };
 
-static void exec(sqlite3 *db, const char *sql)
-{
-	if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
-		fail_msg("%s: %s", sqlite3_errmsg(db), sql);
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const char *why = NULL;
-	char sql[200];
 
 	assert_non_null(f);
 	*state = f;
 	f->rng = 0x123456789abcdefull;
-	sample_dir_make(&f->dir);
-	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
-	assert_int_equal(flow_writer_open(f->db, &f->writer), 0);
-	for (int h = 1; h <= N_HOSTS; h++) {
-		(void)snprintf(
-			sql, sizeof(sql),
-			"INSERT INTO host (id, probe_id, name, kernel, build, boot_id, ifaces,"
-			" first_seen_ms, last_seen_ms) VALUES (%d, CAST(printf('%%016d', %d) AS"
-			" BLOB), 'host%d', '', '', x'', '', 0, 0)",
-			h, h, h);
-		exec(f->db, sql);
-	}
-	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
-	assert_int_equal(sql_functions_register(f->reader), 0);
+	sample_store_open(&f->store, N_HOSTS);
 	return 0;
 }
 
@@ -70,10 +42,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	flow_writer_close(f->writer);
-	db_close(f->reader);
-	db_close(f->db);
-	sample_dir_remove(&f->dir);
+	sample_store_close(&f->store);
 	free(f);
 	return 0;
 }
@@ -81,14 +50,10 @@ static int teardown(void **state)
 static void put_block(struct fixture *f, int64_t host_id, size_t n)
 {
 	struct flow_record rows[PER_BLOCK];
-	struct batch *b;
 
 	for (size_t i = 0; i < n; i++)
 		rows[i] = random_flow(&f->rng);
-	b = sample_batch_of(1, 1, rows, n);
-	assert_int_equal(flow_writer_fresh(f->writer, host_id, b->block, b->block_len, &b->summary),
-			 0);
-	batch_free(b);
+	sample_add_records(f->store.db, (int)host_id, rows, n);
 	f->n_flows += (int64_t)n;
 }
 
@@ -98,29 +63,9 @@ static void put_blocks(struct fixture *f)
 		put_block(f, 1 + i % N_HOSTS, 1 + random_u64(&f->rng) % PER_BLOCK);
 }
 
-/* Makes segments of up to rows flows until there is no more to do; returns how many. */
-static int compact(struct fixture *f, size_t rows)
-{
-	struct compactor *c = NULL;
-	struct segment *s;
-	int made = 0, found;
-
-	assert_int_equal(compactor_new(f->reader, rows, 1000, &c), 0);
-	while ((found = compactor_make(c, &s)) > 0) {
-		exec(f->db, "BEGIN IMMEDIATE");
-		assert_int_equal(flow_writer_segment(f->writer, s), 0);
-		exec(f->db, "COMMIT");
-		segment_free(s);
-		made++;
-	}
-	assert_int_equal(found, 0);
-	compactor_free(c);
-	return made;
-}
-
 static int64_t number(struct fixture *f, const char *sql)
 {
-	return sample_int(f->reader, sql);
+	return sample_int(f->store.reader, sql);
 }
 
 static void assert_same_rows(struct fixture *f)
@@ -139,13 +84,13 @@ static void test_compaction_changes_no_row(void **state)
 	struct fixture *f = *state;
 
 	put_blocks(f);
-	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	sample_exec(f->store.reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
 	assert_int_equal(number(f, "SELECT count(*) FROM temp.plain"), f->n_flows);
-	assert_true(compact(f, 500) > 1);
+	assert_true(sample_compact(f->store.db, f->store.reader, 500) > 1);
 	assert_true(number(f, "SELECT count(*) FROM flow_segment") > 1);
 	assert_same_rows(f);
 	/* What is left over goes into a small segment, which is made new with what comes. */
-	(void)compact(f, 1);
+	(void)sample_compact(f->store.db, f->store.reader, 1);
 	assert_int_equal(number(f, "SELECT count(*) FROM flow_fresh"), 0);
 	assert_same_rows(f);
 	assert_int_equal(number(f, "SELECT sum(n_rows) FROM flow_segment"), f->n_flows);
@@ -160,11 +105,11 @@ static void test_small_segments_grow(void **state)
 	for (int round = 0; round < 5; round++) {
 		for (int i = 0; i < 4; i++)
 			put_block(f, 1, 10);
-		assert_int_equal(compactor_new(f->reader, 100000, 4, &c), 0);
+		assert_int_equal(compactor_new(f->store.reader, 100000, 4, &c), 0);
 		assert_int_equal(compactor_make(c, &s), 1);
-		exec(f->db, "BEGIN IMMEDIATE");
-		assert_int_equal(flow_writer_segment(f->writer, s), 0);
-		exec(f->db, "COMMIT");
+		sample_exec(f->store.db, "BEGIN IMMEDIATE");
+		assert_int_equal(flow_writer_segment(f->store.writer, s), 0);
+		sample_exec(f->store.db, "COMMIT");
 		segment_free(s);
 		compactor_free(c);
 	}
@@ -182,7 +127,7 @@ static void test_column_that_came_with_another(void **state)
 
 	for (int i = 0; i < 10; i++)
 		put_block(f, 1, PER_BLOCK);
-	(void)compact(f, 600);
+	(void)sample_compact(f->store.db, f->store.reader, 600);
 	assert_int_equal(number(f, "SELECT count(icmp_error_code) * 0 + count(icmp_errors)"
 				   " FROM flows"),
 			 number(f, "SELECT count(*) FROM flows"
@@ -202,11 +147,11 @@ static void test_zones_leave_segments_out(void **state)
 	for (int h = 1; h <= N_HOSTS; h++) {
 		for (int i = 0; i < 4; i++)
 			put_block(f, h, 50);
-		(void)compact(f, 200);
+		(void)sample_compact(f->store.db, f->store.reader, 200);
 	}
 	p.low = p.high = 2;
 	flow_columns_add(&columns, FLOW_COLUMN_bytes);
-	assert_int_equal(scan_open(f->reader, &p, &columns, &scan), 0);
+	assert_int_equal(scan_open(f->store.reader, &p, &columns, &scan), 0);
 	while (scan_next(scan, &rows) > 0)
 		n += rows->n_selected;
 	t = scan_totals(scan);
@@ -228,10 +173,10 @@ static void test_of_one_host_only_its_rows_are_decoded(void **state)
 	int64_t n = 0;
 
 	put_blocks(f);
-	assert_true(compact(f, 600) > 0);
+	assert_true(sample_compact(f->store.db, f->store.reader, 600) > 0);
 	p.low = p.high = 2;
 	flow_columns_add(&columns, FLOW_COLUMN_bytes);
-	assert_int_equal(scan_open(f->reader, &p, &columns, &scan), 0);
+	assert_int_equal(scan_open(f->store.reader, &p, &columns, &scan), 0);
 	while (scan_next(scan, &rows) > 0) {
 		assert_int_equal(rows->n_selected, rows->block.n_rows);
 		n += (int64_t)rows->n_selected;
@@ -240,7 +185,8 @@ static void test_of_one_host_only_its_rows_are_decoded(void **state)
 	scan_close(scan);
 	assert_int_equal(n, number(f, "SELECT count(*) FROM flows WHERE +host_id = 2"));
 	assert_true(n > 0 && n < f->n_flows / 2);
-	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT rowid AS row, * FROM flows");
+	sample_exec(f->store.reader,
+		    "CREATE TEMP TABLE plain AS SELECT rowid AS row, * FROM flows");
 	assert_int_equal(number(f, "SELECT count(*) FROM (SELECT rowid, * FROM flows WHERE"
 				   " host_id = 2 EXCEPT SELECT * FROM temp.plain)"),
 			 0);
@@ -283,8 +229,8 @@ static size_t gather_parts(struct fixture *f, const struct grouping *group, size
 	struct gather *g;
 	size_t parts = 0;
 
-	assert_int_equal(gather_open(f->reader, NULL, &group->needed, group->keys, 2, &group->hosts,
-				     max_bytes, &g),
+	assert_int_equal(gather_open(f->store.reader, NULL, &group->needed, group->keys, 2,
+				     &group->hosts, max_bytes, &g),
 			 0);
 	for (; gather_next(g, &rows) > 0; parts++) {
 		for (size_t k = 0; k < rows.n; k++) {
@@ -312,8 +258,8 @@ static void test_gathered_rows_are_in_order(void **state)
 	size_t parts = 0;
 
 	put_blocks(f);
-	(void)compact(f, 600);
-	assert_int_equal(host_names_read(&group.hosts, f->reader), SQLITE_OK);
+	(void)sample_compact(f->store.db, f->store.reader, 600);
+	assert_int_equal(host_names_read(&group.hosts, f->store.reader), SQLITE_OK);
 	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
 		char sql[160];
 		sqlite3_stmt *st;
@@ -322,7 +268,8 @@ static void test_gathered_rows_are_in_order(void **state)
 		set_key(&group, 1, orders[i][1]);
 		(void)snprintf(sql, sizeof(sql), "SELECT rowid FROM flows ORDER BY %s, %s, rowid",
 			       orders[i][0], orders[i][1]);
-		assert_int_equal(sqlite3_prepare_v2(f->reader, sql, -1, &st, NULL), SQLITE_OK);
+		assert_int_equal(sqlite3_prepare_v2(f->store.reader, sql, -1, &st, NULL),
+				 SQLITE_OK);
 		parts += gather_parts(f, &group, 5000, st);
 		assert_int_equal(sqlite3_reset(st), SQLITE_OK);
 		assert_int_equal(gather_parts(f, &group, GATHER_BYTES, st), 1);
@@ -340,7 +287,7 @@ static void test_gathering_without_memory(void **state)
 
 	for (int i = 0; i < 6; i++)
 		put_block(f, 1 + i % N_HOSTS, 20);
-	assert_int_equal(host_names_read(&group.hosts, f->reader), SQLITE_OK);
+	assert_int_equal(host_names_read(&group.hosts, f->store.reader), SQLITE_OK);
 	set_key(&group, 0, "src_addr");
 	set_key(&group, 1, "iface");
 	for (unsigned n = 1; err; n++) {
@@ -349,8 +296,8 @@ static void test_gathering_without_memory(void **state)
 		bool failed;
 
 		(void)fail_alloc_at(n);
-		err = gather_open(f->reader, NULL, &group.needed, group.keys, 2, &group.hosts, 2000,
-				  &g);
+		err = gather_open(f->store.reader, NULL, &group.needed, group.keys, 2, &group.hosts,
+				  2000, &g);
 		while (!err && (err = gather_next(g, &rows)) > 0)
 			err = 0;
 		failed = fail_alloc_at(0);
@@ -371,7 +318,7 @@ static void flip(struct fixture *f, const char *table, const char *column, int64
 		       " WHEN x'5a' THEN x'5b' ELSE x'5a' END || substr(%s, %d + 2) AS BLOB)"
 		       " WHERE id = %lld",
 		       table, column, column, at, column, at, column, at, (long long)id);
-	exec(f->db, sql);
+	sample_exec(f->store.db, sql);
 }
 
 static int64_t rows_left(struct fixture *f, uint64_t *ret_damaged)
@@ -382,7 +329,7 @@ static int64_t rows_left(struct fixture *f, uint64_t *ret_damaged)
 	int64_t n = 0;
 	int found;
 
-	assert_int_equal(scan_open(f->reader, NULL, &all, &scan), 0);
+	assert_int_equal(scan_open(f->store.reader, NULL, &all, &scan), 0);
 	while ((found = scan_next(scan, &rows)) > 0)
 		n += (int64_t)rows->n_selected;
 	assert_int_equal(found, 0);
@@ -400,7 +347,7 @@ static void test_damage_is_found_and_left_out(void **state)
 
 	for (int i = 0; i < 12; i++)
 		put_block(f, 1 + i % N_HOSTS, 50);
-	(void)compact(f, 200);
+	(void)sample_compact(f->store.db, f->store.reader, 200);
 	put_block(f, 1, 50);
 	segments = number(f, "SELECT count(*) FROM flow_segment");
 	columns = number(f, "SELECT count(*) FROM flow_column");
@@ -408,9 +355,9 @@ static void test_damage_is_found_and_left_out(void **state)
 	assert_int_equal(rows_left(f, &damaged), f->n_flows);
 	assert_int_equal(damaged, 0);
 	for (int at = 0; at < 300; at += 37) { /* a head, byte by byte */
-		exec(f->db, "SAVEPOINT whole");
+		sample_exec(f->store.db, "SAVEPOINT whole");
 		flip(f, "flow_segment", "head", 1, at);
-		exec(f->db, "RELEASE whole");
+		sample_exec(f->store.db, "RELEASE whole");
 		assert_int_equal(rows_left(f, &damaged) + (int64_t)damaged, f->n_flows);
 		assert_int_equal(damaged,
 				 number(f, "SELECT n_rows FROM flow_segment WHERE id = 1"));
@@ -421,7 +368,7 @@ static void test_damage_is_found_and_left_out(void **state)
 	assert_true(damaged > 50);
 	/* What is left answers; the compactor leaves the damaged one where it is. */
 	assert_true(number(f, "SELECT count(*) FROM flows WHERE bytes >= 0") > 0);
-	assert_int_equal(compact(f, 1), 0);
+	assert_int_equal(sample_compact(f->store.db, f->store.reader, 1), 0);
 	assert_int_equal(number(f, "SELECT count(*) FROM flow_fresh"), 1);
 }
 
@@ -432,12 +379,13 @@ static void test_lost_column_is_damage(void **state)
 
 	for (int i = 0; i < 100; i++) /* as many as make columns of their own */
 		put_block(f, 1, PER_BLOCK);
-	(void)compact(f, 6000);
+	(void)sample_compact(f->store.db, f->store.reader, 6000);
 	assert_true(number(f, "SELECT count(*) FROM flow_column") > 10);
 	flip(f, "flow_column", "data", number(f, "SELECT min(id) FROM flow_column"), 500);
 	assert_int_equal(rows_left(f, &damaged), 0);
 	assert_int_equal(damaged, f->n_flows);
-	exec(f->db, "DELETE FROM flow_column WHERE id = (SELECT min(id) FROM flow_column)");
+	sample_exec(f->store.db,
+		    "DELETE FROM flow_column WHERE id = (SELECT min(id) FROM flow_column)");
 	assert_int_equal(rows_left(f, &damaged), 0);
 	assert_int_equal(damaged, f->n_flows);
 }
@@ -452,18 +400,19 @@ static void test_retention_by_size_deletes_the_oldest(void **state)
 
 	for (int i = 0; i < 40; i++)
 		put_block(f, 1, PER_BLOCK);
-	(void)compact(f, 500);
-	exec(f->db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	(void)sample_compact(f->store.db, f->store.reader, 500);
+	sample_exec(f->store.db, "PRAGMA wal_checkpoint(TRUNCATE)");
 	before = number(f, "SELECT count(*) FROM flow_segment");
 	used = number(f, "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count,"
 			 " pragma_freelist_count, pragma_page_size");
-	assert_int_equal(flow_writer_shrink(f->writer, (uint64_t)used, SIZE_MAX, &rows), 0);
+	assert_int_equal(flow_writer_shrink(f->store.writer, (uint64_t)used, SIZE_MAX, &rows), 0);
 	assert_int_equal(rows, 0);
-	assert_int_equal(flow_writer_shrink(f->writer, (uint64_t)used * 2 / 3, SIZE_MAX, &rows), 0);
+	assert_int_equal(
+		flow_writer_shrink(f->store.writer, (uint64_t)used * 2 / 3, SIZE_MAX, &rows), 0);
 	assert_true(rows > 0);
 	assert_true(number(f, "SELECT count(*) FROM flow_segment") < before);
 	assert_int_equal(number(f, "SELECT count(*) FROM flows"), f->n_flows - (int64_t)rows);
-	assert_int_equal(flow_writer_expire(f->writer, INT64_MAX, SIZE_MAX, &rows), 0);
+	assert_int_equal(flow_writer_expire(f->store.writer, INT64_MAX, SIZE_MAX, &rows), 0);
 	assert_int_equal(number(f, "SELECT count(*) FROM flow_column"), 0);
 }
 
@@ -485,11 +434,11 @@ static void test_every_allocation_failure_is_clean(void **state)
 		bool failed;
 
 		(void)fail_alloc_at(n);
-		err = compactor_new(f->reader, 100, 0, &c);
+		err = compactor_new(f->store.reader, 100, 0, &c);
 		if (!err)
 			err = compactor_make(c, &s);
 		if (err >= 0)
-			err = scan_open(f->reader, NULL, &all, &scan);
+			err = scan_open(f->store.reader, NULL, &all, &scan);
 		while (err >= 0 && (err = scan_next(scan, &rows)) > 0)
 			;
 		failed = fail_alloc_at(0);

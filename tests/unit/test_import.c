@@ -16,12 +16,11 @@
 #include <unistd.h>
 
 #include "collector/db/db_command.h"
-#include "collector/flowstore/compactor.h"
-#include "collector/flowstore/segment.h"
 #include "common/exit_code.h"
-#include "tests/unit/capture.h"
+#include "tests/unit/capture_command.h"
 #include "tests/unit/random_flows.h"
-#include "tests/unit/sample_db.h"
+#include "tests/unit/remove_folder.h"
+#include "tests/unit/sample_store.h"
 
 #define N_HOSTS	  3
 #define PER_BLOCK 40
@@ -50,11 +49,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	char command[128];
-
 	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf %s", folder.path);
-	return system(command);
+	return remove_folder(folder.path);
 }
 
 /* --- databases ------------------------------------------------------------------------ */
@@ -112,34 +108,12 @@ static void put_blocks(struct folder *f, sqlite3 *db, int n)
 	}
 }
 
-static void compact(sqlite3 *db, const char *path)
-{
-	struct compactor *c = NULL;
-	struct flow_writer *writer = NULL;
-	struct segment *s;
-	const char *why = "";
-	sqlite3 *reader;
-
-	assert_int_equal(db_open_reader(path, &reader, &why), 0);
-	assert_int_equal(compactor_new(reader, 400, 1000, &c), 0);
-	assert_int_equal(flow_writer_open(db, &writer), 0);
-	while (compactor_make(c, &s) > 0) {
-		sample_exec(db, "BEGIN IMMEDIATE");
-		assert_int_equal(flow_writer_segment(writer, s), 0);
-		sample_exec(db, "COMMIT");
-		segment_free(s);
-	}
-	flow_writer_close(writer);
-	compactor_free(c);
-	db_close(reader);
-}
-
 /* n blocks, most of which are in segments. */
 static void make_source(struct folder *f, int n)
 {
 	static const char *const names[] = {"web1", "db-1.example", "=cmd|'x'!A0"};
 	const char *why = "";
-	sqlite3 *db;
+	sqlite3 *db, *reader;
 
 	assert_int_equal(db_open_writer(f->from, &db, &why), 0);
 	for (int h = 0; h < N_HOSTS; h++)
@@ -150,7 +124,9 @@ static void make_source(struct folder *f, int n)
 		    "INSERT INTO coverage_minute (host_id, minute_ms, batches, map_full_packets)"
 		    " VALUES (1, 60000, 7, 9)");
 	put_blocks(f, db, n);
-	compact(db, f->from);
+	assert_int_equal(db_open_reader(f->from, &reader, &why), 0);
+	(void)sample_compact(db, reader, 400);
+	db_close(reader);
 	put_blocks(f, db, 3);
 	db_close(db);
 }
@@ -211,18 +187,8 @@ static void assert_same_flows(struct folder *f)
 
 static int run(const struct cli_command *command, const char *db_path, const char *a, const char *b)
 {
-	static char name[] = "db", db[] = "--db";
-	char *argv[8] = {name, db, (char *)db_path};
-	int argc = 3, code;
-
-	if (a)
-		argv[argc++] = (char *)a;
-	if (b)
-		argv[argc++] = (char *)b;
-	capture_start(&said);
-	code = cli_run(command, argc, argv);
-	capture_stop(&said);
-	return code;
+	return capture_command(&said, command, db_path,
+			       (const char *const[CAPTURE_MAX_WORDS]){a, b});
 }
 
 static void assert_said(const char *text)

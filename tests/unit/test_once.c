@@ -11,15 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/flowstore/compactor.h"
 #include "collector/flowstore/scan.h"
-#include "collector/flowstore/segment.h"
 #include "collector/once/evidence.h"
 #include "collector/once/host_minutes.h"
 #include "collector/once/once.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/once_fixture.h"
 #include "tests/unit/random_flows.h"
+#include "tests/unit/sample_store.h"
+#include "tests/unit/traffic_sql.h"
 
 static uint64_t draw(struct fixture *f, uint64_t n)
 {
@@ -87,46 +87,15 @@ static void add_rows(struct fixture *f, int host, struct flow_record *rows, size
 	sample_add_records(f->db, host, rows, n);
 }
 
-static void compact(struct fixture *f)
-{
-	struct flow_writer *writer = NULL;
-	struct compactor *c = NULL;
-	struct segment *s;
-
-	assert_int_equal(compactor_new(f->db, 200, 1000, &c), 0);
-	assert_int_equal(flow_writer_open(f->db, &writer), 0);
-	while (compactor_make(c, &s) > 0) {
-		assert_int_equal(flow_writer_segment(writer, s), 0);
-		segment_free(s);
-	}
-	flow_writer_close(writer);
-	compactor_free(c);
-}
-
 /* --- the records alone, against SQL -------------------------------------------------- */
-
-#define SLACK "2000"
 
 static const char traffic_sql[] =
 	"CREATE TEMP TABLE traffic AS SELECT f.*,"
 	" max(ifnull(lag(f.end_ms) OVER (PARTITION BY f.host_id, f.flow_id ORDER BY f.end_ms),"
 	"            f.start_ms), %lld) - h.clock_skew_ms AS from_ms,"
 	" f.end_ms - h.clock_skew_ms AS to_ms,"
-	" f.direction = 'egress' AS sent,"
-	" CASE WHEN f.end_reason = 'no_resources' OR f.src_addr GLOB '127.*' OR f.src_addr = '::1'"
-	"      THEN NULL"
-	"      WHEN (f.src_addr, f.src_port) < (f.dst_addr, f.dst_port)"
-	"      THEN f.src_addr || ' ' || f.src_port || ' ' || f.dst_addr || ' ' || f.dst_port"
-	"      ELSE f.dst_addr || ' ' || f.dst_port || ' ' || f.src_addr || ' ' || f.src_port"
-	"      END || ' ' || f.proto || ' ' || ifnull(f.icmp_id, '') AS conversation"
-	" FROM flows f JOIN host h ON h.id = f.host_id WHERE %s;"
-	"CREATE INDEX temp.traffic_by_conversation ON traffic"
-	" (conversation, from_ms, to_ms, host_id, sent);"
-	"DELETE FROM traffic AS copy WHERE EXISTS ("
-	" SELECT 1 FROM traffic t"
-	"  WHERE t.conversation = copy.conversation AND t.host_id <> copy.host_id"
-	"    AND t.from_ms <= copy.to_ms + " SLACK " AND t.to_ms >= copy.from_ms - " SLACK
-	"    AND (t.sent, copy.host_id) > (copy.sent, t.host_id))";
+	" f.direction = 'egress' AS sent," TRAFFIC_CONVERSATION
+	" FROM flows f JOIN host h ON h.id = f.host_id WHERE %s;" TRAFFIC_SET_ASIDE("2000");
 
 /* Returns how many were set aside. */
 static uint64_t assert_as_sql(struct fixture *f, const struct predicate *p, int64_t since_ms,
@@ -211,7 +180,7 @@ static void test_records_alone_are_as_sql_says(void **state)
 		for (int i = 0; i < 300; i++)
 			add_flow(f, 1 + (int)draw(f, N_HOSTS));
 		if (round % 2)
-			compact(f);
+			(void)sample_compact(f->db, f->db, 200);
 		assert_true(assert_as_sql(f, NULL, INT64_MIN, "1") > 0);
 		(void)assert_as_sql(f, &window, since_ms, "end_ms >= 1700000240000");
 		(void)assert_as_sql(f, &host, INT64_MIN, "host_id BETWEEN 2 AND 4");
@@ -230,7 +199,7 @@ static void test_part_of_what_was_asked(void **state)
 
 	for (int i = 0; i < 600; i++)
 		add_flow(f, 1 + (int)draw(f, N_HOSTS));
-	compact(f);
+	(void)sample_compact(f->db, f->db, 200);
 	all = what_counts(f, NULL, &set_aside);
 	for (uint64_t h = 1; h <= N_HOSTS; h++) {
 		const struct predicate host = {.kind = PREDICATE_RANGE,
@@ -276,7 +245,7 @@ static void test_unowned_records_are_as_sql_says(void **state)
 
 	for (int i = 0; i < 600; i++)
 		add_flow(f, 1 + (int)draw(f, N_HOSTS));
-	compact(f);
+	(void)sample_compact(f->db, f->db, 200);
 	tell_addr(f, 1, "198.51.100.1", 0, "NULL"); /* of no record */
 	assert_true(assert_as_sql(f, NULL, INT64_MIN, "1") > 0);
 	tell_addr(f, 1, "10.0.0.1", 0, "NULL"); /* the others know it did not report */
@@ -420,7 +389,7 @@ static void test_each_conversation_counts_once(void **state)
 			add_rows(f, h, &r, 1);
 		}
 	}
-	compact(f);
+	(void)sample_compact(f->db, f->db, 200);
 	kept = what_counts(f, NULL, &set_aside);
 	for (int i = 0; i < 500; i++) {
 		uint64_t last = i < 499 ? first_row[i + 1] - 1 : f->last_row, n = 0;
@@ -493,7 +462,7 @@ static void test_every_allocation_failure_is_clean(void **state)
 
 	for (int i = 0; i < 50; i++)
 		add_flow(f, 1 + (int)draw(f, N_HOSTS));
-	compact(f);
+	(void)sample_compact(f->db, f->db, 200);
 	tell_addr(f, 1, "10.0.0.1", 0, "NULL");
 	for (unsigned n = 1; failed; n++) {
 		(void)fail_alloc_at(n);

@@ -14,6 +14,7 @@
 
 #include "probe/spool/quarantine.h"
 #include "tests/unit/fail_alloc.h"
+#include "tests/unit/remove_folder.h"
 
 #define EPOCH 0xfedcba9876543210ull
 
@@ -37,10 +38,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[64];
 
-	(void)snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	return system(command);
+	return remove_folder(f->dir);
 }
 
 static void note(const struct quarantined *q, void *arg)

@@ -15,6 +15,7 @@
 #include "collector/report/report.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
+#include "tests/unit/remove_folder.h"
 #include "tests/unit/sample_db.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -132,11 +133,8 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	char command[128];
-
 	(void)state;
-	(void)snprintf(command, sizeof(command), "rm -rf %s", lab.folder);
-	return system(command);
+	return remove_folder(lab.folder);
 }
 
 /* Runs "report LINE" on the last hour, with what it says in lab.said. */

@@ -71,8 +71,8 @@ static void assert_same(struct fixture *f, const char *table, int ms)
 	sqlite3_stmt *st;
 	char sql[2000];
 
-	exec(f->reader, "DROP TABLE IF EXISTS temp.wanted");
-	assert_int_equal(sqlite3_prepare_v2(f->reader, wanted_sql, -1, &st, NULL), SQLITE_OK);
+	sample_exec(f->store.reader, "DROP TABLE IF EXISTS temp.wanted");
+	assert_int_equal(sqlite3_prepare_v2(f->store.reader, wanted_sql, -1, &st, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_bind_int(st, 1, ms), SQLITE_OK);
 	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
 	sqlite3_finalize(st);
@@ -94,8 +94,8 @@ static void assert_same_as_plain(struct fixture *f)
 /* Everything that is there now, as plain rows. */
 static void keep_plain(struct fixture *f)
 {
-	exec(f->reader, "DROP TABLE IF EXISTS temp.plain");
-	exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	sample_exec(f->store.reader, "DROP TABLE IF EXISTS temp.plain");
+	sample_exec(f->store.reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
 }
 
 /* --- rows ----------------------------------------------------------------------------- */
@@ -110,7 +110,7 @@ static void test_rows_are_those_of_sql(void **state)
 		compact(f, 1);
 	put_blocks(f, 20); /* so that no small segment is the last */
 	compact(f, 1);
-	exec(f->db, "DELETE FROM flow_fresh");
+	sample_exec(f->store.db, "DELETE FROM flow_fresh");
 	keep_plain(f);
 	assert_true(roll_up(f) > 0);
 	assert_true(number(f, "SELECT max(records) FROM rollup_hour") > 1);
@@ -132,7 +132,7 @@ static void test_views_sum_what_the_records_say(void **state)
 	put_blocks(f, 60);
 	while (number(f, "SELECT count(*) FROM flow_fresh") > 0)
 		compact(f, 1);
-	for (struct rollup *r = NULL; rollup_make(f->reader, 1, 0, &r) > 0; rollup_free(r))
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, &r) > 0; rollup_free(r))
 		assert_int_equal(store_rollup(f, r), 0);
 	keep_plain(f);
 	assert_view(
@@ -151,7 +151,7 @@ static void test_views_sum_what_the_records_say(void **state)
 		    " in_prefix(iif(direction = 'ingress', src_addr, dst_addr), '10.0.0.0/24')"
 		    " AND iif(direction = 'ingress', src_addr, dst_addr) NOT IN"
 		    " ('10.0.0.1', '10.0.0.2')");
-	exec(f->db, "UPDATE rollup_hour SET peer = -72057594054705157 WHERE peer = 0");
+	sample_exec(f->store.db, "UPDATE rollup_hour SET peer = -72057594054705157 WHERE peer = 0");
 	assert_true(number(f, "SELECT count(*) FROM per_pair WHERE peer = 'fd00:0:0:5::/64'") > 0);
 }
 
@@ -169,8 +169,9 @@ static void test_small_segments_count_once(void **state)
 	assert_true(number(f, "SELECT count(*) FROM flow_segment") > 3);
 	assert_true(number(f, "SELECT max(id) - count(*) FROM flow_segment") > 0); /* made new */
 	(void)roll_up(f);
-	exec(f->db, "DELETE FROM flow_segment WHERE id > (SELECT segment_id FROM rollup_state)");
-	exec(f->db, "DELETE FROM flow_fresh");
+	sample_exec(f->store.db,
+		    "DELETE FROM flow_segment WHERE id > (SELECT segment_id FROM rollup_state)");
+	sample_exec(f->store.db, "DELETE FROM flow_fresh");
 	keep_plain(f);
 	assert_same_as_plain(f);
 }
@@ -186,10 +187,10 @@ static void test_order_of_writing_does_not_matter(void **state)
 	put_blocks(f, 4);
 	compact(f, 2);
 	put_blocks(f, 2);
-	assert_int_equal(compactor_new(f->reader, ROWS, 2, &c), 0);
+	assert_int_equal(compactor_new(f->store.reader, ROWS, 2, &c), 0);
 	assert_int_equal(compactor_make(c, &s), 1);
 	assert_int_equal(s->n_segments, 1);
-	assert_int_equal(rollup_make(f->reader, 1, 0, &r), 1); /* takes the small one, too */
+	assert_int_equal(rollup_make(f->store.reader, 1, 0, &r), 1); /* takes the small one, too */
 	assert_int_equal(store_rollup(f, r), 0);
 	assert_int_equal(store_segment(f, s), -EINVAL);
 	segment_free(s);
@@ -200,7 +201,7 @@ static void test_order_of_writing_does_not_matter(void **state)
 	compactor_free(c);
 	assert_int_equal(store_rollup(f, r), -EINVAL); /* twice */
 	rollup_free(r);
-	assert_int_equal(rollup_make(f->reader, 1, 0, &r), 1);
+	assert_int_equal(rollup_make(f->store.reader, 1, 0, &r), 1);
 	assert_int_equal(store_rollup(f, r), 0);
 	rollup_free(r);
 	keep_plain(f);
@@ -217,9 +218,9 @@ static void test_rollups_outlive_their_segments(void **state)
 	while (number(f, "SELECT count(*) FROM flow_fresh") > 0)
 		compact(f, 1);
 	keep_plain(f);
-	for (struct rollup *r = NULL; rollup_make(f->reader, 1, 0, &r) > 0; rollup_free(r))
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, &r) > 0; rollup_free(r))
 		assert_int_equal(store_rollup(f, r), 0);
-	assert_int_equal(flow_writer_expire(f->flows, INT64_MAX, SIZE_MAX, &rows), 0);
+	assert_int_equal(flow_writer_expire(f->store.writer, INT64_MAX, SIZE_MAX, &rows), 0);
 	assert_int_equal(number(f, "SELECT count(*) FROM flow_segment"), 0);
 	assert_same_as_plain(f);
 
@@ -229,8 +230,8 @@ static void test_rollups_outlive_their_segments(void **state)
 	assert_true(number(f, "SELECT min(start_ms) FROM rollup_minute") >= half / 60000 * 60000);
 	assert_int_equal(number(f, "SELECT minute_since_ms FROM rollup_state"),
 			 half / 60000 * 60000);
-	exec(f->reader, "DELETE FROM temp.plain WHERE end_ms < (SELECT minute_since_ms"
-			" FROM rollup_state)");
+	sample_exec(f->store.reader, "DELETE FROM temp.plain WHERE end_ms < (SELECT minute_since_ms"
+				     " FROM rollup_state)");
 	assert_same(f, "rollup_minute", 60000);
 	assert_int_equal(rollup_writer_expire(f->rollups, 0, INT64_MAX, SIZE_MAX, &rows), 0);
 	assert_int_equal(number(f, "SELECT count(*) FROM rollup_hour"), 0);
@@ -245,10 +246,12 @@ static void test_a_damaged_segment_is_a_gap(void **state)
 		compact(f, 1);
 	put_blocks(f, 12);
 	compact(f, 1);
-	exec(f->db, "UPDATE flow_segment SET head = zeroblob(length(head)) WHERE id = 1");
-	exec(f->db, "DELETE FROM flow_fresh");
+	sample_exec(f->store.db,
+		    "UPDATE flow_segment SET head = zeroblob(length(head)) WHERE id = 1");
+	sample_exec(f->store.db, "DELETE FROM flow_fresh");
 	(void)roll_up(f);
-	exec(f->db, "DELETE FROM flow_segment WHERE id > (SELECT segment_id FROM rollup_state)");
+	sample_exec(f->store.db,
+		    "DELETE FROM flow_segment WHERE id > (SELECT segment_id FROM rollup_state)");
 	assert_int_equal(number(f, "SELECT count(*) FROM rollup_gap g JOIN flow_segment s"
 				   " ON s.id = g.segment_id AND s.n_rows = g.n_rows"
 				   " AND s.min_end_ms = g.min_end_ms"
@@ -272,16 +275,17 @@ static void test_sums_do_not_run_over(void **state)
 	b = sample_batch_of(1, 1, rows, PER_BLOCK);
 	for (int i = 0; i < 10; i++)
 		assert_int_equal(
-			flow_writer_fresh(f->flows, 1, b->block, b->block_len, &b->summary), 0);
+			flow_writer_fresh(f->store.writer, 1, b->block, b->block_len, &b->summary),
+			0);
 	batch_free(b);
 	compact(f, 1);
-	exec(f->db, "UPDATE rollup_state SET segment_id = 0");
-	for (struct rollup *r = NULL; rollup_make(f->reader, 1, 0, &r) > 0; rollup_free(r))
+	sample_exec(f->store.db, "UPDATE rollup_state SET segment_id = 0");
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, &r) > 0; rollup_free(r))
 		assert_int_equal(store_rollup(f, r), 0);
 	assert_int_equal(number(f, "SELECT bytes FROM rollup_hour"), INT64_C(1) << 55);
-	exec(f->db, "UPDATE rollup_hour SET bytes = 4611686018427387903");
-	exec(f->db, "UPDATE rollup_state SET segment_id = 0");
-	for (struct rollup *r = NULL; rollup_make(f->reader, 1, 0, &r) > 0; rollup_free(r))
+	sample_exec(f->store.db, "UPDATE rollup_hour SET bytes = 4611686018427387903");
+	sample_exec(f->store.db, "UPDATE rollup_state SET segment_id = 0");
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, &r) > 0; rollup_free(r))
 		assert_int_equal(store_rollup(f, r), 0);
 	assert_int_equal(number(f, "SELECT bytes FROM rollup_hour"), INT64_C(1) << 62);
 }
@@ -291,14 +295,14 @@ static void test_sums_do_not_run_over(void **state)
 static void test_roller_waits_for_the_writer(void **state)
 {
 	struct fixture *f = *state;
-	struct roller roller = {.db = f->reader};
+	struct roller roller = {.db = f->store.reader};
 	struct rollup *r = NULL, *again = NULL;
 	uint64_t now = 1000 * NS_PER_MS;
 
 	put_blocks(f, 4);
 	compact(f, 2);
 	assert_int_equal(roller_step(&roller, now, &r), 0); /* small, and the last */
-	exec(f->db, "UPDATE flow_segment SET n_rows = 65536");
+	sample_exec(f->store.db, "UPDATE flow_segment SET n_rows = 65536");
 	assert_int_equal(roller_step(&roller, now, &r), 0); /* it does not look all the time */
 	now += 1000 * NS_PER_MS;
 	assert_int_equal(roller_step(&roller, now, &r), 1);
@@ -355,7 +359,7 @@ static void test_every_allocation_failure_is_clean(void **state)
 		bool failed;
 
 		(void)fail_alloc_at(n);
-		err = rollup_make(f->reader, 1, 0, &r);
+		err = rollup_make(f->store.reader, 1, 0, &r);
 		failed = fail_alloc_at(0);
 		rollup_free(r);
 		if (!failed)

@@ -117,12 +117,12 @@ static bool ask(struct fixture *f, const struct question *q, bool rollups, struc
 	struct once *once = NULL;
 	int found = 0;
 
-	assert_int_equal(aggregate_new(f->reader, &q->spec, ret), 0);
+	assert_int_equal(aggregate_new(f->store.reader, &q->spec, ret), 0);
 	if (!q->everything)
-		assert_int_equal(once_open(f->reader, &q->where, &once), 0);
+		assert_int_equal(once_open(f->store.reader, &q->where, &once), 0);
 	in.once = once;
 	if (rollups)
-		found = rollup_read(f->reader, *ret, &q->spec, &in, &asked, use);
+		found = rollup_read(f->store.reader, *ret, &q->spec, &in, &asked, use);
 	assert_true(found >= 0);
 	if (!found)
 		assert_int_equal(aggregate_read(*ret, &in), 0);
@@ -185,7 +185,7 @@ static int compare(struct fixture *f, int n, struct rollup_use *use)
 {
 	int answered = 0;
 
-	exec(f->reader, "BEGIN");
+	sample_exec(f->store.reader, "BEGIN");
 	for (int i = 0; i < n; i++) {
 		struct aggregate *with = NULL, *without = NULL;
 		struct rollup_use one = {0};
@@ -202,7 +202,7 @@ static int compare(struct fixture *f, int n, struct rollup_use *use)
 		use->unsure += one.unsure;
 		use->set_aside += one.set_aside;
 	}
-	exec(f->reader, "COMMIT");
+	sample_exec(f->store.reader, "COMMIT");
 	return answered;
 }
 
@@ -211,11 +211,11 @@ static void cover(struct fixture *f)
 {
 	char sql[300];
 
-	exec(f->db, "BEGIN");
+	sample_exec(f->store.db, "BEGIN");
 	for (int host = 1; host <= N_HOSTS; host++) {
 		(void)snprintf(sql, sizeof(sql), "UPDATE host SET clock_skew_ms = %d WHERE id = %d",
 			       (int)draw(f, 5000) - 2500, host);
-		exec(f->db, sql);
+		sample_exec(f->store.db, sql);
 		for (int64_t t = T0 / 60000 * 60000 - 120000; t < T0 + 2 * WINDOW_MS; t += 60000) {
 			if (draw(f, 40) == 0)
 				continue;
@@ -223,10 +223,10 @@ static void cover(struct fixture *f)
 				       "INSERT INTO coverage_minute (host_id, minute_ms, batches)"
 				       " VALUES (%d, %lld, 1)",
 				       host, (long long)t);
-			exec(f->db, sql);
+			sample_exec(f->store.db, sql);
 		}
 	}
-	exec(f->db, "COMMIT");
+	sample_exec(f->store.db, "COMMIT");
 }
 
 /* Most of it is in the rollups, some only in segments and fresh batches. */
@@ -279,7 +279,7 @@ static void test_holes_are_read_from_records(void **state)
 	assert_int_equal(rollup_writer_expire(f->rollups, 0, T0 + 5400000, SIZE_MAX, &rows), 0);
 	assert_true(rows > 0);
 	assert_true(compare(f, 200, &use) > 50);
-	exec(f->db, "INSERT INTO rollup_gap VALUES (1000000, 1, 0, 9000000000000)");
+	sample_exec(f->store.db, "INSERT INTO rollup_gap VALUES (1000000, 1, 0, 9000000000000)");
 	assert_int_equal(compare(f, 10, &use), 0);
 }
 
@@ -301,10 +301,11 @@ static void test_rollups_answer_for_deleted_records(void **state)
 
 	fill(f);
 	assert_true(group_key_find("host", &q.spec.keys[0]));
-	exec(f->db, "DELETE FROM flow_fresh");
-	exec(f->db, "DELETE FROM flow_segment WHERE id > (SELECT segment_id FROM rollup_state)");
+	sample_exec(f->store.db, "DELETE FROM flow_fresh");
+	sample_exec(f->store.db,
+		    "DELETE FROM flow_segment WHERE id > (SELECT segment_id FROM rollup_state)");
 	(void)ask(f, &q, false, &before, NULL);
-	assert_int_equal(flow_writer_expire(f->flows, INT64_MAX, SIZE_MAX, &rows), 0);
+	assert_int_equal(flow_writer_expire(f->store.writer, INT64_MAX, SIZE_MAX, &rows), 0);
 	assert_int_equal(number(f, "SELECT count(*) FROM flows"), 0);
 	assert_true(ask(f, &q, true, &after, &use));
 	assert_true(use.hours > 1);

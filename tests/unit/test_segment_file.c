@@ -10,18 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "collector/flowstore/compactor.h"
-#include "collector/flowstore/segment.h"
 #include "tests/unit/random_flows.h"
-#include "tests/unit/sample_db.h"
-#include "tests/unit/sample_jobs.h"
+#include "tests/unit/sample_store.h"
 
 #define PER_BLOCK 60
 
 struct fixture {
-	struct sample_dir dir;
-	sqlite3 *db, *reader; /* the one that writes; beside it */
-	struct flow_writer *writer;
+	struct sample_store store;
 	uint64_t rng;
 	int64_t n_flows;
 };
@@ -29,16 +24,11 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	const char *why = NULL;
 
 	assert_non_null(f);
 	*state = f;
 	f->rng = 0x123456789abcdefull;
-	sample_dir_make(&f->dir);
-	assert_int_equal(db_open_writer(f->dir.path, &f->db, &why), 0);
-	assert_int_equal(flow_writer_open(f->db, &f->writer), 0);
-	sample_add_host(f->db, 1, "web1", 1000, 0);
-	assert_int_equal(db_open_reader(f->dir.path, &f->reader, &why), 0);
+	sample_store_open(&f->store, 1);
 	return 0;
 }
 
@@ -46,10 +36,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	flow_writer_close(f->writer);
-	db_close(f->reader);
-	db_close(f->db);
-	sample_dir_remove(&f->dir);
+	sample_store_close(&f->store);
 	free(f);
 	return 0;
 }
@@ -61,27 +48,9 @@ static void put_blocks(struct fixture *f, int n)
 
 		for (size_t i = 0; i < PER_BLOCK; i++)
 			rows[i] = random_flow(&f->rng);
-		sample_add_records(f->db, 1, rows, PER_BLOCK);
+		sample_add_records(f->store.db, 1, rows, PER_BLOCK);
 		f->n_flows += PER_BLOCK;
 	}
-}
-
-/* Segments of up to rows flows, until there is no more to do. */
-static void compact(struct fixture *f, size_t rows)
-{
-	struct compactor *c = NULL;
-	struct segment *s;
-	int found;
-
-	assert_int_equal(compactor_new(f->reader, rows, 1000, &c), 0);
-	while ((found = compactor_make(c, &s)) > 0) {
-		sample_exec(f->db, "BEGIN IMMEDIATE");
-		assert_int_equal(flow_writer_segment(f->writer, s), 0);
-		sample_exec(f->db, "COMMIT");
-		segment_free(s);
-	}
-	assert_int_equal(found, 0);
-	compactor_free(c);
 }
 
 /* --- how full the pages are -------------------------------------------------------- */
@@ -92,12 +61,13 @@ static void test_ends_of_columns_fill_pages(void **state)
 
 	for (int i = 0; i < 6; i++) {
 		put_blocks(f, 100);
-		compact(f, 6000);
+		(void)sample_compact(f->store.db, f->store.reader, 6000);
 	}
-	assert_true(sample_number(f->db, "SELECT count(*) FROM flow_column") > 100);
+	assert_true(sample_number(f->store.db, "SELECT count(*) FROM flow_column") > 100);
 	/* 29, if they came as they are. */
-	assert_in_range(sample_number(f->db, "SELECT 100 * sum(unused) / sum(pgsize) FROM dbstat"
-					     " WHERE name = 'flow_column' AND pagetype = 'leaf'"),
+	assert_in_range(sample_number(f->store.db,
+				      "SELECT 100 * sum(unused) / sum(pgsize) FROM dbstat"
+				      " WHERE name = 'flow_column' AND pagetype = 'leaf'"),
 			1, 18);
 }
 
@@ -115,8 +85,8 @@ static void make_old(struct fixture *f, int64_t segment, struct flow_parts *part
 		parts->part[p].place = 0;
 		(void)snprintf(sql, sizeof(sql), "UPDATE flow_column SET id = %lld WHERE id = %lld",
 			       (long long)segment_column_id(segment, parts, p), (long long)id);
-		sample_exec(f->db, sql);
-		assert_int_equal(sqlite3_changes(f->db), 1);
+		sample_exec(f->store.db, sql);
+		assert_int_equal(sqlite3_changes(f->store.db), 1);
 	}
 }
 
@@ -127,10 +97,11 @@ static void make_head_old(struct fixture *f, int64_t segment)
 	uint8_t *head;
 	size_t len;
 
-	assert_int_equal(sqlite3_prepare_v2(f->db, "SELECT head FROM flow_segment WHERE id = ?", -1,
-					    &get, NULL),
+	assert_int_equal(sqlite3_prepare_v2(f->store.db,
+					    "SELECT head FROM flow_segment WHERE id = ?", -1, &get,
+					    NULL),
 			 SQLITE_OK);
-	assert_int_equal(sqlite3_prepare_v2(f->db,
+	assert_int_equal(sqlite3_prepare_v2(f->store.db,
 					    "UPDATE flow_segment SET head = ?2 WHERE id = ?1", -1,
 					    &put, NULL),
 			 SQLITE_OK);
@@ -155,22 +126,23 @@ static void test_segments_of_before_are_read(void **state)
 	int64_t segments;
 
 	put_blocks(f, 40);
-	sample_exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
-	compact(f, 1000);
-	segments = sample_number(f->db, "SELECT count(*) FROM flow_segment");
+	sample_exec(f->store.reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	(void)sample_compact(f->store.db, f->store.reader, 1000);
+	segments = sample_number(f->store.db, "SELECT count(*) FROM flow_segment");
 	assert_true(segments > 1);
 	for (int64_t id = 1; id <= segments; id++)
 		make_head_old(f, id);
-	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM flows"), f->n_flows);
-	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM (SELECT * FROM flows"
-						  " INTERSECT SELECT * FROM temp.plain)"),
-			 sample_number(f->reader, "SELECT count(*) FROM (SELECT DISTINCT * FROM"
-						  " temp.plain)"));
+	assert_int_equal(sample_number(f->store.reader, "SELECT count(*) FROM flows"), f->n_flows);
+	assert_int_equal(sample_number(f->store.reader, "SELECT count(*) FROM (SELECT * FROM flows"
+							" INTERSECT SELECT * FROM temp.plain)"),
+			 sample_number(f->store.reader,
+				       "SELECT count(*) FROM (SELECT DISTINCT * FROM"
+				       " temp.plain)"));
 	/* The last one is small: it is made new, and is one of today. */
 	put_blocks(f, 80);
-	compact(f, 5000);
-	assert_int_equal(sample_number(f->db, "SELECT count(*) FROM flow_segment"), segments);
-	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM flows"), f->n_flows);
+	(void)sample_compact(f->store.db, f->store.reader, 5000);
+	assert_int_equal(sample_number(f->store.db, "SELECT count(*) FROM flow_segment"), segments);
+	assert_int_equal(sample_number(f->store.reader, "SELECT count(*) FROM flows"), f->n_flows);
 }
 
 /* --- Community IDs --------------------------------------------------------------------- */
@@ -181,7 +153,7 @@ static int64_t count_in(struct fixture *f, const char *table, const char *id, co
 
 	(void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s WHERE community_id = '%s'%s",
 		       table, id, more);
-	return sample_number(f->reader, sql);
+	return sample_number(f->store.reader, sql);
 }
 
 static void assert_pushed_down(struct fixture *f, const char *sql, const char *term, bool wanted)
@@ -191,7 +163,7 @@ static void assert_pushed_down(struct fixture *f, const char *sql, const char *t
 	sqlite3_stmt *st;
 
 	(void)snprintf(explain, sizeof(explain), "EXPLAIN QUERY PLAN %s", sql);
-	assert_int_equal(sqlite3_prepare_v2(f->reader, explain, -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(f->store.reader, explain, -1, &st, NULL), SQLITE_OK);
 	while (sqlite3_step(st) == SQLITE_ROW)
 		found |= strstr((const char *)sqlite3_column_text(st, 3), term) != NULL;
 	sqlite3_finalize(st);
@@ -206,9 +178,9 @@ static void test_community_id_is_a_condition(void **state)
 	int n = 0;
 
 	put_blocks(f, 40);
-	compact(f, 1000);
-	sample_exec(f->reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
-	assert_int_equal(sqlite3_prepare_v2(f->reader,
+	(void)sample_compact(f->store.db, f->store.reader, 1000);
+	sample_exec(f->store.reader, "CREATE TEMP TABLE plain AS SELECT * FROM flows");
+	assert_int_equal(sqlite3_prepare_v2(f->store.reader,
 					    "SELECT community_id FROM temp.plain"
 					    " WHERE community_id IS NOT NULL GROUP BY 1 LIMIT 40",
 					    -1, &st, NULL),
@@ -228,8 +200,9 @@ static void test_community_id_is_a_condition(void **state)
 	assert_int_equal(count_in(f, "flows", "1:nonsense", ""), 0);
 	/* Of a constant only: in a join it would be worked out again and again. */
 	(void)snprintf(term, sizeof(term), ";%d 2 ",
-		       (int)sample_number(f->reader, "SELECT cid FROM pragma_table_info('flows')"
-						     " WHERE name = 'community_id'"));
+		       (int)sample_number(f->store.reader,
+					  "SELECT cid FROM pragma_table_info('flows')"
+					  " WHERE name = 'community_id'"));
 	assert_pushed_down(f, "SELECT * FROM flows WHERE community_id = '1:x'", term, true);
 	assert_pushed_down(f,
 			   "SELECT * FROM flows a JOIN flows b ON b.community_id = a.community_id",
@@ -243,7 +216,7 @@ static int64_t pragma(struct fixture *f, const char *name)
 	char sql[64];
 
 	(void)snprintf(sql, sizeof(sql), "PRAGMA %s", name);
-	return sample_number(f->db, sql);
+	return sample_number(f->store.db, sql);
 }
 
 static void test_ingest_with_retention_does_not_grow_the_file(void **state)
@@ -254,19 +227,19 @@ static void test_ingest_with_retention_does_not_grow_the_file(void **state)
 
 	for (int round = 0; round < 30; round++) {
 		put_blocks(f, 50);
-		compact(f, 1500);
+		(void)sample_compact(f->store.db, f->store.reader, 1500);
 		if (round == 9) {
 			pages = pragma(f, "page_count");
 			limit = (pages - pragma(f, "freelist_count")) * pragma(f, "page_size");
 		}
 		if (round < 9)
 			continue;
-		assert_int_equal(flow_writer_shrink(f->writer, (uint64_t)limit, SIZE_MAX, &rows),
-				 0);
+		assert_int_equal(
+			flow_writer_shrink(f->store.writer, (uint64_t)limit, SIZE_MAX, &rows), 0);
 		f->n_flows -= (int64_t)rows;
 	}
 	/* 20 rounds more, each a tenth of what there is. */
-	assert_int_equal(sample_number(f->reader, "SELECT count(*) FROM flows"), f->n_flows);
+	assert_int_equal(sample_number(f->store.reader, "SELECT count(*) FROM flows"), f->n_flows);
 	assert_in_range(pragma(f, "page_count"), pages, pages + pages / 8);
 	/* What is deleted is not written over, and nothing is moved. */
 	assert_int_equal(pragma(f, "secure_delete"), 0);

@@ -24,6 +24,7 @@
 #include "probe/uplink/sender.h"
 #include "proto/frame.h"
 #include "proto/message.h"
+#include "tests/unit/remove_folder.h"
 #include "tests/unit/sample_keys.h"
 
 #define EPOCH	  77u
@@ -276,16 +277,16 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[64];
+	int err;
 
 	sender_stop(f->sender, 0);
 	spool_close(f->spool);
 	for (size_t i = 0; i < 2; i++)
 		fake_close(&f->fakes[i]);
 	(void)zmq_ctx_term(f->zmq);
-	(void)snprintf(command, sizeof(command), "rm -r %s", f->dir);
+	err = remove_folder(f->dir);
 	free(f);
-	return system(command);
+	return err;
 }
 
 /* --- tests -------------------------------------------------------------------------- */

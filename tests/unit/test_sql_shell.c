@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "collector/command/sql_shell.h"
+#include "tests/unit/remove_folder.h"
 #include "tests/unit/sample_db.h"
 
 #define WAIT_MS 60000 /* for an answer; a slow machine needs a second */
@@ -113,11 +114,10 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct terminal *t = *state;
-	char command[128];
+	int err = remove_folder(t->dir);
 
-	(void)snprintf(command, sizeof(command), "rm -rf %s", t->dir);
 	free(t);
-	return system(command);
+	return err;
 }
 
 static void test_statement_over_lines(void **state)
