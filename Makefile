@@ -29,20 +29,22 @@ endif
 
 say = @printf '  %-7s %s\n' $(1) $@
 
-# main.c of each program stays out of the libraries, so that tests can link all the rest.
+# main.c of each program (collector/serve_main.c, too) stays out of the libraries, so that tests can
+# link all the rest.
 lib_obj = $(patsubst %.c,$(B)/%.o,$(filter-out %/main.c,$(foreach d,$(1),$(wildcard $(d)/*.c))))
 COMMON    := $(B)/libcommon.a
 PROTO     := $(B)/libproto.a
 PROBE     := $(B)/libprobe.a
 COLLECTOR := $(B)/libcollector.a
 
-COMMON_LIBS    := -linih -lsmartcols -lm -lzmq -lsodium
+COMMON_LIBS    := -linih -lsmartcols -lm -lsodium
 PROTO_LIBS     := -lprotobuf-c -lzstd
 # Optional: without it the server names in QUIC stay encrypted.
 NETTLE         := $(shell pkg-config --libs nettle 2>/dev/null)
 override CPPFLAGS += $(if $(NETTLE),-DWEIR_NETTLE)
 PROBE_LIBS     := -lbpf -lelf -lz -lzmq -lsqlite3 $(NETTLE)
-COLLECTOR_LIBS := -lzmq -lsqlite3 -ledit
+COLLECTOR_LIBS := -lsqlite3 -ledit
+SERVE_LIBS     := -lzmq
 
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BPFT  := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
@@ -51,7 +53,7 @@ BENCH := $(patsubst %.c,$(B)/%,$(wildcard tests/bench/bench_*.c))
 FUZZ  := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 .PHONY: all test test-unit test-bpf test-system test-san bench bench-store torture property truth fuzz lint format deps check install uninstall clean help
-PROGRAMS := $(patsubst %/main.c,$(B)/weir-%,$(wildcard probe/main.c collector/main.c))
+PROGRAMS := $(addprefix $(B)/,weir-probe weir-collector weir-collector-serve)
 all: $(PROGRAMS) $(if $(SAN),,$(B)/weir_flows.so) ## build both programs, and flows for sqlite3 (default)
 
 # --- generated -------------------------------------------------------------
@@ -114,6 +116,9 @@ $(B)/weir-probe: $(B)/probe/main.o $(PROBE) $(PROTO) $(COMMON)
 $(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+$(B)/weir-collector-serve: $(B)/collector/serve_main.o $(COLLECTOR) $(PROTO) $(COMMON)
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) $(SERVE_LIBS) -o $@
 
 # The table flows for the sqlite3 shell: .load build/weir_flows
 FLOWS_SRC := $(wildcard collector/sqlite/*.c collector/flowstore/*.c collector/flows_table/*.c) collector/store/db.c
@@ -173,6 +178,7 @@ $(B)/tests/fuzz/fuzz_dns: $(addprefix probe/names/,dns.c wire_text.c)
 $(B)/tests/fuzz/fuzz_tls: $(addprefix probe/names/,tls.c wire_text.c)
 $(B)/tests/fuzz/fuzz_quic: $(addprefix probe/names/,quic.c assembly.c)
 $(B)/tests/fuzz/fuzz_key_file: $(addprefix probe/uplink/,keyring.c link.c)
+$(B)/tests/fuzz/fuzz_key_file: FUZZ_LIBS := -lzmq
 $(B)/tests/fuzz/fuzz_quic: FUZZ_LIBS := $(NETTLE)
 $(B)/tests/fuzz/fuzz_spool: $(wildcard probe/spool/*.c)
 $(B)/tests/fuzz/fuzz_spool: FUZZ_LIBS := -lsqlite3
@@ -258,6 +264,7 @@ PREFIX ?= /usr/local
 install: all ## programs, units and sample settings, PREFIX and DESTDIR honoured
 	install -D -m 755 $(B)/weir-probe $(DESTDIR)$(PREFIX)/sbin/weir-probe
 	install -D -m 755 $(B)/weir-collector $(DESTDIR)$(PREFIX)/bin/weir-collector
+	install -D -m 755 $(B)/weir-collector-serve $(DESTDIR)$(PREFIX)/lib/weir/weir-collector-serve
 	install -D -m 644 $(B)/weir_flows.so $(DESTDIR)$(PREFIX)/lib/weir/weir_flows.so
 	for u in probe collector; do \
 	  install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/weir; \
@@ -266,7 +273,7 @@ install: all ## programs, units and sample settings, PREFIX and DESTDIR honoured
 	install -D -m 644 deploy/weir.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/weir-probe $(DESTDIR)$(PREFIX)/bin/weir-collector \
-	  $(DESTDIR)$(PREFIX)/lib/weir/weir_flows.so \
+	  $(DESTDIR)$(PREFIX)/lib/weir/weir-collector-serve $(DESTDIR)$(PREFIX)/lib/weir/weir_flows.so \
 	  $(DESTDIR)$(PREFIX)/lib/systemd/system/weir-*.service $(DESTDIR)$(PREFIX)/lib/sysusers.d/weir.conf
 
 clean: ## remove every build folder

@@ -25,8 +25,14 @@ static const struct cli_command help_command = {
 	.run = run_help,
 };
 
+/* serve_main.c */
+static const struct cli_command serve = {
+	.command = {.name = "serve", .summary = SERVE_SUMMARY},
+	.sibling = "weir-collector-serve",
+};
+
 static const struct cli_command *const commands[] = {
-	&init_command,	&serve_command,	 &enroll_command,    &hosts_command,
+	&init_command,	&serve,		 &enroll_command,    &hosts_command,
 	&flows_command, &report_command, &incidents_command, &sql_command,
 	&db_command,	&order_command,	 &help_command,
 };

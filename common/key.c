@@ -6,47 +6,64 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <zmq.h>
-
 #include "common/cleanup.h"
 #include "common/private_file.h"
 
-/* Both programs use libzmq's pairs, so that they are what its CURVE wants. */
+/* CURVE's keys are those of crypto_box (ZeroMQ RFC 26). */
+_Static_assert(crypto_box_PUBLICKEYBYTES == KEY_BYTES, "a public key of CURVE");
+_Static_assert(crypto_box_SECRETKEYBYTES == KEY_BYTES, "a secret key of CURVE");
+
 int key_make(struct key_pair *ret)
 {
-	char public_text[KEY_TEXT_BYTES], secret_text[KEY_TEXT_BYTES];
 	struct key_pair pair;
-	int err;
 
-	if (zmq_curve_keypair(public_text, secret_text) != 0)
-		return -errno;
-	err = key_parse(public_text, pair.public_key);
-	if (!err)
-		err = key_parse(secret_text, pair.secret_key);
-	explicit_bzero(secret_text, sizeof(secret_text));
-	if (err)
-		return err;
+	if (sodium_init() < 0 || crypto_box_keypair(pair.public_key, pair.secret_key) != 0)
+		return -EIO;
 	key_id(pair.public_key, pair.id);
 	*ret = pair;
 	key_forget(&pair);
 	return 0;
 }
 
+/* Z85 (ZeroMQ RFC 32): five digits, the highest first, for each four bytes. */
+static const char alphabet[] = "0123456789abcdefghijklmnopqrstuvwxyz"
+			       "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
+#define BASE 85u
+
 void key_format(const uint8_t key[KEY_BYTES], char ret[KEY_TEXT_BYTES])
 {
-	(void)zmq_z85_encode(ret, key, KEY_BYTES); /* fails for other lengths only */
+	for (size_t i = 0; i < KEY_BYTES / 4; i++) {
+		const uint8_t *four = key + 4 * i;
+		uint32_t value = (uint32_t)four[0] << 24 | (uint32_t)four[1] << 16 |
+				 (uint32_t)four[2] << 8 | four[3];
+
+		for (size_t digit = 5; digit-- > 0; value /= BASE)
+			ret[5 * i + digit] = alphabet[value % BASE];
+	}
+	ret[KEY_TEXT_BYTES - 1] = '\0';
 }
 
 int key_parse(const char *text, uint8_t ret[KEY_BYTES])
 {
-	static const char alphabet[] = "0123456789abcdefghijklmnopqrstuvwxyz"
-				       "ABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
-	size_t len = strnlen(text, KEY_TEXT_BYTES);
+	uint8_t key[KEY_BYTES];
 
-	/* zmq_z85_decode() checks neither the length nor all characters. */
-	if (len != KEY_TEXT_BYTES - 1 || strspn(text, alphabet) != len)
+	if (strnlen(text, KEY_TEXT_BYTES) != KEY_TEXT_BYTES - 1 ||
+	    strspn(text, alphabet) != KEY_TEXT_BYTES - 1)
 		return -EINVAL;
-	return zmq_z85_decode(ret, text) ? 0 : -EINVAL;
+	for (size_t i = 0; i < KEY_BYTES / 4; i++) {
+		uint64_t value = 0;
+
+		for (size_t digit = 0; digit < 5; digit++)
+			value = value * BASE +
+				(size_t)(strchr(alphabet, text[5 * i + digit]) - alphabet);
+		if (value > UINT32_MAX)
+			return -EINVAL;
+		for (size_t byte = 4; byte-- > 0; value >>= 8)
+			key[4 * i + byte] = (uint8_t)value;
+	}
+	memcpy(ret, key, KEY_BYTES);
+	explicit_bzero(key, sizeof(key));
+	return 0;
 }
 
 void key_id(const uint8_t public_key[KEY_BYTES], uint8_t ret[KEY_ID_BYTES])
@@ -133,16 +150,10 @@ static const char *read_line(char *line, struct fields *seen, struct key_pair *p
 /* The public key must be that of the secret one. */
 static bool belong_together(const struct key_pair *pair)
 {
-	char public_text[KEY_TEXT_BYTES], secret_text[KEY_TEXT_BYTES];
 	uint8_t public_key[KEY_BYTES];
-	bool good;
 
-	key_format(pair->secret_key, secret_text);
-	good = zmq_curve_public(public_text, secret_text) == 0 &&
-	       key_parse(public_text, public_key) == 0 &&
+	return crypto_scalarmult_base(public_key, pair->secret_key) == 0 &&
 	       memcmp(public_key, pair->public_key, KEY_BYTES) == 0;
-	explicit_bzero(secret_text, sizeof(secret_text));
-	return good;
 }
 
 int key_file_parse(const char *text, struct key_pair *ret, const char **ret_why)
@@ -222,7 +233,7 @@ int key_load_or_make(const char *path, struct key_pair *ret, bool *ret_made, con
 		return err;
 	err = key_make(&pair);
 	if (err) {
-		*ret_why = zmq_strerror(-err);
+		*ret_why = strerror(-err);
 		return err;
 	}
 	err = key_save(path, &pair, false, ret_why);

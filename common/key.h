@@ -35,7 +35,7 @@ struct key_pair {
 	uint8_t id[KEY_ID_BYTES];
 };
 
-/* A new pair. -ENOTSUP if libzmq has no CURVE. */
+/* A new pair. -EIO: there are no random numbers. */
 int key_make(struct key_pair *ret);
 
 void key_format(const uint8_t key[KEY_BYTES], char ret[KEY_TEXT_BYTES]);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "collector/cli/coverage.h"
+#include "collector/cli/sibling.h"
 #include "collector/filter/filter.h"
 #include "collector/sqlite/query.h"
 #include "collector/sqlite/sql_functions.h"
@@ -134,6 +135,8 @@ static int run_command(const struct cli_command *command, int argc, char **argv)
 
 int cli_run(const struct cli_command *command, int argc, char **argv)
 {
+	if (command->sibling)
+		return sibling_exec(command->sibling, argc, argv);
 	return command->subcommands ? run_subcommand(command, argc, argv)
 				    : run_command(command, argc, argv);
 }

@@ -33,6 +33,8 @@ struct cli_command {
 	/* Instead of the two above: the next argument names one of these. */
 	const struct cli_command *const *subcommands;
 	size_t n_subcommands;
+	/* Instead of all three: the program of this name does it (sibling.h). */
+	const char *sibling;
 };
 
 struct cli_settings {

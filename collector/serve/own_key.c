@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <zmq.h>
 
 #include "collector/serve/admin.h"
 #include "collector/serve/store.h"
@@ -43,7 +42,7 @@ int own_key_get(const char *db_path, struct key_pair *ret, bool *ret_new)
 	if (err == -ENOENT) {
 		*ret_new = true;
 		err = key_make(ret);
-		why = zmq_strerror(-err);
+		why = strerror(-err);
 	}
 	return err ? fail(path, err, why) : EXIT_OK;
 }

@@ -563,8 +563,7 @@ const struct cli_command serve_command = {
 	.command =
 		{
 			.name = "serve",
-			.summary =
-				"receive from the probes, write the database, watch for incidents",
+			.summary = SERVE_SUMMARY,
 			.examples =
 				"  serve --db /var/lib/weir/weir.db --listen 'tcp://[::]:7441'\n"
 				"  serve --retention 14d\n",

@@ -32,6 +32,8 @@ struct serve_settings {
 	uint64_t rate_floor, half_open, scan_ports, sweep_hosts;
 };
 
+#define SERVE_SUMMARY "receive from the probes, write the database, watch for incidents"
+
 extern const struct cli_command serve_command;
 
 /*

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zmq.h>
 
 #include "common/key.h"
 #include "common/private_file.h"
@@ -63,6 +64,31 @@ static void test_text_comes_back(void **state)
 	assert_int_equal(key_parse(text, again), -EINVAL);
 	memset(text, '#', 40); /* above 2^32 */
 	assert_int_equal(key_parse(text, again), -EINVAL);
+}
+
+/* The keys and their texts are those of libzmq's CURVE. */
+static void test_same_as_libzmq(void **state)
+{
+	char text[KEY_TEXT_BYTES], secret[KEY_TEXT_BYTES], theirs[KEY_TEXT_BYTES];
+	uint8_t key[KEY_BYTES], read[KEY_BYTES];
+	struct key_pair k;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(key_make(&k), 0);
+		key_format(k.public_key, text);
+		key_format(k.secret_key, secret);
+		assert_int_equal(zmq_curve_public(theirs, secret), 0);
+		assert_string_equal(text, theirs);
+		assert_non_null(zmq_z85_decode(key, text));
+		assert_int_equal(key_parse(text, read), 0);
+		assert_memory_equal(read, key, KEY_BYTES);
+	}
+	memset(key, 0xff, sizeof(key));
+	key_format(key, text);
+	assert_string_equal(zmq_z85_encode(theirs, key, KEY_BYTES), text);
+	assert_int_equal(key_parse(text, read), 0);
+	assert_memory_equal(read, key, KEY_BYTES);
 }
 
 static void test_made_once_then_loaded(void **state)
@@ -251,6 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_text_comes_back),
+		cmocka_unit_test(test_same_as_libzmq),
 		TEST(test_made_once_then_loaded),
 		TEST(test_files_that_others_may_touch_are_refused),
 		TEST(test_damaged_files_are_refused),
