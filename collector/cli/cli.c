@@ -2,13 +2,12 @@
 #include "collector/cli/cli.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "collector/cli/coverage.h"
+#include "collector/cli/heap.h"
 #include "collector/cli/sibling.h"
 #include "collector/filter/filter.h"
 #include "collector/sqlite/query.h"
@@ -22,8 +21,6 @@
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
-
-#define KEPT_MAX_BYTES (32 << 20) /* larger ones are moved by mremap() as they grow */
 
 #define AT(field) .offset = offsetof(struct cli_settings, field)
 
@@ -155,23 +152,13 @@ struct answer_style cli_style(const struct cli_settings *s)
 	return (struct answer_style){.format = s->format, .raw_numbers = s->raw_numbers};
 }
 
-/*
- * The columns of a block are freed before those of the next are allocated: what is
- * given back to the kernel in between comes again zeroed, page fault by page fault.
- */
-static void keep_freed_memory(void)
-{
-	(void)mallopt(M_MMAP_THRESHOLD, KEPT_MAX_BYTES); /* else: slower */
-	(void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
-}
-
 int cli_open(const struct cli_settings *s, sqlite3 **ret)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
 	const char *path = cli_db_path(s), *why;
 	int err;
 
-	keep_freed_memory();
+	heap_begin();
 	err = reader_lease_begin(path, READER_LEASE_MS);
 	if (err) {
 		log_error("%s: %s", path, strerror(-err));

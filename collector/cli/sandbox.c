@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "collector/cli/heap.h"
 #include "collector/sqlite/sql_functions.h"
 #include "collector/store/db.h"
 #include "collector/store/reader_lease.h"
@@ -138,6 +139,7 @@ static int open_restricted(const struct sandbox *sandbox, sqlite3 **ret)
 	const char *why;
 	int err;
 
+	heap_begin();
 	(void)sqlite3_hard_heap_limit64(SANDBOX_HEAP_BYTES); /* returns the old one */
 	err = limit_process(sandbox->timeout_ms);
 	if (!err)
