@@ -340,6 +340,38 @@ static bool get_sparse(struct column_codec *c, const uint8_t *data, size_t len, 
 
 /* --- checking ----------------------------------------------------------------- */
 
+/* What no number of a dense column is above, as its head says. */
+static uint64_t most_of_dense(const uint8_t *data, size_t len, size_t width)
+{
+	const uint8_t *at = data + 1, *end = data + len;
+	uint64_t base, span = 0, most = width == sizeof(uint64_t) ? UINT64_MAX : UINT32_MAX;
+	unsigned bits;
+
+	if (len < 2 || !varint_get(&at, end, &base) || base > most)
+		return UINT64_MAX;
+	if (data[0] != CONST) {
+		bits = at == end ? 64 : data[0] == PACKED ? *at : 8u * *at;
+		span = mask_of(bits < 64 ? bits : 64);
+	}
+	return span > most - base ? UINT64_MAX : base + span;
+}
+
+uint64_t column_most(const uint8_t *data, size_t len, size_t width)
+{
+	const uint8_t *at = data + 1, *end = data + len;
+	uint64_t base, most;
+	size_t n, bits_len;
+
+	if (len < 2 || data[0] != SPARSE)
+		return most_of_dense(data, len, width);
+	if (!varint_get(&at, end, &base) || !size_get(&at, end, SIZE_MAX, &n) ||
+	    !size_get(&at, end, len, &bits_len) || bits_len > (size_t)(end - at))
+		return UINT64_MAX;
+	at += bits_len;
+	most = most_of_dense(at, (size_t)(end - at), width);
+	return most > base ? most : base;
+}
+
 /* Decodes where nothing less will do. */
 static bool check_planes(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 			 size_t width, uint64_t *ret_most)
@@ -381,7 +413,7 @@ static bool check_dense(struct column_codec *c, const uint8_t *data, size_t len,
 	if (bits < 1 || (bits > MAX_SHIFT && bits != 64) || bits > 8 * width ||
 	    (size_t)(end - at) != packed_bytes(n, bits))
 		return false;
-	*ret_most = mask_of(bits) > most - base ? UINT64_MAX : base + mask_of(bits);
+	*ret_most = most_of_dense(data, len, width);
 	return true;
 }
 

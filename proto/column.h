@@ -85,6 +85,12 @@ bool column_decode_rows_u64(struct column_codec *c, const uint8_t *data, size_t 
 bool column_check(struct column_codec *c, const uint8_t *data, size_t len, size_t n, size_t width,
 		  uint64_t *ret_most);
 
+/*
+ * What no number of a column is above that can be decoded, as its head says without
+ * decoding it; UINT64_MAX if sums may wrap, or it is none.
+ */
+uint64_t column_most(const uint8_t *data, size_t len, size_t width);
+
 /* Whether all numbers of an encoded column are the same one. */
 bool column_is_constant(const uint8_t *data, size_t len, uint64_t *ret);
 /* Writes such a column; at most 16 bytes. */

@@ -222,11 +222,33 @@ static bool COLUMN_F(get_packed)(const uint8_t *at, const uint8_t *end, size_t n
 	return true;
 }
 
-VECTORS static void COLUMN_F(add_plane)(COLUMN_T *ret, const uint8_t *plane, size_t n,
-					unsigned shift)
+/* One pass over what it makes, which is many times as large as the planes. */
+VECTORS static void COLUMN_F(join_planes)(const uint8_t *const plane[], unsigned planes, size_t n,
+					  COLUMN_T base, COLUMN_T *ret)
 {
-	for (size_t i = 0; i < n; i++)
-		ret[i] += (COLUMN_T)plane[i] << shift;
+	const uint8_t *a = plane[0], *b = plane[1], *c = plane[2], *d = plane[3];
+
+	switch (planes) {
+	case 1:
+		for (size_t i = 0; i < n; i++)
+			ret[i] = base + a[i];
+		return;
+	case 2:
+		for (size_t i = 0; i < n; i++)
+			ret[i] = base + (a[i] | (uint32_t)b[i] << 8);
+		return;
+	case 3:
+		for (size_t i = 0; i < n; i++)
+			ret[i] = base + (a[i] | (uint32_t)b[i] << 8 | (uint32_t)c[i] << 16);
+		return;
+	default:
+		for (size_t i = 0; i < n; i++)
+			ret[i] = base + (a[i] | (uint32_t)b[i] << 8 | (uint32_t)c[i] << 16 |
+					 (uint32_t)d[i] << 24);
+	}
+	for (unsigned p = 4; p < planes; p++)
+		for (size_t i = 0; i < n; i++)
+			ret[i] += (COLUMN_T)((uint64_t)plane[p][i] << 8 * p);
 }
 
 VECTORS static void COLUMN_F(fill)(COLUMN_T *ret, size_t n, COLUMN_T value)
@@ -238,6 +260,7 @@ VECTORS static void COLUMN_F(fill)(COLUMN_T *ret, size_t n, COLUMN_T value)
 static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, const uint8_t *end,
 				 size_t n, struct column_rows rows, COLUMN_T base, COLUMN_T *ret)
 {
+	const uint8_t *plane[MAX_PLANES] = {NULL};
 	size_t lengths[MAX_PLANES];
 	unsigned planes;
 
@@ -249,21 +272,22 @@ static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, cons
 	for (unsigned p = 0; p < planes; p++)
 		if (!size_get(&at, end, n, &lengths[p]))
 			return false;
-	COLUMN_F(fill)(ret, rows.n, base);
 	for (unsigned p = 0; p < planes; p++) {
-		const uint8_t *plane = at;
-
+		plane[p] = at;
 		if (lengths[p] > (size_t)(end - at))
 			return false;
 		if (lengths[p] < n) {
-			if (!unsqueeze(c, at, lengths[p], c->planes, n))
+			if (!unsqueeze(c, at, lengths[p], c->planes + p * n, n))
 				return false;
-			plane = c->planes;
+			plane[p] = c->planes + p * n;
 		}
-		COLUMN_F(add_plane)(ret, plane + rows.first, rows.n, 8 * p);
+		plane[p] += rows.first;
 		at += lengths[p];
 	}
-	return at == end;
+	if (at != end)
+		return false;
+	COLUMN_F(join_planes)(plane, planes, rows.n, base, ret);
+	return true;
 }
 
 /* Everything but SPARSE. */

@@ -92,6 +92,8 @@ int flow_memory_alloc(struct flow_block *b, const struct flow_columns *columns, 
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (flow_columns_has(columns, (enum flow_column)c))
 			size += aligned(b->n_rows * flow_width(flow_column_info[c].kind));
+	if (flow_columns_has(columns, FLOW_COLUMN_ID_OF_FEW))
+		size += aligned(b->n_rows * sizeof(*b->id_differences));
 	at = malloc(size ? size : 1);
 	if (!at)
 		return -ENOMEM;
@@ -103,6 +105,11 @@ int flow_memory_alloc(struct flow_block *b, const struct flow_columns *columns, 
 			continue;
 		b->column[c].any = at;
 		at += aligned(b->n_rows * flow_width(flow_column_info[c].kind));
+	}
+	b->id_differences = NULL;
+	if (flow_columns_has(columns, FLOW_COLUMN_ID_OF_FEW)) {
+		b->id_differences = (void *)at;
+		at += aligned(b->n_rows * sizeof(*b->id_differences));
 	}
 	b->addrs = (void *)at;
 	at += aligned(b->n_addrs * sizeof(*b->addrs));

@@ -11,6 +11,7 @@
  *
  * Addresses and texts are in dictionaries of the block: group by the number and
  * look the value up once per group. Columns that were not asked for are NULL.
+ * A decoded block is only read: columns of zeros share their memory.
  * Whether a value is measured at all (NULL in SQL) follows from other columns:
  * the third argument of the lists of proto/flow_columns.h.
  *
@@ -88,9 +89,15 @@ extern const struct flow_column_info flow_column_info[FLOW_N_COLUMNS];
 /* The column of that name, or -1. */
 int flow_column_find(const char *name);
 
+/*
+ * What flow_block_ids() works ids out from, instead of the column flow_id: for those
+ * who need the ids of few rows. Only in sets of columns.
+ */
+#define FLOW_COLUMN_ID_OF_FEW ((enum flow_column)FLOW_N_COLUMNS)
+
 /* A set of columns. */
 struct flow_columns {
-	uint64_t bits[(FLOW_N_COLUMNS + 63) / 64];
+	uint64_t bits[FLOW_N_COLUMNS / 64 + 1];
 };
 
 static inline void flow_columns_add(struct flow_columns *s, enum flow_column c)
@@ -122,7 +129,8 @@ struct flow_block {
 	size_t n_addrs;
 	const char **texts;
 	size_t n_texts;
-	void *memory; /* all of the above */
+	uint64_t *id_differences; /* of FLOW_COLUMN_ID_OF_FEW; private */
+	void *memory;		  /* all of the above, but columns of zeros */
 };
 
 #define FLOW_COL_U32(b, name) ((b)->column[FLOW_COLUMN_##name].u32)
@@ -138,6 +146,8 @@ bool flow_column_may_be_null(enum flow_column c);
 bool flow_block_has(const struct flow_block *b, enum flow_column c, size_t i);
 /* The same of every row, 1 or 0; false, and no mask, if all of them have one. */
 bool flow_block_has_mask(const struct flow_block *b, enum flow_column c, uint8_t *mask);
+/* The flow_id of those rows, of a block with FLOW_COLUMN_ID_OF_FEW or flow_id. */
+void flow_block_ids(const struct flow_block *b, const uint32_t *rows, size_t n, uint64_t *ret);
 void flow_block_done(struct flow_block *b);
 
 /* --- encoded ---------------------------------------------------------------- */

@@ -55,12 +55,53 @@ VECTORS static bool within_u64(const uint64_t *a, size_t n, uint64_t max)
 	return largest <= max;
 }
 
+/* In the memory that pages of zeros share, which stays in the cache. */
+static uint64_t zeros[FLOW_BLOCK_MAX_ROWS];
+
 VECTORS static void lengthen_durations(uint64_t *us, size_t n)
 {
 	const uint64_t exact = FLOW_DURATION_EXACT_US;
 
 	for (size_t i = 0; i < n; i++)
 		us[i] = us[i] < exact ? us[i] : exact + (us[i] - exact) * 1000;
+}
+
+/* --- how large a number can be ------------------------------------------------------- */
+
+static uint64_t most_of_sum(uint64_t a, uint64_t b)
+{
+	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+/* From those of the parts: what they are related to is added. */
+static void add_most(uint64_t most[FLOW_N_COLUMNS])
+{
+	for (size_t k = 0; k < flow_n_relations; k++) {
+		const struct flow_relation *r = &flow_relations[k];
+
+		most[r->column] = most_of_sum(most[r->column], most[r->minus]);
+		if (r->minus_too != FLOW_NONE)
+			most[r->column] = most_of_sum(most[r->column], most[r->minus_too]);
+	}
+}
+
+/* Whether the bits of a column do not tell that all its values are right. */
+static bool must_be_decoded(enum flow_column c, uint64_t most)
+{
+	const struct flow_column_info *info = &flow_column_info[c];
+
+	switch (info->kind) {
+	case FLOW_HIST:
+		return false; /* check_hists() */
+	case FLOW_ADDR:
+	case FLOW_TEXT:
+		return most > 0;
+	case FLOW_U32:
+		return info->max < UINT32_MAX && most > info->max; /* else any sum is one */
+	case FLOW_U64:
+		return c != FLOW_COLUMN_flow_id && most > info->max;
+	}
+	return true;
 }
 
 /* --- decoding ------------------------------------------------------------------------- */
@@ -70,6 +111,7 @@ struct decoder {
 	const struct flow_parts *parts;
 	struct column_rows rows; /* of the parts; all that is in b */
 	struct flow_block *b;
+	uint64_t most[FLOW_N_COLUMNS]; /* that its numbers can be, by their bits alone */
 	const char *why;
 };
 
@@ -111,14 +153,20 @@ static bool get_u64(struct decoder *d, unsigned part, uint64_t *ret)
 static bool get_raw_columns(struct decoder *d)
 {
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++) {
+		const struct flow_part *p = &d->parts->part[c];
 		union flow_array a = d->b->column[c];
+		bool wide = flow_column_info[c].kind == FLOW_U64;
 
-		if (!a.any || c == FLOW_COLUMN_start_ms || flow_column_info[c].kind == FLOW_HIST)
+		if (!a.any || a.u64 == zeros || c == FLOW_COLUMN_start_ms ||
+		    flow_column_info[c].kind == FLOW_HIST)
 			continue;
-		if (flow_column_info[c].kind == FLOW_U64 ? !get_u64(d, c, a.u64)
-							 : !get_u32(d, c, a.u32))
+		if (wide ? !get_u64(d, c, a.u64) : !get_u32(d, c, a.u32))
 			return false;
+		if (p->present)
+			d->most[c] = column_most(p->data, p->len,
+						 wide ? sizeof(*a.u64) : sizeof(*a.u32));
 	}
+	add_most(d->most);
 	return true;
 }
 
@@ -142,10 +190,24 @@ static void relate(struct flow_block *b)
 	}
 }
 
-VECTORS static void subtract_us(const uint64_t *ms, const uint64_t *us, uint64_t *ret, size_t n)
+/*
+ * start = end - duration, of durations that are not lengthened yet. Vectors do not
+ * divide, but n / 1000 is n * 274877907 >> 38 below 2^20, and so for those that are
+ * below FLOW_DURATION_EXACT_US. Returns the or of all.
+ */
+VECTORS static uint64_t get_starts(const uint64_t *end_ms, const uint64_t *kept, uint64_t *ret,
+				   size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		ret[i] = ms[i] - us[i] / 1000;
+	const uint64_t exact = FLOW_DURATION_EXACT_US;
+	uint64_t any = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t ms = (kept[i] & 0xfffff) * UINT64_C(274877907) >> 38;
+
+		ret[i] = end_ms[i] - (kept[i] < exact ? ms : kept[i] - exact + exact / 1000);
+		any |= ret[i];
+	}
+	return any;
 }
 
 /* Called when end_ms and duration_us are known to be in range. */
@@ -153,12 +215,25 @@ static bool get_start_ms(struct decoder *d)
 {
 	const uint64_t *end = FLOW_COL_U64(d->b, end_ms), *us = FLOW_COL_U64(d->b, duration_us);
 	uint64_t *start = FLOW_COL_U64(d->b, start_ms);
+	size_t n = d->b->n_rows;
 
-	if (!start)
-		return true;
-	subtract_us(end, us, start, d->b->n_rows);
-	return within_u64(start, d->b->n_rows, FLOW_TIME_MAX_MS) ||
-	       bad(d, "a flow starts before 1970");
+	return !start || get_starts(end, us, start, n) < FLOW_TIME_MAX_MS ||
+	       within_u64(start, n, FLOW_TIME_MAX_MS) || bad(d, "a flow starts before 1970");
+}
+
+/* Whether all ids are what they are derived from. */
+static bool has_usual_ids(const struct flow_parts *p)
+{
+	const struct flow_part *ids = &p->part[FLOW_COLUMN_flow_id];
+	uint64_t difference;
+
+	return ids->present && ids->data && column_is_constant(ids->data, ids->len, &difference) &&
+	       difference == FLOW_ID_OFFSET;
+}
+
+static bool get_id_differences(struct decoder *d)
+{
+	return !d->b->id_differences || get_u64(d, FLOW_COLUMN_flow_id, d->b->id_differences);
 }
 
 static int get_ids(struct decoder *d)
@@ -171,10 +246,8 @@ static int get_ids(struct decoder *d)
 		return 0;
 	derived = malloc(n * sizeof(*derived));
 	err = derived ? flow_derive_ids(d->b, derived) : -ENOMEM;
-	for (size_t i = 0; !err && i < n; i++) {
-		ids[i] = (ids[i] + derived[i] - FLOW_ID_OFFSET) & FLOW_ID_MAX;
-		ids[i] += ids[i] == 0; /* 0 is no id: as in flow_id_of() */
-	}
+	for (size_t i = 0; !err && i < n; i++)
+		ids[i] = flow_id_from(derived[i], ids[i]);
 	free(derived);
 	return err;
 }
@@ -375,19 +448,17 @@ static bool check_range(struct decoder *d, enum flow_column c)
 	const struct flow_column_info *info = &flow_column_info[c];
 	union flow_array a = d->b->column[c];
 
-	if (!a.any)
+	if (!a.any || !must_be_decoded(c, d->most[c]))
 		return true;
 	switch (info->kind) {
 	case FLOW_ADDR:
 	case FLOW_TEXT:
 		return check_numbers(d, c);
 	case FLOW_U64:
-		return c == FLOW_COLUMN_start_ms || c == FLOW_COLUMN_flow_id ||
-		       within_u64(a.u64, d->b->n_rows, info->max) ||
+		return within_u64(a.u64, d->b->n_rows, info->max) ||
 		       bad(d, "a value out of its column's range");
 	case FLOW_U32:
-		return info->max == UINT32_MAX ||
-		       within_u32(a.u32, d->b->n_rows, (uint32_t)info->max) ||
+		return within_u32(a.u32, d->b->n_rows, (uint32_t)info->max) ||
 		       bad(d, "a value out of its column's range");
 	case FLOW_HIST:
 		return true; /* checked as it is put together */
@@ -399,22 +470,48 @@ static int get_columns(struct decoder *d)
 {
 	int err;
 
-	if (!get_raw_columns(d))
+	if (!get_raw_columns(d) || !get_id_differences(d))
 		return -EBADMSG;
 	relate(d->b);
-	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++) {
-		/* Before it is made longer, so that nothing can overflow. */
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (!check_range(d, (enum flow_column)c))
 			return -EBADMSG;
-		if (c == FLOW_COLUMN_duration_us && FLOW_COL_U64(d->b, duration_us))
-			lengthen_durations(FLOW_COL_U64(d->b, duration_us), d->b->n_rows);
-	}
 	if (!get_start_ms(d))
 		return -EBADMSG;
+	if (d->most[FLOW_COLUMN_duration_us] >= FLOW_DURATION_EXACT_US)
+		lengthen_durations(FLOW_COL_U64(d->b, duration_us), d->b->n_rows);
 	err = get_hists(d, FLOW_COLUMN_data_rtt_hist, FLOW_PART_HIST_VALUES);
 	if (!err)
 		err = get_hists(d, FLOW_COLUMN_rev_data_rtt_hist, FLOW_PART_REV_HIST_VALUES);
 	return err ? err : get_ids(d);
+}
+
+/* Whether nothing but zeros is in it, nor is made of it. */
+static bool is_of_zeros(const struct flow_parts *p, enum flow_column c)
+{
+	return !p->part[c].present && c != FLOW_COLUMN_host_id && c != FLOW_COLUMN_start_ms &&
+	       c != FLOW_COLUMN_duration_us && c != FLOW_COLUMN_flow_id &&
+	       flow_column_info[c].kind != FLOW_HIST && !flow_relation_of(c);
+}
+
+/* Memory for the columns that are not all zeros. */
+static int alloc_columns(struct decoder *d, const struct flow_columns *wanted, size_t text_len,
+			 char **ret_text)
+{
+	struct flow_columns own = {{0}};
+	int err;
+
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+		if (flow_columns_has(wanted, (enum flow_column)c) &&
+		    !is_of_zeros(d->parts, (enum flow_column)c))
+			flow_columns_add(&own, (enum flow_column)c);
+	if (flow_columns_has(wanted, FLOW_COLUMN_ID_OF_FEW) && !has_usual_ids(d->parts))
+		flow_columns_add(&own, FLOW_COLUMN_ID_OF_FEW);
+	err = flow_memory_alloc(d->b, &own, text_len, ret_text);
+	for (unsigned c = 0; !err && c < FLOW_N_COLUMNS; c++)
+		if (flow_columns_has(wanted, (enum flow_column)c) && !d->b->column[c].any)
+			d->b->column[c].u64 = zeros;
+	return err;
 }
 
 /* Memory for the columns, and the dictionaries in it. */
@@ -439,7 +536,7 @@ static int get_dictionaries(struct decoder *d, const struct flow_columns *wanted
 			err = (bad(d, "a dictionary is no dictionary"), -EBADMSG);
 	}
 	if (!err)
-		err = flow_memory_alloc(d->b, wanted, text_len, &text_at);
+		err = alloc_columns(d, wanted, text_len, &text_at);
 	if (!err) {
 		fill_addrs(d->b, addrs);
 		if (text_len)
@@ -473,9 +570,11 @@ int flow_parts_dictionaries(struct column_codec *c, const struct flow_parts *p, 
 static void cut_rows(struct flow_block *b, struct column_rows rows)
 {
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
-		if (b->column[c].any)
+		if (b->column[c].any && b->column[c].u64 != zeros)
 			b->column[c].any = (char *)b->column[c].any +
 					   rows.first * flow_width(flow_column_info[c].kind);
+	if (b->id_differences)
+		b->id_differences += rows.first;
 	b->n_rows = rows.n;
 }
 
@@ -526,11 +625,6 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 /* --- checking without decoding ------------------------------------------------------------------
  */
 
-static uint64_t most_of_sum(uint64_t a, uint64_t b)
-{
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
-}
-
 /* How large the numbers of each column can be, as its part says. */
 static bool check_parts(struct decoder *d, uint64_t most[FLOW_N_COLUMNS])
 {
@@ -544,32 +638,7 @@ static bool check_parts(struct decoder *d, uint64_t most[FLOW_N_COLUMNS])
 		    !column_check(d->codec, p->data, p->len, d->parts->n_rows, width, &most[c]))
 			return bad(d, "a column is not n_rows numbers");
 	}
-	for (size_t k = 0; k < flow_n_relations; k++) {
-		const struct flow_relation *r = &flow_relations[k];
-
-		most[r->column] = most_of_sum(most[r->column], most[r->minus]);
-		if (r->minus_too != FLOW_NONE)
-			most[r->column] = most_of_sum(most[r->column], most[r->minus_too]);
-	}
-	return true;
-}
-
-/* Whether the bits of a column do not tell that all its values are right. */
-static bool must_be_decoded(enum flow_column c, uint64_t most)
-{
-	const struct flow_column_info *info = &flow_column_info[c];
-
-	switch (info->kind) {
-	case FLOW_HIST:
-		return false; /* check_hists() */
-	case FLOW_ADDR:
-	case FLOW_TEXT:
-		return most > 0;
-	case FLOW_U32:
-		return info->max < UINT32_MAX && most > info->max; /* else any sum is one */
-	case FLOW_U64:
-		return c != FLOW_COLUMN_flow_id && most > info->max;
-	}
+	add_most(most);
 	return true;
 }
 

@@ -25,9 +25,9 @@ const size_t flow_n_relations = sizeof(flow_relations) / sizeof(flow_relations[0
 
 /* What flow_id.h looks at. */
 static const enum flow_column id_reads[] = {
-	FLOW_COLUMN_src_addr, FLOW_COLUMN_dst_addr,  FLOW_COLUMN_src_port,
-	FLOW_COLUMN_dst_port, FLOW_COLUMN_proto,     FLOW_COLUMN_icmp_id,
-	FLOW_COLUMN_vlan,     FLOW_COLUMN_tunnel_id, FLOW_COLUMN_start_ms,
+	FLOW_COLUMN_src_addr, FLOW_COLUMN_dst_addr,    FLOW_COLUMN_src_port, FLOW_COLUMN_dst_port,
+	FLOW_COLUMN_proto,    FLOW_COLUMN_icmp_id,     FLOW_COLUMN_vlan,     FLOW_COLUMN_tunnel_id,
+	FLOW_COLUMN_end_ms,   FLOW_COLUMN_duration_us,
 };
 #define N_ID_READS (sizeof(id_reads) / sizeof(id_reads[0]))
 
@@ -45,6 +45,9 @@ struct flow_columns flow_closure(const struct flow_columns *columns)
 	struct flow_columns s = *columns;
 
 	if (flow_columns_has(&s, FLOW_COLUMN_flow_id))
+		flow_columns_add(&s, FLOW_COLUMN_start_ms);
+	if (flow_columns_has(&s, FLOW_COLUMN_flow_id) ||
+	    flow_columns_has(&s, FLOW_COLUMN_ID_OF_FEW))
 		for (size_t i = 0; i < N_ID_READS; i++)
 			flow_columns_add(&s, id_reads[i]);
 	if (flow_columns_has(&s, FLOW_COLUMN_start_ms)) {
@@ -98,6 +101,28 @@ int flow_derive_ids(const struct flow_block *b, uint64_t *ret)
 				    vlan[i], tunnel_id[i], start_ms[i]);
 	free(addr);
 	return 0;
+}
+
+void flow_block_ids(const struct flow_block *b, const uint32_t *rows, size_t n, uint64_t *ret)
+{
+	const uint32_t *src = FLOW_COL_U32(b, src_addr), *dst = FLOW_COL_U32(b, dst_addr);
+	const uint32_t *src_port = FLOW_COL_U32(b, src_port), *dst_port = FLOW_COL_U32(b, dst_port);
+	const uint32_t *proto = FLOW_COL_U32(b, proto), *icmp_id = FLOW_COL_U32(b, icmp_id);
+	const uint32_t *vlan = FLOW_COL_U32(b, vlan), *tunnel_id = FLOW_COL_U32(b, tunnel_id);
+	const uint64_t *end_ms = FLOW_COL_U64(b, end_ms), *us = FLOW_COL_U64(b, duration_us);
+	const uint64_t *ids = FLOW_COL_U64(b, flow_id), *differences = b->id_differences;
+
+	for (size_t k = 0; ids && k < n; k++)
+		ret[k] = ids[rows[k]];
+	for (size_t k = 0; !ids && k < n; k++) {
+		uint32_t i = rows[k];
+		uint64_t derived = flow_id_of(
+			flow_id_end(flow_id_addr(b->addrs[src[i]]), src_port[i]),
+			flow_id_end(flow_id_addr(b->addrs[dst[i]]), dst_port[i]), proto[i],
+			icmp_id[i], vlan[i], tunnel_id[i], end_ms[i] - us[i] / 1000);
+
+		ret[k] = flow_id_from(derived, differences ? differences[i] : FLOW_ID_OFFSET);
+	}
 }
 
 struct flow_hists flow_hists_of(const struct flow_block *b, enum flow_column which)

@@ -58,6 +58,12 @@ bool flow_any_of_kind(const struct flow_columns *s, enum flow_kind kind);
  * near 0: kept with this added, so that it is small whatever its sign.
  */
 #define FLOW_ID_OFFSET 32
+static inline uint64_t flow_id_from(uint64_t derived, uint64_t difference)
+{
+	uint64_t id = (difference + derived - FLOW_ID_OFFSET) & FLOW_ID_MAX;
+
+	return id + (id == 0); /* 0 is no id: as in flow_id_of() */
+}
 /* Returns -ENOMEM. */
 int flow_derive_ids(const struct flow_block *b, uint64_t *ret);
 

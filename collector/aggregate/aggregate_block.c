@@ -262,26 +262,34 @@ static int add_distinct(struct group_sums *s, size_t set, const struct batch *x,
 	return distinct_set_add(&s->sets[set], pairs, n);
 }
 
+/* Records that are all of their flow are counted, of the others the set tells how many flows. */
 static int add_flows(struct group_sums *s, size_t slot, const struct batch *x,
 		     const uint8_t *single, const uint8_t *mask)
 {
-	const uint64_t *ids = FLOW_COL_U64(x->b, flow_id);
 	const uint32_t *hosts = FLOW_COL_U32(x->b, host_id);
 	struct distinct_pair pairs[GROUP_BATCH];
-	size_t n = 0;
+	uint32_t rows[GROUP_BATCH], groups[GROUP_BATCH];
+	uint64_t ids[GROUP_BATCH];
+	size_t n = 0, n_pairs = 0;
 
 	for (size_t i = 0; i < x->n; i++) {
 		uint32_t row = x->rows[i];
 		bool counts = !mask || mask[row];
-		struct distinct_pair p = {ids[row] + 1, (uint64_t)x->groups[i] << 32 | hosts[row]};
 
-		/* Records of one flow often follow each other. */
-		pairs[n] = p;
-		n += counts & !single[row] &&
-		     !(n && pairs[n - 1].a == p.a && pairs[n - 1].b == p.b);
+		rows[n] = row;
+		groups[n] = x->groups[i];
+		n += counts & !single[row];
 		group_sums_of(s, x->groups[i])[slot] += counts & single[row];
 	}
-	return distinct_set_add(&s->sets[slot], pairs, n);
+	flow_block_ids(x->b, rows, n, ids);
+	for (size_t i = 0; i < n; i++) {
+		struct distinct_pair p = {ids[i] + 1, (uint64_t)groups[i] << 32 | hosts[rows[i]]};
+
+		/* Records of one flow often follow each other. */
+		pairs[n_pairs] = p;
+		n_pairs += !(n_pairs && pairs[n_pairs - 1].a == p.a && pairs[n_pairs - 1].b == p.b);
+	}
+	return distinct_set_add(&s->sets[slot], pairs, n_pairs);
 }
 
 /* from: of the batch, in what the block's rows have ids in. */

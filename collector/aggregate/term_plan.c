@@ -127,7 +127,7 @@ void term_plan_also(const struct term_plan *plan, const struct measure *also, st
 void term_plan_columns(const struct term_plan *plan, struct flow_columns *columns)
 {
 	static const enum flow_column of_flows[] = {
-		FLOW_COLUMN_host_id,	 FLOW_COLUMN_flow_id,	    FLOW_COLUMN_packets,
+		FLOW_COLUMN_host_id,	 FLOW_COLUMN_ID_OF_FEW,	    FLOW_COLUMN_packets,
 		FLOW_COLUMN_rev_packets, FLOW_COLUMN_total_packets, FLOW_COLUMN_rev_total_packets,
 		FLOW_COLUMN_end_reason,
 	};

@@ -44,7 +44,8 @@ struct scan_memory {
 	struct catalog_item item; /* of the block, for scan_fetch() */
 	struct column_rows rows;  /* of the item; all that is in the block */
 	struct flow_parts parts;
-	bool opened; /* parts are those of the item */
+	bool opened;	/* parts are those of the item */
+	bool id_of_few; /* the block has what flow_block_ids() needs */
 	struct flow_block more[MAX_FETCHED];
 	size_t n_more;
 };
@@ -362,6 +363,8 @@ static int add_columns(struct scan *s, struct scan_rows *rows, const struct flow
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (flow_columns_has(columns, (enum flow_column)c) && !rows->block.column[c].any)
 			flow_columns_add(&missing, (enum flow_column)c);
+	if (flow_columns_has(columns, FLOW_COLUMN_ID_OF_FEW) && !m->id_of_few)
+		flow_columns_add(&missing, FLOW_COLUMN_ID_OF_FEW);
 	if (memcmp(&missing, &none, sizeof(none)) == 0)
 		return 1;
 	err = decode_columns(s, m, &missing, &b);
@@ -370,6 +373,9 @@ static int add_columns(struct scan *s, struct scan_rows *rows, const struct flow
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (!rows->block.column[c].any)
 			rows->block.column[c] = b.column[c];
+	if (flow_columns_has(&missing, FLOW_COLUMN_ID_OF_FEW))
+		rows->block.id_differences = b.id_differences;
+	m->id_of_few |= flow_columns_has(&missing, FLOW_COLUMN_ID_OF_FEW);
 	/* A block without such columns has but the first entry of a dictionary. */
 	if (b.n_addrs > rows->block.n_addrs) {
 		rows->block.addrs = b.addrs;
@@ -483,6 +489,7 @@ static int read_item(struct scan *s, const struct catalog_item *item, struct sca
 	m->item = *item;
 	m->rows = (struct column_rows){0, item->n_rows};
 	m->opened = !is_bare(s);
+	m->id_of_few = false;
 	if (m->opened)
 		err = open_item(s, item, m, &m->parts);
 	if (err > 0 && s->dictionaries_first)
