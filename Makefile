@@ -43,7 +43,7 @@ PROTO_LIBS     := -lprotobuf-c -lzstd
 NETTLE         := $(shell pkg-config --libs nettle 2>/dev/null)
 override CPPFLAGS += $(if $(NETTLE),-DWEIR_NETTLE)
 PROBE_LIBS     := -lbpf -lelf -lz -lzmq -lsqlite3 $(NETTLE)
-COLLECTOR_LIBS := -lsqlite3 -ledit
+COLLECTOR_LIBS := -lsqlite3
 SERVE_LIBS     := -lzmq
 
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))

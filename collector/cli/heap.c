@@ -10,6 +10,7 @@
 
 #define HEAP_BYTES     (64 << 20) /* of address space; what is not touched takes no memory */
 #define KEPT_MAX_BYTES (32 << 20) /* larger ones are moved by mremap() as they grow */
+#define FIRST_BYTES    (256 << 10)
 #define HUGE_BYTES     ((uintptr_t)2 << 20)
 
 void heap_begin(void)
@@ -24,13 +25,14 @@ void heap_begin(void)
 	(void)mallopt(M_MMAP_THRESHOLD, KEPT_MAX_BYTES);
 	(void)mallopt(M_TRIM_THRESHOLD, INT_MAX);
 	(void)mallopt(M_TOP_PAD, HEAP_BYTES);
-	begin = ((uintptr_t)sbrk(0) + HUGE_BYTES - 1) & -HUGE_BYTES;
-	unused = malloc(2 * HUGE_BYTES); /* more than there is: the heap grows, once */
+	unused = malloc(FIRST_BYTES); /* more than there is: the heap grows, once */
+	/* A page that malloc() has touched already would keep its neighbours from being one. */
+	begin = ((uintptr_t)unused + FIRST_BYTES + HUGE_BYTES) & -HUGE_BYTES;
 	end = (uintptr_t)sbrk(0);
-	if ((uintptr_t)unused > begin || end < begin + HUGE_BYTES)
+	if (!unused || end < begin + HUGE_BYTES)
 		return; /* malloc() is not that of glibc, or has it elsewhere */
 	(void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
-	cut = realloc(unused, begin - (uintptr_t)unused); /* smaller: it stays where it is */
+	cut = realloc(unused, begin - (uintptr_t)unused); /* larger: it stays where it is */
 	if (cut)
 		unused = cut;
 }

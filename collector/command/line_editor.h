@@ -19,7 +19,7 @@ struct line_editor;
 
 /*
  * Prompts go to stderr, since stdout carries answers. history: the file, copied;
- * NULL: none. Returns -ENOMEM.
+ * NULL: none. Returns -ENOMEM; -ELIBACC, -ELIBBAD: libedit is not there, or another one.
  */
 int line_editor_open(const char *history, struct line_editor **ret);
 

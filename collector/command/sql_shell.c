@@ -122,14 +122,16 @@ static void open_editor(struct shell *sh)
 {
 	const char *path = getenv("WEIR_HISTORY"), *home = getenv("HOME");
 	char of_home[PATH_MAX];
+	int err;
 
 	if (!path && home && *home) {
 		int len = snprintf(of_home, sizeof(of_home), "%s/.weir_history", home);
 
 		path = len < (int)sizeof(of_home) ? of_home : NULL;
 	}
-	if (line_editor_open(path && *path ? path : NULL, &sh->editor))
-		log_warn("sql: no memory for a line editor");
+	err = line_editor_open(path && *path ? path : NULL, &sh->editor);
+	if (err)
+		log_warn("sql: no line editor: %s", strerror(-err));
 }
 
 static int run_shell(struct shell *sh)
@@ -155,7 +157,7 @@ static int run(const void *settings, int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (argc == 1)
-		return sandbox_run(&sandbox, argv[0]);
+		return sandbox_run_last(&sandbox, argv[0]);
 	sh = calloc(1, sizeof(*sh));
 	if (!sh) {
 		log_error("out of memory");
