@@ -96,7 +96,7 @@ $(B)/%.o: %.c | $(GEN)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 # Loops over columns: the compiler makes vectors of them only with this.
 $(B)/proto/column.o $(B)/proto/flow_related.o $(B)/proto/flow_encode.o $(B)/proto/flow_decode.o \
-  $(B)/proto/flow_has.o \
+  $(B)/proto/flow_has.o $(B)/proto/twins.o \
   $(patsubst %.c,$(B)/%.o,$(wildcard $(addsuffix /*.c,$(addprefix collector/,flowstore flows_table once aggregate rollup)))): override CFLAGS += -O3
 $(B)/gen/weir.pb-c.o: $(B)/gen/weir.pb-c.c
 	$(call say,CC)

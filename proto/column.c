@@ -21,7 +21,8 @@ enum bytes_method { BYTES_RAW, BYTES_ZSTD };
 
 #define MAX_PLANES 8
 #define MAX_SHIFT  56 /* wider numbers would not always lie within 8 bytes */
-#define PADDING	   8  /* so that 8 bytes can be read at any packed number */
+#define SPARE	   16
+#define PADDING	   8 /* so that 8 bytes can be read at any packed number */
 
 struct column_codec {
 	ZSTD_CCtx *compress;   /* made when there is something to compress */
@@ -31,6 +32,7 @@ struct column_codec {
 	void *scratch;	   /* of what follows */
 	uint64_t *inner;   /* numbers of a SPARSE column that are not the base */
 	uint64_t *checked; /* numbers that are only looked at */
+	uint64_t *spare;   /* the caller's */
 	uint8_t *planes;   /* of one column being encoded or decoded */
 	uint8_t *bits;	   /* which numbers of a SPARSE column are not the base */
 };
@@ -38,19 +40,21 @@ struct column_codec {
 int column_codec_new(size_t max_rows, struct column_codec **ret)
 {
 	size_t numbers = (max_rows + 1) * sizeof(uint64_t); /* one may be written too far */
+	size_t spare = 2 * (max_rows + SPARE) * sizeof(uint64_t);
 	struct column_codec *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return -ENOMEM;
 	c->max_rows = max_rows;
-	c->scratch = malloc(3 * numbers + max_rows / 8 + 2 * PADDING);
+	c->scratch = malloc(3 * numbers + spare + max_rows / 8 + 2 * PADDING);
 	if (!c->scratch) {
 		column_codec_free(c);
 		return -ENOMEM;
 	}
 	c->inner = (uint64_t *)c->scratch;
 	c->checked = c->inner + max_rows + 1;
-	c->planes = (uint8_t *)(c->checked + max_rows + 1);
+	c->spare = c->checked + max_rows + 1;
+	c->planes = (uint8_t *)c->spare + spare;
 	c->bits = c->planes + numbers;
 	*ret = c;
 	return 0;
@@ -74,6 +78,16 @@ bool column_codec_out_of_memory(const struct column_codec *c)
 size_t column_codec_max_rows(const struct column_codec *c)
 {
 	return c->max_rows;
+}
+
+void *column_codec_spare(struct column_codec *c)
+{
+	return c->spare;
+}
+
+void *column_codec_spare_too(struct column_codec *c)
+{
+	return c->spare + c->max_rows + SPARE;
 }
 
 /* --- varints ---------------------------------------------------------------- */
@@ -347,7 +361,7 @@ static uint64_t most_of_dense(const uint8_t *data, size_t len, size_t width)
 	uint64_t base, span = 0, most = width == sizeof(uint64_t) ? UINT64_MAX : UINT32_MAX;
 	unsigned bits;
 
-	if (len < 2 || !varint_get(&at, end, &base) || base > most)
+	if (len < 2 || data[0] >= N_ENCODINGS || !varint_get(&at, end, &base) || base > most)
 		return UINT64_MAX;
 	if (data[0] != CONST) {
 		bits = at == end ? 64 : data[0] == PACKED ? *at : 8u * *at;

@@ -47,6 +47,9 @@ void column_codec_free(struct column_codec *c);
 /* Whether decoding said no because there was no memory for zstd. */
 bool column_codec_out_of_memory(const struct column_codec *c);
 size_t column_codec_max_rows(const struct column_codec *c);
+/* Room for max_rows + 16 numbers of 8 bytes, twice, which is the caller's. */
+void *column_codec_spare(struct column_codec *c);
+void *column_codec_spare_too(struct column_codec *c);
 
 /* Room that an encoded column of n numbers needs at most. */
 static inline size_t column_bound(size_t n)
@@ -87,7 +90,7 @@ bool column_check(struct column_codec *c, const uint8_t *data, size_t len, size_
 
 /*
  * What no number of a column is above that can be decoded, as its head says without
- * decoding it; UINT64_MAX if sums may wrap, or it is none.
+ * decoding it; UINT64_MAX if sums may wrap, or it is no column of these encodings.
  */
 uint64_t column_most(const uint8_t *data, size_t len, size_t width);
 

@@ -19,7 +19,9 @@
  * them is decoded without the rest. A column of zeros has none. What follows
  * from other columns is not kept: see encode_related() in flow_block.c. Parts
  * are known by a code made from the column's name, so the order of the lists
- * may change, and parts with an unknown code are left alone.
+ * may change, and parts with an unknown code are left alone. Only in a block of several
+ * hosts, which no peer may send: one part tells which rows are twins (twins.h), and of
+ * a column that counts on it the part is not one of column.h.
  *
  * A sealed block is one blob: parts, directory and a CRC-32C:
  *
@@ -158,6 +160,7 @@ enum {
 	FLOW_PART_TEXTS,
 	FLOW_PART_HIST_VALUES, /* beside data_rtt_hist */
 	FLOW_PART_REV_HIST_VALUES,
+	FLOW_PART_TWINS, /* in blocks of several hosts: twins.h */
 	FLOW_N_PARTS,
 };
 

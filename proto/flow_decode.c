@@ -112,6 +112,7 @@ struct decoder {
 	struct column_rows rows; /* of the parts; all that is in b */
 	struct flow_block *b;
 	uint64_t most[FLOW_N_COLUMNS]; /* that its numbers can be, by their bits alone */
+	struct twins twins;	       /* if a column counts on them */
 	const char *why;
 };
 
@@ -121,32 +122,60 @@ static bool bad(struct decoder *d, const char *why)
 	return false;
 }
 
+bool flow_get_u32(struct column_codec *c, const struct flow_parts *p, const struct twins *twins,
+		  unsigned part, struct column_rows rows, uint32_t *ret)
+{
+	const struct flow_part *q = &p->part[part];
+
+	if (!q->present)
+		memset(ret, 0, rows.n * sizeof(*ret));
+	else if (!q->data)
+		return false;
+	else if (twins_needed(q->data, q->len))
+		return twins->n_twins &&
+		       twins_decode_rows_u32(c, twins, q->data, q->len, rows, ret);
+	else
+		return column_decode_rows_u32(c, q->data, q->len, p->n_rows, rows, ret);
+	return true;
+}
+
+bool flow_get_u64(struct column_codec *c, const struct flow_parts *p, const struct twins *twins,
+		  unsigned part, struct column_rows rows, uint64_t *ret)
+{
+	const struct flow_part *q = &p->part[part];
+
+	if (!q->present)
+		memset(ret, 0, rows.n * sizeof(*ret));
+	else if (!q->data)
+		return false;
+	else if (twins_needed(q->data, q->len))
+		return twins->n_twins &&
+		       twins_decode_rows_u64(c, twins, q->data, q->len, rows, ret);
+	else
+		return column_decode_rows_u64(c, q->data, q->len, p->n_rows, rows, ret);
+	return true;
+}
+
 static bool get_u32(struct decoder *d, unsigned part, uint32_t *ret)
 {
-	const struct flow_part *p = &d->parts->part[part];
-
-	if (!p->present) {
-		memset(ret, 0, d->b->n_rows * sizeof(*ret));
-		return true;
-	}
-	if (p->data &&
-	    column_decode_rows_u32(d->codec, p->data, p->len, d->parts->n_rows, d->rows, ret))
-		return true;
-	return bad(d, "a column is not n_rows numbers");
+	return flow_get_u32(d->codec, d->parts, &d->twins, part, d->rows, ret) ||
+	       bad(d, "a column is not n_rows numbers");
 }
 
 static bool get_u64(struct decoder *d, unsigned part, uint64_t *ret)
 {
-	const struct flow_part *p = &d->parts->part[part];
+	return flow_get_u64(d->codec, d->parts, &d->twins, part, d->rows, ret) ||
+	       bad(d, "a column is not n_rows numbers");
+}
 
-	if (!p->present) {
-		memset(ret, 0, d->b->n_rows * sizeof(*ret));
-		return true;
-	}
-	if (p->data &&
-	    column_decode_rows_u64(d->codec, p->data, p->len, d->parts->n_rows, d->rows, ret))
-		return true;
-	return bad(d, "a column is not n_rows numbers");
+int flow_get_twins(struct column_codec *c, const struct flow_parts *p, struct twins *ret)
+{
+	const struct flow_part *q = &p->part[FLOW_PART_TWINS];
+
+	*ret = (struct twins){0};
+	if (!q->present)
+		return 0;
+	return q->data ? twins_read(c, q->data, q->len, p->n_rows, ret) : -EBADMSG;
 }
 
 /* Before what a column is related to is added: later relations count on earlier ones. */
@@ -466,6 +495,13 @@ static bool check_range(struct decoder *d, enum flow_column c)
 	return false;
 }
 
+static int get_twins(struct decoder *d)
+{
+	int err = flow_get_twins(d->codec, d->parts, &d->twins);
+
+	return err == -EBADMSG ? (bad(d, "twins that are none"), err) : err;
+}
+
 static int get_columns(struct decoder *d)
 {
 	int err;
@@ -598,8 +634,11 @@ int flow_parts_decode_rows(struct column_codec *c, const struct flow_parts *p,
 	else
 		err = get_dictionaries(&d, &wanted, flow_any_of_kind(&wanted, FLOW_ADDR),
 				       flow_any_of_kind(&wanted, FLOW_TEXT));
+	if (!err && b.n_rows && flow_any_twinned(&wanted))
+		err = get_twins(&d);
 	if (!err && b.n_rows)
 		err = get_columns(&d);
+	twins_done(&d.twins);
 	if (!err) {
 		if (all)
 			cut_rows(&b, rows);

@@ -53,9 +53,20 @@ static void take_part(struct flow_encoder *e, unsigned part, size_t len)
 	e->at += len;
 }
 
+static bool is_twinned(const struct flow_encoder *e, unsigned part)
+{
+	return e->twins && part < FLOW_N_COLUMNS && flow_is_twinned((enum flow_column)part);
+}
+
 void flow_put_u32(struct flow_encoder *e, unsigned part, const uint32_t *values)
 {
-	take_part(e, part, column_encode_u32(e->codec, values, e->parts->n_rows, e->effort, e->at));
+	size_t n = e->parts->n_rows;
+
+	if (is_twinned(e, part))
+		n = twins_encode_u32(e->codec, e->twins, values, e->effort, e->at);
+	else
+		n = column_encode_u32(e->codec, values, n, e->effort, e->at);
+	take_part(e, part, n);
 }
 
 void flow_put_constant(struct flow_encoder *e, unsigned part, uint64_t value)
@@ -65,7 +76,24 @@ void flow_put_constant(struct flow_encoder *e, unsigned part, uint64_t value)
 
 void flow_put_u64(struct flow_encoder *e, unsigned part, const uint64_t *values)
 {
-	take_part(e, part, column_encode_u64(e->codec, values, e->parts->n_rows, e->effort, e->at));
+	size_t n = e->parts->n_rows;
+
+	if (is_twinned(e, part))
+		n = twins_encode_u64(e->codec, e->twins, values, e->effort, e->at);
+	else
+		n = column_encode_u64(e->codec, values, n, e->effort, e->at);
+	take_part(e, part, n);
+}
+
+bool flow_put_twins(struct flow_encoder *e, const struct twins *twins)
+{
+	size_t len = twins_write(e->codec, twins, e->effort, e->at);
+
+	if (!len)
+		return false;
+	take_part(e, FLOW_PART_TWINS, len);
+	e->twins = twins;
+	return true;
 }
 
 /* The difference to what the column is related to. */
@@ -235,16 +263,16 @@ size_t flow_text_bytes(const char *const *texts, size_t n)
 /* What is not written takes no memory. */
 size_t flow_encoder_bound(size_t n_rows, size_t dictionary_bytes)
 {
-	size_t columns = FLOW_N_COLUMNS + 2 + 2 * RTT_BUCKETS;
+	size_t columns = FLOW_N_COLUMNS + 3 + 2 * RTT_BUCKETS; /* 3: and which are twins */
 
-	return columns * (column_bound(n_rows) + 16) + dictionary_bytes + 64;
+	return columns * twins_column_bound(n_rows) + dictionary_bytes + 64;
 }
 
 int flow_encoder_begin(struct flow_encoder *e, struct column_codec *codec,
 		       enum column_effort effort, size_t dictionary_bytes, struct flow_parts *parts)
 {
 	parts->memory = malloc(flow_encoder_bound(parts->n_rows, dictionary_bytes));
-	*e = (struct flow_encoder){codec, effort, parts, parts->memory};
+	*e = (struct flow_encoder){codec, effort, parts, parts->memory, NULL};
 	return parts->memory ? 0 : -ENOMEM;
 }
 

@@ -28,6 +28,8 @@ static const char *part_name(unsigned part)
 		return "hist_values";
 	case FLOW_PART_REV_HIST_VALUES:
 		return "rev_hist_values";
+	case FLOW_PART_TWINS:
+		return "twins";
 	default:
 		return flow_column_info[part].name;
 	}
@@ -74,6 +76,7 @@ void flow_parts_needed(const struct flow_columns *columns, bool ret[FLOW_N_PARTS
 	ret[FLOW_PART_TEXTS] = flow_any_of_kind(&s, FLOW_TEXT);
 	ret[FLOW_PART_HIST_VALUES] = ret[FLOW_COLUMN_data_rtt_hist];
 	ret[FLOW_PART_REV_HIST_VALUES] = ret[FLOW_COLUMN_rev_data_rtt_hist];
+	ret[FLOW_PART_TWINS] = flow_any_twinned(&s);
 }
 
 /* --- sealed blocks -----------------------------------------------------------------------------
@@ -263,6 +266,8 @@ int flow_block_check(struct column_codec *c, const uint8_t *data, size_t len,
 		return err;
 	if (parts.part[FLOW_COLUMN_host_id].present)
 		return refuse("a block that names its host", ret_why);
+	if (parts.part[FLOW_PART_TWINS].present)
+		return refuse("a block of several hosts", ret_why);
 	for (unsigned i = 0; i < FLOW_N_PARTS; i++)
 		if (parts.part[i].elsewhere)
 			return refuse("a part that did not come along", ret_why);

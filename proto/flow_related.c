@@ -39,6 +39,49 @@ const struct flow_relation *flow_relation_of(enum flow_column c)
 	return NULL;
 }
 
+/*
+ * Not what sorted rows say in next to no room: addresses, services, host. Nor times of
+ * a round trip or an answer: where they are taken makes them.
+ */
+static const enum flow_column twinned[] = {
+	FLOW_COLUMN_end_ms,
+	FLOW_COLUMN_duration_us,
+	FLOW_COLUMN_src_port,
+	FLOW_COLUMN_packets,
+	FLOW_COLUMN_bytes,
+	FLOW_COLUMN_rev_packets,
+	FLOW_COLUMN_rev_bytes,
+	FLOW_COLUMN_total_packets,
+	FLOW_COLUMN_total_bytes,
+	FLOW_COLUMN_rev_total_packets,
+	FLOW_COLUMN_rev_total_bytes,
+	FLOW_COLUMN_tcp_flags,
+	FLOW_COLUMN_rev_tcp_flags,
+	FLOW_COLUMN_data_rtt_samples,
+	FLOW_COLUMN_rev_data_rtt_samples,
+	FLOW_COLUMN_responses,
+	FLOW_COLUMN_verdict,
+	FLOW_COLUMN_end_reason,
+	FLOW_COLUMN_dns_qtype,
+	FLOW_COLUMN_dns_qname,
+};
+
+bool flow_is_twinned(enum flow_column c)
+{
+	for (size_t i = 0; i < sizeof(twinned) / sizeof(twinned[0]); i++)
+		if (twinned[i] == c)
+			return true;
+	return false;
+}
+
+bool flow_any_twinned(const struct flow_columns *s)
+{
+	for (size_t i = 0; i < sizeof(twinned) / sizeof(twinned[0]); i++)
+		if (flow_columns_has(s, twinned[i]))
+			return true;
+	return false;
+}
+
 /* Adds what the columns are worked out from. */
 struct flow_columns flow_closure(const struct flow_columns *columns)
 {

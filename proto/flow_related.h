@@ -5,6 +5,7 @@
 
 #include "proto/flow_block.h"
 #include "proto/flow_hist.h"
+#include "proto/twins.h"
 
 #define FLOW_ROW_ADDRS		      4 /* as a row may have */
 #define FLOW_ROW_TEXT(name, max, has) FLOW_ROW_TEXT_##name,
@@ -53,6 +54,10 @@ const struct flow_relation *flow_relation_of(enum flow_column c);
 struct flow_columns flow_closure(const struct flow_columns *columns);
 bool flow_any_of_kind(const struct flow_columns *s, enum flow_kind kind);
 
+/* Columns that both hosts of a conversation say nearly the same in: twins.h. */
+bool flow_is_twinned(enum flow_column c);
+bool flow_any_twinned(const struct flow_columns *s);
+
 /*
  * flow_id is what flow_id.h makes of other columns, plus a difference that is
  * near 0: kept with this added, so that it is small whatever its sign.
@@ -76,6 +81,7 @@ struct flow_encoder {
 	enum column_effort effort;
 	struct flow_parts *parts; /* n_rows is set */
 	uint8_t *at;
+	const struct twins *twins; /* borrowed; NULL: there are none */
 };
 
 /* What all parts of a block can need, with dictionaries of so many bytes as they are. */
@@ -90,8 +96,20 @@ void flow_put_u64(struct flow_encoder *e, unsigned part, const uint64_t *values)
 void flow_put_constant(struct flow_encoder *e, unsigned part, uint64_t value);
 int flow_put_addrs(struct flow_encoder *e, uint8_t (*addrs)[16], size_t n_addrs);
 int flow_put_texts(struct flow_encoder *e, const char *const *texts, size_t n);
+/* Leaves no part if there is no memory: then no column may count on it. */
+bool flow_put_twins(struct flow_encoder *e, const struct twins *twins);
 size_t flow_text_bytes(const char *const *texts, size_t n);
 void flow_put_hist_values(struct flow_encoder *e, unsigned part, const uint32_t *values, size_t n);
+/*
+ * Numbers as they are kept, some rows of them; twins: of this block, if it has any.
+ * A part that is not there says 0. False if they are not there.
+ */
+bool flow_get_u32(struct column_codec *c, const struct flow_parts *p, const struct twins *twins,
+		  unsigned part, struct column_rows rows, uint32_t *ret);
+bool flow_get_u64(struct column_codec *c, const struct flow_parts *p, const struct twins *twins,
+		  unsigned part, struct column_rows rows, uint64_t *ret);
+/* The twins of a block, none if it has no such part. Returns -ENOMEM or -EBADMSG. */
+int flow_get_twins(struct column_codec *c, const struct flow_parts *p, struct twins *ret);
 /* n values of a block of n_rows; false if they are not there. */
 bool flow_get_hist_values(struct column_codec *c, const struct flow_part *p, size_t n_rows,
 			  uint32_t *ret, size_t n);

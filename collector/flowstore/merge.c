@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/hash.h"
 #include "collector/flowstore/radix.h"
+#include "collector/flowstore/twin_finder.h"
 #include "common/cleanup.h"
 #include "proto/dictionary.h"
 #include "proto/flow_hist.h"
@@ -15,7 +17,8 @@
 struct input {
 	const struct merge_input *from;
 	size_t first_row;
-	struct flow_block keys;	 /* the columns that the order is made from */
+	struct flow_block keys; /* the columns that order and twins are made from */
+	struct twins twins;
 	uint32_t *addrs, *texts; /* new number of each of its own */
 };
 
@@ -36,7 +39,8 @@ struct merge {
 		uint32_t *u32;
 		uint64_t *u64;
 		void *any;
-	} in, out; /* a column, in turn and in order */
+	} in, out;	    /* a column, in turn and in order */
+	struct twins twins; /* of the result */
 	struct flow_parts parts;
 	struct flow_encoder encoder;
 	size_t bad;
@@ -44,8 +48,9 @@ struct merge {
 };
 
 static const enum flow_column key_columns[] = {
-	FLOW_COLUMN_host_id,  FLOW_COLUMN_dst_port, FLOW_COLUMN_role,  FLOW_COLUMN_end_reason,
-	FLOW_COLUMN_dst_addr, FLOW_COLUMN_src_addr, FLOW_COLUMN_iface, /* for the texts */
+	FLOW_COLUMN_host_id,	FLOW_COLUMN_dst_port, FLOW_COLUMN_role,
+	FLOW_COLUMN_end_reason, FLOW_COLUMN_dst_addr, FLOW_COLUMN_src_addr,
+	FLOW_COLUMN_src_port,	FLOW_COLUMN_proto,    FLOW_COLUMN_iface, /* for the texts */
 };
 #define N_KEYS (sizeof(key_columns) / sizeof(key_columns[0]))
 
@@ -71,6 +76,8 @@ static int open_input(struct merge *m, size_t i, const struct merge_input *from)
 	in->first_row = m->n_rows;
 	m->n_rows += from->parts.n_rows;
 	err = flow_parts_decode(m->codec, &from->parts, &keys, &in->keys, &why);
+	if (!err)
+		err = flow_get_twins(m->codec, &from->parts, &in->twins);
 	return err == -EBADMSG ? damaged(m, i, why) : err;
 }
 
@@ -116,16 +123,20 @@ static int number_texts(struct merge *m)
 
 /* --- the order ------------------------------------------------------------------ */
 
+static uint32_t host_of(const struct input *in, size_t i)
+{
+	return in->from->host_id ? in->from->host_id : FLOW_COL_U32(&in->keys, host_id)[i];
+}
+
 /*
  * From the top: host 12 bits, role 2, service 16, dst 14, src 17, end 3. The rows of a
- * pair of hosts are so in the same order at both, and zstd finds one among the other;
- * with the host further down it would find more (1.2 bytes a flow), but a question
- * about one host would need all rows: scan.h.
+ * pair of hosts are so in the same order at both, and twins come in long runs; a
+ * question about one host needs a range of the rows: scan.h.
  */
 static uint64_t key_of(const struct input *in, size_t i)
 {
 	const struct flow_block *b = &in->keys;
-	uint64_t host = in->from->host_id ? in->from->host_id : FLOW_COL_U32(b, host_id)[i];
+	uint64_t host = host_of(in, i);
 	uint64_t dst = in->addrs[FLOW_COL_U32(b, dst_addr)[i]] & 0x3fff;
 	uint64_t src = in->addrs[FLOW_COL_U32(b, src_addr)[i]] & 0x1ffff;
 	uint64_t port = FLOW_COL_U32(b, dst_port)[i];
@@ -144,6 +155,37 @@ static int put_in_order(struct merge *m)
 		for (size_t i = 0; i < m->inputs[k].from->parts.n_rows; i++)
 			keys[m->inputs[k].first_row + i] = key_of(&m->inputs[k], i);
 	return radix_order(keys, m->n_rows, m->order);
+}
+
+/* --- twins ---------------------------------------------------------------------- */
+
+static uint64_t conversation_of(const struct input *in, uint64_t seed, size_t i)
+{
+	const struct flow_block *b = &in->keys;
+	uint64_t src = in->addrs[FLOW_COL_U32(b, src_addr)[i]];
+	uint64_t dst = in->addrs[FLOW_COL_U32(b, dst_addr)[i]];
+	uint64_t ports =
+		(uint64_t)FLOW_COL_U32(b, src_port)[i] << 16 | FLOW_COL_U32(b, dst_port)[i];
+
+	return hash_pair(seed, src << 32 | dst, ports << 8 | FLOW_COL_U32(b, proto)[i]);
+}
+
+static int find_twins(struct merge *m)
+{
+	cleanup(free_p) uint64_t *keys = malloc((m->n_rows + 1) * sizeof(*keys));
+	uint64_t seed = hash_seed();
+	int err;
+
+	if (!keys)
+		return -ENOMEM;
+	for (size_t k = 0; k < m->n; k++)
+		for (size_t i = 0; i < m->inputs[k].from->parts.n_rows; i++)
+			keys[m->inputs[k].first_row + i] = twin_key(
+				conversation_of(&m->inputs[k], seed, i), host_of(&m->inputs[k], i));
+	err = twin_finder_find(keys, m->order, m->n_rows, &m->twins);
+	if (!err && m->twins.n_twins && !flow_put_twins(&m->encoder, &m->twins))
+		err = -ENOMEM;
+	return err;
 }
 
 /* --- columns ---------------------------------------------------------------------- */
@@ -172,19 +214,15 @@ static bool renumber(uint32_t *numbers, size_t n, const uint32_t *map, size_t n_
 
 static bool decode_u32(struct merge *m, const struct input *in, enum flow_column c, uint32_t *ret)
 {
-	const struct flow_part *p = &in->from->parts.part[c];
 	size_t n = in->from->parts.n_rows;
+	struct column_rows all = {0, n};
 
 	if (c == FLOW_COLUMN_host_id && in->from->host_id) {
 		for (size_t i = 0; i < n; i++)
 			ret[i] = in->from->host_id;
 		return true;
 	}
-	if (!p->present) {
-		memset(ret, 0, n * sizeof(*ret));
-		return true;
-	}
-	if (!p->data || !column_decode_u32(m->codec, p->data, p->len, n, ret))
+	if (!flow_get_u32(m->codec, &in->from->parts, &in->twins, c, all, ret))
 		return false;
 	switch (flow_column_info[c].kind) {
 	case FLOW_ADDR:
@@ -198,13 +236,9 @@ static bool decode_u32(struct merge *m, const struct input *in, enum flow_column
 
 static bool decode_u64(struct merge *m, const struct input *in, enum flow_column c, uint64_t *ret)
 {
-	const struct flow_part *p = &in->from->parts.part[c];
-	size_t n = in->from->parts.n_rows;
+	struct column_rows all = {0, in->from->parts.n_rows};
 
-	if (p->present)
-		return p->data && column_decode_u64(m->codec, p->data, p->len, n, ret);
-	memset(ret, 0, n * sizeof(*ret));
-	return true;
+	return flow_get_u64(m->codec, &in->from->parts, &in->twins, c, all, ret);
 }
 
 static int decode_failed(struct merge *m, size_t input)
@@ -385,7 +419,7 @@ static int place(struct merge *m)
 	m->order = (uint32_t *)((uint8_t *)memory->bytes + 2 * column);
 	m->parts.n_rows = m->n_rows;
 	m->encoder = (struct flow_encoder){m->codec, COLUMN_SMALL, &m->parts,
-					   (uint8_t *)memory->bytes + 3 * column};
+					   (uint8_t *)memory->bytes + 3 * column, NULL};
 	return 0;
 }
 
@@ -400,6 +434,8 @@ static int merge_all(struct merge *m)
 		err = place(m);
 	if (!err)
 		err = put_in_order(m);
+	if (!err)
+		err = find_twins(m);
 	for (unsigned c = 0; !err && c < FLOW_N_COLUMNS; c++)
 		err = merge_column(m, (enum flow_column)c);
 	if (!err)
@@ -411,10 +447,12 @@ static void merge_done(struct merge *m)
 {
 	for (size_t i = 0; m->inputs && i < m->n; i++) {
 		flow_block_done(&m->inputs[i].keys);
+		twins_done(&m->inputs[i].twins);
 		free(m->inputs[i].addrs);
 		free(m->inputs[i].texts);
 	}
 	free(m->inputs);
+	twins_done(&m->twins);
 	addr_table_done(&m->addrs);
 	dictionary_done(&m->texts);
 }

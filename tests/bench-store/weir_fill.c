@@ -251,7 +251,7 @@ static int by_bytes(const void *a, const void *b)
 static const char *part_name(uint64_t part)
 {
 	static const char *const others[] = {"(addresses)", "(texts)", "(histogram)",
-					     "(rev histogram)"};
+					     "(rev histogram)", "(twins)"};
 
 	return part < FLOW_N_COLUMNS ? flow_column_info[part].name : others[part - FLOW_N_COLUMNS];
 }
