@@ -360,17 +360,37 @@ static int open_sources(struct compactor *c)
 	return err < 0 ? err : 0;
 }
 
+/* Reads what a segment is made of, if it is time for one. Returns 1, 0 or an error. */
+static int read_sources(struct compactor *c)
+{
+	int err = read_list(c);
+
+	if (err || (c->n_rows < c->wanted_rows && c->n_fresh < c->max_fresh))
+		return err;
+	err = open_sources(c);
+	return err ? err : 1;
+}
+
+/* In one transaction: to begin and end one takes longer than to read a small batch. */
+static int read_at_once(struct compactor *c)
+{
+	int err = statement_exec(c->db, "BEGIN"), end;
+
+	if (err)
+		return err;
+	err = read_sources(c);
+	end = statement_exec(c->db, "COMMIT");
+	return err < 0 ? err : end ? end : err;
+}
+
 int compactor_make(struct compactor *c, struct segment **ret)
 {
 	int err = -EAGAIN;
 
 	/* Each time it begins again, one that is damaged is out. */
 	while (err == -EAGAIN && c->n_damaged < MAX_DAMAGED) {
-		err = read_list(c);
-		if (err || (c->n_rows < c->wanted_rows && c->n_fresh < c->max_fresh))
-			return err;
-		err = open_sources(c);
-		if (!err)
+		err = read_at_once(c);
+		if (err > 0)
 			err = make_segment(c, ret);
 		drop_sources(c);
 	}
