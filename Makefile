@@ -121,7 +121,7 @@ $(B)/weir-collector-serve: $(B)/collector/serve_main.o $(COLLECTOR) $(PROTO) $(C
 	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) $(SERVE_LIBS) -o $@
 
 # The table flows for the sqlite3 shell: .load build/weir_flows
-FLOWS_SRC := $(wildcard collector/sqlite/*.c collector/flowstore/*.c collector/flows_table/*.c) collector/store/db.c
+FLOWS_SRC := $(wildcard collector/sqlite/*.c collector/flowstore/*.c collector/flows_table/*.c) collector/store/db.c collector/store/wal_file.c
 EXTENSION_SRC := $(filter-out %/compactor.c %/merge.c,$(FLOWS_SRC)) collector/store/extension.c \
                  $(wildcard common/*.c proto/*.c)
 $(B)/weir_flows.so: $(patsubst %.c,$(B)/pic/%.o,$(EXTENSION_SRC)) $(B)/pic/gen/weir.pb-c.o

@@ -12,6 +12,7 @@
 #include "collector/flowstore/segment.h"
 #include "collector/flowstore/upgrade.h"
 #include "collector/sqlite/statement.h"
+#include "collector/store/wal_file.h"
 #include "common/cleanup.h"
 #include "migrations.h" /* generated: one string per file of sql/, in order */
 
@@ -28,6 +29,10 @@
  * batch that has become part of a segment, and over what retention deletes.
  * auto_vacuum stays off: it would move pages about in every transaction; holes
  * are used before the file grows (docs/ARCHITECTURE.md).
+ *
+ * The cache holds what a group of batches changes: a page that goes to the log before
+ * the commit may change again, and then all of the log behind it is read and written
+ * once more for its checksums. What a savepoint may need again is in memory, too.
  */
 #define TEXT_OF(x)  TEXT_OF_(x)
 #define TEXT_OF_(x) #x
@@ -35,6 +40,8 @@
 	"PRAGMA synchronous = FULL;"                                                               \
 	"PRAGMA wal_autocheckpoint = 500;"                                                         \
 	"PRAGMA secure_delete = OFF;"                                                              \
+	"PRAGMA cache_size = -16384;"                                                              \
+	"PRAGMA temp_store = MEMORY;"                                                              \
 	"PRAGMA journal_size_limit = 33554432;"
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
@@ -185,11 +192,11 @@ static int lock(sqlite3 *db)
 }
 
 /* sqlite3_open_v2() gives a handle even when it fails, unless memory is out. */
-static int open_file(const char *path, int flags, sqlite3 **ret)
+static int open_file(const char *path, int flags, const char *vfs, sqlite3 **ret)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
 
-	if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL) !=
+	if (sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, vfs) !=
 	    SQLITE_OK)
 		return db ? db_last_errno(db) : -ENOMEM;
 	(void)sqlite3_busy_timeout(db, DB_BUSY_MS); /* fails only on a bad handle */
@@ -202,10 +209,13 @@ static int open_file(const char *path, int flags, sqlite3 **ret)
 static int open_writer(const char *path, sqlite3 **ret)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
+	const char *vfs = wal_file_vfs();
 	int64_t version = 0;
 	int err;
 
-	err = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &db);
+	if (!vfs)
+		return -ENOMEM;
+	err = open_file(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs, &db);
 	if (err)
 		return err;
 	if (sqlite3_db_readonly(db, "main") == 1) /* SQLite falls back to reading */
@@ -248,7 +258,7 @@ int64_t db_newest_version(void)
 int db_version(const char *path, int64_t *ret, const char **ret_why)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
-	int err = open_file(path, SQLITE_OPEN_READONLY, &db);
+	int err = open_file(path, SQLITE_OPEN_READONLY, NULL, &db);
 
 	if (!err)
 		err = db_identify(db, ret);
@@ -263,7 +273,7 @@ int db_open_reader(const char *path, sqlite3 **ret, const char **ret_why)
 	int64_t version;
 	int err;
 
-	err = open_file(path, SQLITE_OPEN_READONLY, &db);
+	err = open_file(path, SQLITE_OPEN_READONLY, NULL, &db);
 	if (!err)
 		err = db_identify(db, &version);
 	if (err) {

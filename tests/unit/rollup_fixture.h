@@ -35,7 +35,6 @@ static inline int setup(void **state)
 	*state = f;
 	f->rng = 0x123456789abcdefull;
 	sample_store_open(&f->store, N_HOSTS);
-	sample_exec(f->store.db, "PRAGMA synchronous = OFF"); /* nothing is cut off here */
 	assert_int_equal(rollup_writer_open(f->store.db, &f->rollups), 0);
 	sample_exec(f->store.db, "INSERT INTO host_addr (host_id, addr, since_ms) VALUES"
 				 " (1, x'00000000000000000000ffff0a000001', 0),"

@@ -59,7 +59,6 @@ static int setup(void **state)
 	*state = f;
 	f->rng = 0x2545f4914f6cdd1dull;
 	sample_store_open(&f->store, N_HOSTS);
-	sample_exec(f->store.db, "PRAGMA synchronous = OFF"); /* nobody cuts the power here */
 	put_blocks(f, N_BLOCKS);
 	(void)sample_compact(f->store.db, f->store.reader, 1000);
 	put_blocks(f, 3);
