@@ -78,6 +78,7 @@ static int add_row(struct catalog *c, const struct predicate *predicate, bool ke
 		.host_id = (uint32_t)sqlite3_column_int64(c->list, 2),
 		.fresh = sqlite3_column_int(c->list, 0) == FRESH,
 		.several_hosts = zone.hosts.n != 1,
+		.within = !predicate || zone_within(&zone, predicate),
 	};
 	int err;
 

@@ -27,6 +27,7 @@ struct catalog_item {
 	uint32_t host_id; /* of a fresh block; else 0 */
 	bool fresh;
 	bool several_hosts;	 /* it may have rows of more than one */
+	bool within;		 /* all rows meet what the predicate requires of end_ms */
 	const struct zone *zone; /* NULL: not kept */
 };
 

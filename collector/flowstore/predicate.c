@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "collector/flowstore/predicate.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "collector/flowstore/flow_community.h"
@@ -56,6 +58,51 @@ void predicate_bounds(const struct predicate *p, enum flow_column column, uint64
 		if ((high > *ret_high) == any)
 			*ret_high = high;
 	}
+}
+
+static size_t count_required(const struct predicate *p)
+{
+	size_t n = 1;
+
+	for (size_t i = 0; p->kind == PREDICATE_ALL && i < p->n_children; i++)
+		n += count_required(&p->children[i]);
+	return n;
+}
+
+/* Children into the room behind *next. Returns how many conditions were left out. */
+static size_t leave_out(struct predicate *p, enum flow_column column, struct predicate **next)
+{
+	struct predicate *children = *next;
+	size_t n = 0;
+
+	if (p->kind == PREDICATE_RANGE && p->column == column) {
+		p->kind = PREDICATE_TRUE;
+		return 1;
+	}
+	if (p->kind != PREDICATE_ALL || p->n_children == 0)
+		return 0;
+	memcpy(children, p->children, p->n_children * sizeof(*children));
+	*next += p->n_children;
+	p->children = children;
+	for (size_t i = 0; i < p->n_children; i++)
+		n += leave_out(&children[i], column, next);
+	return n;
+}
+
+int predicate_without(const struct predicate *p, enum flow_column column, struct predicate **ret)
+{
+	struct predicate *copy = calloc(count_required(p), sizeof(*copy)), *next;
+
+	if (!copy)
+		return -ENOMEM;
+	*copy = *p;
+	next = copy + 1;
+	if (leave_out(copy, column, &next) == 0) {
+		free(copy);
+		copy = NULL;
+	}
+	*ret = copy;
+	return 0;
 }
 
 size_t predicate_depth(const struct predicate *p)

@@ -57,6 +57,13 @@ void predicate_bounds(const struct predicate *p, enum flow_column column, uint64
 		      uint64_t *ret_high);
 
 /*
+ * The same with PREDICATE_TRUE in the place of each condition on that column that every
+ * row must meet. *ret: free() it, before p's maker; NULL if there is none. Returns
+ * 0 or -ENOMEM.
+ */
+int predicate_without(const struct predicate *p, enum flow_column column, struct predicate **ret);
+
+/*
  * Sets match[0 .. n_rows) to 1 or 0. The block has the columns of
  * predicate_columns(). scratch: n_rows bytes for each level of the tree
  * (predicate_depth()), and as many bytes as the block has addresses and texts.

@@ -17,12 +17,20 @@
 #define FEW_ROWS    256		   /* below it, one column by itself takes as long as all of them */
 #define MAX_FETCHED FLOW_N_COLUMNS /* columns of one block that were fetched later */
 
+/* What the rows of a block are tested by. */
+struct test {
+	const struct predicate *predicate; /* NULL: nothing */
+	struct flow_columns columns;	   /* that it reads */
+};
+
 struct scan {
 	sqlite3 *db;
 	const struct predicate *predicate;
-	struct flow_columns wanted, tested; /* tested: by the predicate */
-	bool dictionaries_first;	    /* they may rule a segment out */
-	const struct predicate *of_hosts;   /* a part that must hold; NULL: there is none */
+	struct predicate *untimed; /* without its conditions on end_ms; NULL: has none */
+	struct test whole, within; /* within: of blocks that lie within these conditions */
+	struct flow_columns wanted;
+	bool dictionaries_first;	  /* they may rule a segment out */
+	const struct predicate *of_hosts; /* a part that must hold; NULL: there is none */
 	struct catalog catalog;
 	sqlite3_stmt *get_fresh, *get_head, *get_column;
 	pthread_mutex_t own_lock, *lock; /* of all below, and of db; own, or of a scan beside */
@@ -87,6 +95,22 @@ static int open_within(struct scan *s, const struct catalog_range *range)
 		   : catalog_open(&s->catalog, s->db, range, s->predicate, s->dictionaries_first);
 }
 
+static int set_tests(struct scan *s)
+{
+	int err = predicate_without(s->predicate, FLOW_COLUMN_end_ms, &s->untimed);
+
+	if (err)
+		return err;
+	s->whole.predicate = s->predicate;
+	predicate_columns(s->predicate, &s->whole.columns);
+	s->within = s->whole;
+	if (s->untimed) {
+		s->within = (struct test){.predicate = s->untimed};
+		predicate_columns(s->untimed, &s->within.columns);
+	}
+	return 0;
+}
+
 /* beside: whose lock it shares, or NULL. */
 static int open_scan(sqlite3 *db, const struct catalog_range *range,
 		     const struct predicate *predicate, const struct flow_columns *columns,
@@ -103,7 +127,9 @@ static int open_scan(sqlite3 *db, const struct catalog_range *range,
 	s->predicate = predicate;
 	s->wanted = *columns;
 	if (predicate) {
-		predicate_columns(predicate, &s->tested);
+		err = set_tests(s);
+		if (err)
+			return err;
 		s->dictionaries_first = zone_dictionaries_help(predicate);
 		s->of_hosts = of_hosts(predicate);
 	}
@@ -151,6 +177,7 @@ void scan_close(struct scan *s)
 	(void)sqlite3_finalize(s->get_column);
 	(void)pthread_mutex_unlock(s->lock);
 	(void)pthread_mutex_destroy(&s->own_lock);
+	free(s->untimed);
 	free(s);
 }
 
@@ -447,18 +474,19 @@ static int narrow_rows(struct scan *s, struct scan_memory *m)
 	return 1;
 }
 
-static int select_rows(struct scan *s, struct scan_rows *rows)
+/* p NULL: all of them. */
+static int select_rows(const struct predicate *p, struct scan_rows *rows)
 {
 	struct scan_memory *m = rows->owner;
 	size_t n = rows->block.n_rows, k = 0;
 	int err;
 
 	err = grow((void **)&m->selected, &m->max_selected, (n + 1) * sizeof(*m->selected));
-	if (!err && s->predicate)
-		err = match_rows(s->predicate, &rows->block, m);
+	if (!err && p)
+		err = match_rows(p, &rows->block, m);
 	if (err)
 		return err;
-	if (s->predicate) {
+	if (p) {
 		for (size_t i = 0; i < n; i++) {
 			m->selected[k] = (uint32_t)i;
 			k += m->scratch[i];
@@ -483,6 +511,7 @@ static bool is_bare(const struct scan *s)
 /* The rows of an item that match. Returns 1, 0 if there are none or it is damaged, or an error. */
 static int read_item(struct scan *s, const struct catalog_item *item, struct scan_rows *rows)
 {
+	const struct test *test = item->within ? &s->within : &s->whole;
 	struct scan_memory *m = rows->owner;
 	int err = 1;
 
@@ -499,10 +528,10 @@ static int read_item(struct scan *s, const struct catalog_item *item, struct sca
 	if (err <= 0)
 		return err;
 	rows->block = (struct flow_block){.n_rows = m->rows.n};
-	err = add_columns(s, rows, &s->tested);
+	err = add_columns(s, rows, &test->columns);
 	if (err <= 0)
 		return err;
-	err = select_rows(s, rows);
+	err = select_rows(test->predicate, rows);
 	if (err || rows->n_selected == 0)
 		return err;
 	return add_columns(s, rows, &s->wanted);

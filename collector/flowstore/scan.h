@@ -20,10 +20,10 @@
  *
  * Every segment and every fresh block whose zone map the predicate admits is
  * given once; of a segment, where the predicate is one host's, only the range of
- * that host's rows. What the predicate tests is decoded first, the rest only
- * when a row matches. The scan reads within one transaction of db (its own, or the one
- * that is open), so that it sees each record exactly once, whatever the
- * compactor does meanwhile.
+ * that host's rows. What the predicate tests is decoded first (but not the times of a
+ * block that lies within them as a whole), the rest only when a row matches. The scan reads within
+ *one transaction of db (its own, or the one that is open), so that it sees each record exactly
+ *once, whatever the compactor does meanwhile.
  *
  * Threads: scan_next() may be called by several threads, each with rows of its
  * own: reading from SQLite is behind a lock, decoding and matching are not. db
@@ -52,7 +52,7 @@
 struct scan;
 
 struct scan_rows {
-	struct flow_block block;   /* the wanted columns, and those of the predicate */
+	struct flow_block block;   /* the wanted columns; some of the predicate's beside them */
 	const uint32_t *selected;  /* rows of the block that match, rising */
 	size_t n_selected;	   /* above 0 */
 	struct scan_memory *owner; /* private */

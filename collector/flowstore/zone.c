@@ -187,6 +187,16 @@ bool zone_admits(const struct zone *zone, const struct predicate *p,
 	}
 }
 
+bool zone_within(const struct zone *zone, const struct predicate *p)
+{
+	if (p->kind == PREDICATE_RANGE && p->column == FLOW_COLUMN_end_ms)
+		return p->low <= zone->min_end_ms && p->high >= zone->max_end_ms;
+	for (size_t i = 0; p->kind == PREDICATE_ALL && i < p->n_children; i++)
+		if (!zone_within(zone, &p->children[i]))
+			return false;
+	return true;
+}
+
 bool zone_dictionaries_help(const struct predicate *p)
 {
 	if (p->kind == PREDICATE_PREFIX || p->kind == PREDICATE_TEXT)

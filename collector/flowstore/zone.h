@@ -43,6 +43,8 @@ uint32_t zone_crc(const struct zone *z, const uint8_t *data, size_t len, uint64_
  */
 bool zone_admits(const struct zone *zone, const struct predicate *p,
 		 const struct flow_block *dictionaries);
+/* Whether all rows meet the conditions on end_ms that p requires. */
+bool zone_within(const struct zone *zone, const struct predicate *p);
 /* Whether dictionaries can tell more than the zone alone. */
 bool zone_dictionaries_help(const struct predicate *p);
 

@@ -358,6 +358,49 @@ static void test_random_trees(void **state)
 	assert_true(selective > 100);
 }
 
+/* The column of a term, mostly one behind several nodes. */
+static enum flow_column some_column(const struct predicate *p)
+{
+	while (p->n_children > 0)
+		p = &p->children[random_u64(&rng) % p->n_children];
+	return p->column;
+}
+
+/* Whether row i meets the conditions on the column that p requires. */
+static bool meets_required(const struct predicate *p, enum flow_column column, size_t i)
+{
+	bool meets = p->kind != PREDICATE_RANGE || p->column != column || row_matches(p, i);
+
+	for (size_t c = 0; p->kind == PREDICATE_ALL && c < p->n_children; c++)
+		meets &= meets_required(&p->children[c], column, i);
+	return meets;
+}
+
+/* Of rows that meet what was left out, the rest tells the same. */
+static void test_without_a_column(void **state)
+{
+	size_t shorter = 0;
+
+	(void)state;
+	for (int round = 0; round < 600; round++) {
+		struct predicate p = random_tree(round % 4), *rest = NULL;
+		enum flow_column column = some_column(&p);
+
+		assert_int_equal(predicate_without(&p, column, &rest), 0);
+		for (size_t i = 0; i < N; i++) {
+			bool meets = meets_required(&p, column, i);
+
+			assert_true(meets || rest);
+			if (rest && meets)
+				assert_int_equal(row_matches(rest, i), row_matches(&p, i));
+		}
+		shorter += rest != NULL;
+		free(rest);
+		free_tree(&p);
+	}
+	assert_in_range(shorter, 50, 550);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +408,7 @@ int main(void)
 		cmocka_unit_test(test_what_the_store_does_not_keep),
 		cmocka_unit_test(test_out_of_memory),
 		cmocka_unit_test(test_random_trees),
+		cmocka_unit_test(test_without_a_column),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
