@@ -6,6 +6,7 @@
  */
 #include <sys/prctl.h>
 
+#include "collector/cli/heap.h"
 #include "collector/serve/serve.h"
 
 static const struct cli_command *const commands[] = {&serve_command};
@@ -19,5 +20,6 @@ static const struct cli_command program = {
 int main(int argc, char **argv)
 {
 	(void)prctl(PR_SET_NAME, CLI_PROGRAM); /* for pgrep, and the flows of this process */
+	heap_begin();
 	return cli_run(&program, argc, argv);
 }
