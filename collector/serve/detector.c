@@ -110,6 +110,8 @@ static int next_bucket(struct detector *d, struct range *ret)
 	if (err)
 		return err;
 	from = done ? done : d->origin_ms;
+	if (!is_closed(d, bucket_end(d, from)))
+		return 0; /* and looking for it would read the head of every batch */
 	/* What is known of segments and batches as a whole tells mostly that it is too early. */
 	err = read_int(d, earliest_sql, NULL, from, &first);
 	if (err || first < from || !is_closed(d, bucket_end(d, first)))
