@@ -30,6 +30,25 @@ static bool within(const struct aggregate *a, uint32_t group, uint32_t which)
 	return which == AGGREGATE_TOTAL || !a->selected || !a->selected[group];
 }
 
+/* Adds those of the values that count. */
+static int add_values(const struct aggregate *a, const struct distinct_part *from, uint32_t which,
+		      struct distinct_set *set)
+{
+	struct distinct_pair pairs[GROUP_BATCH];
+	size_t n = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < from->n; i++) {
+		pairs[n] = (struct distinct_pair){from->pairs[i].a, 0};
+		n += within(a, (uint32_t)from->pairs[i].b, which);
+		if (n == GROUP_BATCH || i + 1 == from->n) {
+			err = distinct_set_add(set, pairs, n);
+			n = 0;
+		}
+	}
+	return err;
+}
+
 /* How many different values the groups have together. */
 static int count_distinct(struct aggregate *a, size_t term, uint32_t which, uint64_t *ret)
 {
@@ -37,15 +56,13 @@ static int count_distinct(struct aggregate *a, size_t term, uint32_t which, uint
 	struct distinct_set set = {0};
 	int err = 0;
 
-	for (size_t i = 0; !err && i < from->size; i++) {
-		struct distinct_pair p = from->table[i];
-
-		if (!p.a || !within(a, (uint32_t)p.b, which))
-			continue;
-		p.b = 0;
-		err = distinct_set_add(&set, &p, 1);
-	}
-	*ret = set.n;
+	for (size_t p = 0; !err && from->parts && p < DISTINCT_PARTS; p++)
+		err = add_values(a, &from->parts[p], which, &set);
+	if (!err)
+		err = distinct_set_settle(&set);
+	*ret = 0; /* not what the slots of the groups come to */
+	for (size_t p = 0; !err && set.parts && p < DISTINCT_PARTS; p++)
+		*ret += set.parts[p].n;
 	distinct_set_done(&set);
 	return err;
 }

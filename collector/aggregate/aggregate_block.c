@@ -283,7 +283,7 @@ static int add_flows(struct group_sums *s, size_t slot, const struct batch *x,
 	}
 	flow_block_ids(x->b, rows, n, ids);
 	for (size_t i = 0; i < n; i++) {
-		struct distinct_pair p = {ids[i] + 1, (uint64_t)groups[i] << 32 | hosts[rows[i]]};
+		struct distinct_pair p = {ids[i], (uint64_t)groups[i] << 32 | hosts[rows[i]]};
 
 		/* Records of one flow often follow each other. */
 		pairs[n_pairs] = p;

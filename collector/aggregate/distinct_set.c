@@ -3,59 +3,117 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "collector/flowstore/hash.h"
-#include "collector/flowstore/huge_memory.h"
 
-#define MIN_SIZE 1024
-#define AHEAD	 16 /* pairs whose place is fetched before it is read */
+#define PART_BITS 8 /* the highest of a hash; the lowest are for the place in a part */
+#define MIN_PAIRS 64
+#define MAX_PAIRS (UINT32_C(1) << 30)
 
 void distinct_set_done(struct distinct_set *s)
 {
-	huge_free(s->table, s->size * sizeof(*s->table));
+	for (size_t p = 0; s->parts && p < DISTINCT_PARTS; p++)
+		free(s->parts[p].pairs);
+	free(s->parts);
+	free(s->places);
 	*s = (struct distinct_set){0};
 }
 
-static size_t place_of(const struct distinct_set *s, struct distinct_pair p)
+/* A table of numbers of pairs, counted from 1, at most half full; all 0. */
+static int clear_places(struct distinct_set *s, size_t n_pairs)
 {
-	size_t at = hash_pair(s->seed, p.a, p.b) & (s->size - 1);
+	size_t n = 2 * MIN_PAIRS;
 
-	while (s->table[at].a && (s->table[at].a != p.a || s->table[at].b != p.b))
-		at = (at + 1) & (s->size - 1);
-	return at;
+	while (n < 2 * n_pairs)
+		n *= 2;
+	if (n > s->n_places) {
+		free(s->places);
+		s->n_places = 0;
+		s->places = malloc(n * sizeof(*s->places));
+		if (!s->places)
+			return -ENOMEM;
+		s->n_places = n;
+	}
+	memset(s->places, 0, n * sizeof(*s->places));
+	return 0;
 }
 
-static int grow(struct distinct_set *s)
+static int settle(struct distinct_set *s, struct distinct_part *part)
 {
-	struct distinct_set bigger = {.n = s->n, .size = s->size ? 2 * s->size : MIN_SIZE};
+	size_t mask = 2 * MIN_PAIRS;
+	uint32_t n = 0;
+	int err;
 
-	bigger.seed = s->size ? s->seed : hash_seed();
-	bigger.table = huge_calloc(bigger.size * sizeof(*bigger.table));
-	if (!bigger.table)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->size; i++)
-		if (s->table[i].a)
-			bigger.table[place_of(&bigger, s->table[i])] = s->table[i];
-	huge_free(s->table, s->size * sizeof(*s->table));
-	*s = bigger;
+	if (part->n_once == part->n)
+		return 0;
+	err = clear_places(s, part->n);
+	if (err)
+		return err;
+	while (mask < 2 * (size_t)part->n)
+		mask *= 2;
+	mask--;
+	for (uint32_t i = 0; i < part->n; i++) {
+		struct distinct_pair p = part->pairs[i];
+		size_t at = hash_pair(s->seed, p.a, p.b) & mask;
+
+		while (s->places[at] && (part->pairs[s->places[at] - 1].a != p.a ||
+					 part->pairs[s->places[at] - 1].b != p.b))
+			at = (at + 1) & mask;
+		if (s->places[at])
+			continue;
+		part->pairs[n++] = p;
+		s->places[at] = n;
+	}
+	part->n = part->n_once = n;
 	return 0;
+}
+
+/* Of a full part: what is there twice goes; if that is less than half of it, it grows. */
+static int make_room(struct distinct_set *s, struct distinct_part *part)
+{
+	uint32_t max = part->max ? 2 * part->max : MIN_PAIRS;
+	struct distinct_pair *pairs;
+	int err = settle(s, part);
+
+	if (err || part->n < part->max / 2)
+		return err;
+	pairs = max <= MAX_PAIRS ? realloc(part->pairs, max * sizeof(*pairs)) : NULL;
+	if (!pairs)
+		return -ENOMEM;
+	part->pairs = pairs;
+	part->max = max;
+	return 0;
+}
+
+static int begin(struct distinct_set *s)
+{
+	s->parts = calloc(DISTINCT_PARTS, sizeof(*s->parts));
+	s->seed = hash_seed();
+	return s->parts ? 0 : -ENOMEM;
 }
 
 int distinct_set_add(struct distinct_set *s, const struct distinct_pair *pairs, size_t n)
 {
-	for (size_t i = 0; i < n; i++) {
-		size_t at;
-		int err = 4 * (s->n + 1) > 3 * s->size ? grow(s) : 0;
+	int err = n && !s->parts ? begin(s) : 0;
 
-		if (err)
-			return err;
-		if (i + AHEAD < n)
-			__builtin_prefetch(&s->table[hash_pair(s->seed, pairs[i + AHEAD].a,
-							       pairs[i + AHEAD].b) &
-						     (s->size - 1)]);
-		at = place_of(s, pairs[i]);
-		s->n += s->table[at].a == 0;
-		s->table[at] = pairs[i];
+	for (size_t i = 0; !err && i < n; i++) {
+		uint64_t hash = hash_pair(s->seed, pairs[i].a, pairs[i].b);
+		struct distinct_part *part = &s->parts[hash >> (64 - PART_BITS)];
+
+		if (part->n == part->max)
+			err = make_room(s, part);
+		if (!err)
+			part->pairs[part->n++] = pairs[i];
 	}
-	return 0;
+	return err;
+}
+
+int distinct_set_settle(struct distinct_set *s)
+{
+	int err = 0;
+
+	for (size_t p = 0; !err && s->parts && p < DISTINCT_PARTS; p++)
+		err = settle(s, &s->parts[p]);
+	return err;
 }

@@ -97,29 +97,42 @@ void group_sums_join_slot(struct group_sums *s, size_t term, struct group_values
 	}
 }
 
-static int join_set(struct distinct_set *set, const struct distinct_set *other, const uint32_t *map,
-		    bool with_host)
+static int join_part(struct distinct_set *set, const struct distinct_part *other,
+		     const uint32_t *map, unsigned shift)
 {
 	struct distinct_pair pairs[GROUP_BATCH];
-	size_t n = 0;
 	int err = 0;
 
-	for (size_t i = 0; !err && i < other->size; i++) {
-		struct distinct_pair p = other->table[i];
-		unsigned shift = with_host ? 32 : 0;
+	for (size_t from = 0; !err && from < other->n; from += GROUP_BATCH) {
+		size_t n = other->n - from < GROUP_BATCH ? other->n - from : GROUP_BATCH;
 
-		if (!p.a)
-			continue;
-		if (map)
-			p.b = (uint64_t)map[p.b >> shift] << shift |
-			      (p.b & ((UINT64_C(1) << shift) - 1));
-		pairs[n++] = p;
-		if (n == GROUP_BATCH) {
-			err = distinct_set_add(set, pairs, n);
-			n = 0;
+		for (size_t i = 0; i < n; i++) {
+			struct distinct_pair p = other->pairs[from + i];
+
+			if (map)
+				p.b = (uint64_t)map[p.b >> shift] << shift |
+				      (p.b & ((UINT64_C(1) << shift) - 1));
+			pairs[i] = p;
 		}
+		err = distinct_set_add(set, pairs, n);
 	}
-	return err ? err : distinct_set_add(set, pairs, n);
+	return err;
+}
+
+static int join_set(struct distinct_set *set, const struct distinct_set *other, const uint32_t *map,
+		    unsigned shift)
+{
+	int err = 0;
+
+	for (size_t p = 0; !err && other->parts && p < DISTINCT_PARTS; p++)
+		err = join_part(set, &other->parts[p], map, shift);
+	return err;
+}
+
+/* Where the group is in the second number of a pair. */
+static unsigned group_shift(const struct term *t)
+{
+	return t->kind == TERM_FLOWS ? 32 : 0;
 }
 
 int group_sums_join(struct group_sums *s, const struct group_sums *other, const uint32_t *map,
@@ -140,29 +153,36 @@ int group_sums_join(struct group_sums *s, const struct group_sums *other, const 
 	}
 	for (size_t i = 0; !err && i < n; i++) {
 		err = value_list_join(&s->lists[i], &other->lists[i], map);
-		if (!err && other->sets[i].n)
+		if (!err)
 			err = join_set(&s->sets[i], &other->sets[i], map,
-				       s->plan->terms[i].kind == TERM_FLOWS);
+				       group_shift(&s->plan->terms[i]));
 	}
 	return err;
 }
 
 /* --- the end --------------------------------------------------------------------------------- */
 
+/* Each pair counts in the slot of its group. */
+static int count_set(struct group_sums *s, size_t slot)
+{
+	struct distinct_set *set = &s->sets[slot];
+	unsigned shift = group_shift(&s->plan->terms[slot]);
+	int err = distinct_set_settle(set);
+
+	for (size_t p = 0; !err && set->parts && p < DISTINCT_PARTS; p++)
+		for (size_t i = 0; i < set->parts[p].n; i++)
+			group_sums_of(s, set->parts[p].pairs[i].b >> shift)[slot]++;
+	return err;
+}
+
 int group_sums_finish(struct group_sums *s)
 {
 	if (s->high & SUM_TOO_LARGE)
 		return -EOVERFLOW;
 	for (size_t i = 0; i < s->plan->n; i++) {
-		const struct distinct_set *set = &s->sets[i];
-		enum term_kind kind = s->plan->terms[i].kind;
-		unsigned shift = kind == TERM_FLOWS ? 32 : 0;
-		int err = 0;
+		int err = count_set(s, i);
 
-		for (size_t k = 0; k < set->size; k++)
-			if (set->table[k].a)
-				group_sums_of(s, set->table[k].b >> shift)[i]++;
-		if (kind == TERM_VALUES)
+		if (!err && s->plan->terms[i].kind == TERM_VALUES)
 			err = value_list_group(&s->lists[i], s->n_groups);
 		if (err)
 			return err;

@@ -23,7 +23,7 @@ enum term_kind {
 	TERM_MAX_TEXT, /* slot: an id of group_key.h */
 	TERM_VALUES,   /* a list */
 	TERM_DISTINCT, /* a set of (id + 1, group); its slot is filled at last */
-	TERM_FLOWS, /* a set of (flow_id + 1, group and host); the slot has those of one record */
+	TERM_FLOWS,    /* a set of (flow_id, group and host); the slot has those of one record */
 };
 
 struct term {
