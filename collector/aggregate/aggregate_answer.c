@@ -115,38 +115,18 @@ static struct aggregate_value quantile_value(uint64_t value)
 	return int_value((uint64_t)(double)value);
 }
 
-static struct aggregate_value joined_quantile(struct aggregate *a, size_t term, double q,
-					      uint32_t which)
-{
-	const struct value_list *from = &a->sums.lists[term];
-	struct value_list all = {.wide = true};
-	struct aggregate_value v = null_value();
-	cleanup(free_p) uint64_t *values = malloc((from->n + 1) * sizeof(*values));
-	cleanup(free_p) uint32_t *zeros = calloc(from->n + 1, sizeof(*zeros));
-	size_t n = 0;
-
-	for (size_t g = 0; values && zeros && g < a->table.n; g++) {
-		if (!within(a, (uint32_t)g, which))
-			continue;
-		value_list_copy(from, g, values + n);
-		n += value_list_count(from, g);
-	}
-	if (n && value_list_add(&all, zeros, values, NULL, n) == 0 &&
-	    value_list_group(&all, 1) == 0)
-		v = quantile_value(value_list_at(&all, 0, rank_of(q, n)));
-	value_list_done(&all);
-	return v;
-}
-
 static struct aggregate_value quantile(struct aggregate *a, uint32_t group, size_t term, double q)
 {
 	struct value_list *list = &a->sums.lists[term];
+	const uint8_t *without = group == AGGREGATE_OTHER ? a->selected : NULL;
 	size_t n;
 
-	if (group >= AGGREGATE_OTHER)
-		return joined_quantile(a, term, q, group);
-	n = value_list_count(list, group);
-	return n ? quantile_value(value_list_at(list, group, rank_of(q, n))) : null_value();
+	if (group < AGGREGATE_OTHER) {
+		n = value_list_count(list, group);
+		return n ? quantile_value(value_list_at(list, group, rank_of(q, n))) : null_value();
+	}
+	n = value_list_count_all(list, without);
+	return n ? quantile_value(value_list_at_all(list, without, rank_of(q, n))) : null_value();
 }
 
 /* --- any measure ---------------------------------------------------------------------------- */

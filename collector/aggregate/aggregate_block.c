@@ -13,7 +13,6 @@ struct batch {
 	const uint32_t *rows;
 	uint32_t groups[GROUP_BATCH];
 	uint64_t values[GROUP_BATCH];
-	uint8_t marks[GROUP_BATCH];
 };
 
 /* --- memory ---------------------------------------------------------------------------- */
@@ -242,11 +241,20 @@ static void add_max_text(struct aggregate_worker *w, size_t slot, const struct t
 	}
 }
 
-static int add_values(struct group_sums *s, size_t list, struct batch *x, const uint8_t *mask)
+static int add_values(struct group_sums *s, size_t list, const struct batch *x, const uint8_t *mask)
 {
-	for (size_t i = 0; mask && i < x->n; i++)
-		x->marks[i] = mask[x->rows[i]];
-	return value_list_add(&s->lists[list], x->groups, x->values, mask ? x->marks : NULL, x->n);
+	uint32_t groups[GROUP_BATCH];
+	uint64_t values[GROUP_BATCH];
+	size_t n = 0;
+
+	if (!mask)
+		return value_list_add(&s->lists[list], x->groups, x->values, x->n);
+	for (size_t i = 0; i < x->n; i++) {
+		groups[n] = x->groups[i];
+		values[n] = x->values[i];
+		n += mask[x->rows[i]];
+	}
+	return value_list_add(&s->lists[list], groups, values, n);
 }
 
 static int add_distinct(struct group_sums *s, size_t set, const struct batch *x,

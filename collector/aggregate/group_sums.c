@@ -135,7 +135,7 @@ static unsigned group_shift(const struct term *t)
 	return t->kind == TERM_FLOWS ? 32 : 0;
 }
 
-int group_sums_join(struct group_sums *s, const struct group_sums *other, const uint32_t *map,
+int group_sums_join(struct group_sums *s, struct group_sums *other, const uint32_t *map,
 		    struct group_values *values)
 {
 	size_t n = s->plan->n;
@@ -177,15 +177,9 @@ static int count_set(struct group_sums *s, size_t slot)
 
 int group_sums_finish(struct group_sums *s)
 {
-	if (s->high & SUM_TOO_LARGE)
-		return -EOVERFLOW;
-	for (size_t i = 0; i < s->plan->n; i++) {
-		int err = count_set(s, i);
+	int err = s->high & SUM_TOO_LARGE ? -EOVERFLOW : 0;
 
-		if (!err && s->plan->terms[i].kind == TERM_VALUES)
-			err = value_list_group(&s->lists[i], s->n_groups);
-		if (err)
-			return err;
-	}
-	return 0;
+	for (size_t i = 0; !err && i < s->plan->n; i++)
+		err = count_set(s, i);
+	return err;
 }

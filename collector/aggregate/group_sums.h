@@ -31,10 +31,10 @@ int group_sums_init(struct group_sums *s, const struct term_plan *plan);
 void group_sums_done(struct group_sums *s);
 /* Slots of zeros up to n_groups. */
 int group_sums_reserve(struct group_sums *s, size_t n_groups);
-/* Adds other, whose group g is map[g]; map NULL: g. All groups have slots. */
-int group_sums_join(struct group_sums *s, const struct group_sums *other, const uint32_t *map,
+/* Adds other, whose group g is map[g]; map NULL: g. All groups have slots. Its values are moved. */
+int group_sums_join(struct group_sums *s, struct group_sums *other, const uint32_t *map,
 		    struct group_values *values);
-/* Fills slots of sets, and groups values. */
+/* Fills slots of sets. */
 int group_sums_finish(struct group_sums *s);
 
 static inline uint64_t *group_sums_of(const struct group_sums *s, size_t group)

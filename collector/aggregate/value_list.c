@@ -7,123 +7,239 @@
 
 #include "collector/flowstore/huge_memory.h"
 
-static size_t width(const struct value_list *l)
-{
-	return l->wide ? sizeof(uint64_t) : sizeof(uint32_t);
-}
+#define MIN_GROUPS 256
+#define MIN_CHUNK                                                                                  \
+	16 /* bytes, a power of two: none lies in two lines of the cache but long ones             \
+	    */
+#define MAX_CHUNK  4096
+#define MIN_MEMORY 16384
+#define MAX_MEMORY (4 << 20) /* in huge pages */
+#define DIGIT_BITS 11
+#define FEW_VALUES 4096 /* below it, moving them costs less than counting digits */
+
+struct value_chunk {
+	struct value_chunk *before;
+	uint16_t n, max;
+	uint32_t values[]; /* or of 64 bits, 4 bytes on */
+};
+
+struct value_memory {
+	struct value_memory *next;
+	size_t size; /* all of it */
+};
 
 void value_list_done(struct value_list *l)
 {
-	huge_free(l->groups, l->max_groups * sizeof(*l->groups));
-	huge_free(l->values, l->max * width(l));
-	huge_free(l->starts, (l->n_groups + 2) * sizeof(*l->starts));
+	while (l->memory) {
+		struct value_memory *next = l->memory->next;
+
+		huge_free(l->memory, l->memory->size);
+		l->memory = next;
+	}
+	huge_free(l->chains, l->max_groups * sizeof(*l->chains));
+	*l = (struct value_list){.wide = l->wide};
 }
 
-static int reserve(struct value_list *l, size_t n)
+static uint64_t *wide_values(const struct value_chunk *c)
 {
-	size_t max = l->max ? l->max : 4096;
-	void *groups, *values;
+	return (uint64_t *)(c + 1);
+}
 
-	if (l->n + n <= l->max)
-		return 0;
-	while (max < l->n + n)
-		max *= 2;
-	if (max > l->max_groups) { /* else: it was the values that there was no memory for */
-		groups = huge_grow(l->groups, l->max_groups * sizeof(*l->groups),
-				   max * sizeof(*l->groups));
-		if (!groups)
+static uint64_t value_of(const struct value_list *l, const struct value_chunk *c, size_t i)
+{
+	return l->wide ? wide_values(c)[i] : c->values[i];
+}
+
+/* --- adding ------------------------------------------------------------------------------ */
+
+static int reserve(struct value_list *l, size_t n_groups)
+{
+	size_t max = l->max_groups ? l->max_groups : MIN_GROUPS;
+	struct value_chunk **chains;
+
+	if (n_groups > l->max_groups) {
+		while (max < n_groups)
+			max *= 2;
+		chains = huge_grow(l->chains, l->max_groups * sizeof(*chains),
+				   max * sizeof(*chains));
+		if (!chains)
 			return -ENOMEM;
-		l->groups = groups;
+		l->chains = chains;
 		l->max_groups = max;
 	}
-	values = huge_grow(l->values, l->max * width(l), max * width(l));
-	if (!values)
-		return -ENOMEM;
-	l->values = values;
-	l->max = max;
+	if (n_groups > l->n_groups)
+		l->n_groups = n_groups;
 	return 0;
 }
 
-int value_list_add(struct value_list *l, const uint32_t *groups, const uint64_t *values,
-		   const uint8_t *marks, size_t n)
+static int add_memory(struct value_list *l)
 {
-	size_t at = l->n;
-	int err = reserve(l, n);
+	size_t size = l->memory ? 4 * l->memory->size : MIN_MEMORY;
+	struct value_memory *m;
 
+	size = size < MAX_MEMORY ? size : MAX_MEMORY;
+	m = huge_calloc(size);
+	if (!m)
+		return -ENOMEM;
+	*m = (struct value_memory){.next = l->memory, .size = size};
+	l->memory = m;
+	l->unused = size - sizeof(*m);
+	return 0;
+}
+
+/* Twice as long as the last one of the chain. */
+static int add_chunk(struct value_list *l, struct value_chunk **chain)
+{
+	size_t head = l->wide ? sizeof(**chain) : offsetof(struct value_chunk, values);
+	size_t width = l->wide ? sizeof(uint64_t) : sizeof(uint32_t);
+	size_t bytes = *chain ? 2 * (head + (*chain)->max * width) : MIN_CHUNK;
+	struct value_chunk *c;
+	int err = 0;
+
+	while (bytes < head + width)
+		bytes *= 2;
+	bytes = bytes < MAX_CHUNK ? bytes : MAX_CHUNK;
+	if (bytes > l->unused)
+		err = add_memory(l);
 	if (err)
 		return err;
-	for (size_t i = 0; i < n; i++) {
-		l->groups[at] = groups[i];
-		if (l->wide)
-			((uint64_t *)l->values)[at] = values[i];
-		else
-			((uint32_t *)l->values)[at] = (uint32_t)values[i];
-		at += marks ? marks[i] : 1;
-	}
-	l->n = at;
+	c = (struct value_chunk *)((char *)l->memory + l->memory->size - l->unused);
+	l->unused -= bytes;
+	*c = (struct value_chunk){.before = *chain, .max = (uint16_t)((bytes - head) / width)};
+	*chain = c;
 	return 0;
 }
 
-int value_list_join(struct value_list *l, const struct value_list *other, const uint32_t *map)
+int value_list_add(struct value_list *l, const uint32_t *groups, const uint64_t *values, size_t n)
 {
-	int err = reserve(l, other->n);
+	size_t n_groups = 0;
+	int err;
 
-	if (err || other->n == 0)
+	for (size_t i = 0; i < n; i++)
+		n_groups = groups[i] >= n_groups ? groups[i] + (size_t)1 : n_groups;
+	err = reserve(l, n_groups);
+	if (err)
 		return err;
-	for (size_t i = 0; i < other->n; i++)
-		l->groups[l->n + i] = map ? map[other->groups[i]] : other->groups[i];
-	memcpy((char *)l->values + l->n * width(l), other->values, other->n * width(l));
-	l->n += other->n;
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(&l->chains[groups[i]]);
+	for (size_t i = 0; i < n; i++)
+		__builtin_prefetch(l->chains[groups[i]], 1);
+	for (size_t i = 0; i < n; i++) {
+		struct value_chunk **chain = &l->chains[groups[i]], *c = *chain;
+
+		if (!c || c->n == c->max) {
+			err = add_chunk(l, chain);
+			if (err)
+				return err;
+			c = *chain;
+		}
+		if (l->wide)
+			wide_values(c)[c->n++] = values[i];
+		else
+			c->values[c->n++] = (uint32_t)values[i];
+	}
 	return 0;
 }
 
-/* --- by group ---------------------------------------------------------------------------- */
-
-/* Moves each value behind the others of its group; next: where each group goes on. */
-static void scatter(const struct value_list *l, uint32_t *next, void *ret)
+int value_list_join(struct value_list *l, struct value_list *other, const uint32_t *map)
 {
-	if (l->wide) {
-		const uint64_t *values = l->values;
+	struct value_memory **end = &other->memory;
+	size_t n_groups = 0;
+	int err;
 
-		for (size_t i = 0; i < l->n; i++)
-			((uint64_t *)ret)[next[l->groups[i]]++] = values[i];
-	} else {
-		const uint32_t *values = l->values;
+	for (size_t g = 0; g < other->n_groups; g++)
+		n_groups = (map ? map[g] : g) >= n_groups ? (map ? map[g] : g) + 1 : n_groups;
+	err = reserve(l, n_groups);
+	if (err)
+		return err;
+	for (size_t g = 0; g < other->n_groups; g++) {
+		struct value_chunk **to = &l->chains[map ? map[g] : g], *first = other->chains[g];
 
-		for (size_t i = 0; i < l->n; i++)
-			((uint32_t *)ret)[next[l->groups[i]]++] = values[i];
+		if (!first)
+			continue;
+		while (first->before)
+			first = first->before;
+		first->before = *to;
+		*to = other->chains[g];
 	}
-}
-
-int value_list_group(struct value_list *l, size_t n_groups)
-{
-	void *values = huge_calloc(l->max * width(l));
-
-	if (l->n > UINT32_MAX) {
-		huge_free(values, l->max * width(l));
-		return -EOVERFLOW;
+	while (*end)
+		end = &(*end)->next;
+	*end = l->memory;
+	if (other->memory) {
+		l->memory = other->memory;
+		l->unused = other->unused;
 	}
-	l->starts = huge_calloc((n_groups + 2) * sizeof(*l->starts));
-	l->n_groups = n_groups;
-	if (!l->starts || !values) {
-		huge_free(values, l->max * width(l));
-		return -ENOMEM;
-	}
-	/* Counted two places further on, then added up: each group's start is one place on. */
-	for (size_t i = 0; i < l->n; i++)
-		l->starts[l->groups[i] + 2]++;
-	for (size_t g = 2; g < n_groups + 2; g++)
-		l->starts[g] += l->starts[g - 1];
-	/* Where the groups go on comes to be where the next ones begin. */
-	scatter(l, l->starts + 1, values);
-	huge_free(l->values, l->max * width(l));
-	huge_free(l->groups, l->max_groups * sizeof(*l->groups));
-	l->values = values;
-	l->groups = NULL;
+	other->memory = NULL;
+	value_list_done(other);
 	return 0;
 }
 
-/* --- in order ------------------------------------------------------------------------------- */
+/* --- asking ------------------------------------------------------------------------------ */
+
+size_t value_list_count(const struct value_list *l, size_t group)
+{
+	size_t n = 0;
+
+	if (group < l->n_groups)
+		for (const struct value_chunk *c = l->chains[group]; c; c = c->before)
+			n += c->n;
+	return n;
+}
+
+size_t value_list_count_all(const struct value_list *l, const uint8_t *without)
+{
+	size_t n = 0;
+
+	for (size_t g = 0; g < l->n_groups; g++)
+		n += without && without[g] ? 0 : value_list_count(l, g);
+	return n;
+}
+
+/* Values that begin with prefix, counted by the digit behind it, which ends at shift. */
+struct digits {
+	uint64_t prefix;
+	unsigned shift;
+	size_t counts[1 << DIGIT_BITS];
+};
+
+static void count_digits(const struct value_list *l, const struct value_chunk *chain,
+			 struct digits *d)
+{
+	const uint64_t below = (UINT64_C(1) << DIGIT_BITS) - 1;
+
+	for (const struct value_chunk *c = chain; c; c = c->before)
+		for (size_t i = 0; i < c->n; i++) {
+			uint64_t digits = value_of(l, c, i) >> d->shift;
+
+			d->counts[digits & below] += digits >> DIGIT_BITS == d->prefix;
+		}
+}
+
+/* The value at that rank of chains, digit by digit: they are read, not moved. */
+static uint64_t select_by_digits(const struct value_list *l, struct value_chunk *const *chains,
+				 size_t n, const uint8_t *without, size_t rank)
+{
+	struct digits d = {.shift = l->wide ? 5 * DIGIT_BITS : 2 * DIGIT_BITS};
+
+	for (;; d.shift -= DIGIT_BITS) {
+		uint64_t digit = 0;
+
+		memset(d.counts, 0, sizeof(d.counts));
+		for (size_t g = 0; g < n; g++)
+			if (!without || !without[g])
+				count_digits(l, chains[g], &d);
+		while (rank >= d.counts[digit])
+			rank -= d.counts[digit++];
+		d.prefix = d.prefix << DIGIT_BITS | digit;
+		if (d.shift == 0)
+			return d.prefix;
+	}
+}
+
+uint64_t value_list_at_all(const struct value_list *l, const uint8_t *without, size_t rank)
+{
+	return select_by_digits(l, l->chains, l->n_groups, without, rank);
+}
 
 #define VALUE_T	   uint32_t
 #define VALUE_F(x) x##_u32
@@ -135,16 +251,27 @@ int value_list_group(struct value_list *l, size_t n_groups)
 #define VALUE_F(x) x##_u64
 #include "collector/aggregate/value_select.h"
 
-uint64_t value_list_at(struct value_list *l, size_t group, size_t rank)
+/* The same of a chain that is short enough to be copied. */
+static uint64_t select_from_copy(const struct value_list *l, const struct value_chunk *chain,
+				 size_t rank)
 {
-	size_t from = l->starts[group], n = value_list_count(l, group);
+	uint64_t copy[FEW_VALUES];
+	size_t n = 0;
 
-	return l->wide ? select_u64((uint64_t *)l->values + from, n, rank)
-		       : select_u32((uint32_t *)l->values + from, n, rank);
+	for (const struct value_chunk *c = chain; c; c = c->before)
+		for (size_t i = 0; i < c->n; i++)
+			copy[n++] = value_of(l, c, i);
+	return select_u64(copy, n, rank);
 }
 
-void value_list_copy(const struct value_list *l, size_t group, uint64_t *ret)
+uint64_t value_list_at(struct value_list *l, size_t group, size_t rank)
 {
-	for (size_t i = l->starts[group]; i < l->starts[group + 1]; i++)
-		*ret++ = l->wide ? ((uint64_t *)l->values)[i] : ((uint32_t *)l->values)[i];
+	struct value_chunk *c = l->chains[group];
+
+	if (!c->before)
+		return l->wide ? select_u64(wide_values(c), c->n, rank)
+			       : select_u32(c->values, c->n, rank);
+	return value_list_count(l, group) <= FEW_VALUES
+		       ? select_from_copy(l, c, rank)
+		       : select_by_digits(l, &l->chains[group], 1, NULL, rank);
 }

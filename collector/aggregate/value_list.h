@@ -2,9 +2,11 @@
 /*
  * value_list.h - the values of each group, for exact quantiles.
  *
- * Threads: none of its own. Memory: 8 bytes a value that fits in 32 bits, else
- * 12, and as much again while a list grows.
- * Errors: -ENOMEM; -EOVERFLOW: more than 2^32 values.
+ * Each group has a chain of chunks that grow with it, so that nothing is copied
+ * when lists are joined, and nothing sorted before it is asked for.
+ *
+ * Threads: none of its own. Memory: 4 bytes a value that fits in 32 bits, else 8; at
+ * least 24 a group, else 40. Errors: -ENOMEM.
  */
 #ifndef WEIR_COLLECTOR_AGGREGATE_VALUE_LIST_H
 #define WEIR_COLLECTOR_AGGREGATE_VALUE_LIST_H
@@ -13,35 +15,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A zeroed list is empty, with wide as set. */
 struct value_list {
-	bool wide;		   /* 64 bits; else 32 */
-	size_t n, max, max_groups; /* max: of the values */
-	uint32_t *groups;
-	void *values;
-	uint32_t *starts; /* once grouped: where the values of each group begin, n_groups + 1 */
-	size_t n_groups;
+	bool wide;		     /* 64 bits; else 32 */
+	struct value_chunk **chains; /* by group: the last chunk; NULL: none */
+	size_t n_groups, max_groups;
+	struct value_memory *memory; /* of the chunks */
+	size_t unused;		     /* bytes at the end of the first of it */
 };
 
-/* A zeroed list is empty, with wide as set. */
 void value_list_done(struct value_list *l);
 
-/* Appends those with a mark; marks NULL: all. */
-int value_list_add(struct value_list *l, const uint32_t *groups, const uint64_t *values,
-		   const uint8_t *marks, size_t n);
-/* Appends all of other, whose group g is map[g]; map NULL: g. */
-int value_list_join(struct value_list *l, const struct value_list *other, const uint32_t *map);
+int value_list_add(struct value_list *l, const uint32_t *groups, const uint64_t *values, size_t n);
+/* Takes all from other, whose group g is map[g]; map NULL: g. */
+int value_list_join(struct value_list *l, struct value_list *other, const uint32_t *map);
 
-/* Brings the values of each group together. Nothing is added from then on. */
-int value_list_group(struct value_list *l, size_t n_groups);
-
-static inline size_t value_list_count(const struct value_list *l, size_t group)
-{
-	return l->starts[group + 1] - l->starts[group];
-}
-
-/* The value at that rank, from 0, of a group that has as many. */
+/* How many values a group has, or all groups but those that are marked; without NULL: all. */
+size_t value_list_count(const struct value_list *l, size_t group);
+size_t value_list_count_all(const struct value_list *l, const uint8_t *without);
+/* The value at that rank, from 0, of as many as there are. */
 uint64_t value_list_at(struct value_list *l, size_t group, size_t rank);
-/* Copies the values of a group. */
-void value_list_copy(const struct value_list *l, size_t group, uint64_t *ret);
+uint64_t value_list_at_all(const struct value_list *l, const uint8_t *without, size_t rank);
 
 #endif /* WEIR_COLLECTOR_AGGREGATE_VALUE_LIST_H */
