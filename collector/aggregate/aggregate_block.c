@@ -276,7 +276,7 @@ static int add_flows(struct group_sums *s, size_t slot, const struct batch *x,
 {
 	const uint32_t *hosts = FLOW_COL_U32(x->b, host_id);
 	struct distinct_pair pairs[GROUP_BATCH];
-	uint32_t rows[GROUP_BATCH], groups[GROUP_BATCH];
+	uint32_t rows[GROUP_BATCH], at[GROUP_BATCH]; /* at: in the batch */
 	uint64_t ids[GROUP_BATCH];
 	size_t n = 0, n_pairs = 0;
 
@@ -285,13 +285,14 @@ static int add_flows(struct group_sums *s, size_t slot, const struct batch *x,
 		bool counts = !mask || mask[row];
 
 		rows[n] = row;
-		groups[n] = x->groups[i];
+		at[n] = (uint32_t)i;
 		n += counts & !single[row];
 		group_sums_of(s, x->groups[i])[slot] += counts & single[row];
 	}
 	flow_block_ids(x->b, rows, n, ids);
 	for (size_t i = 0; i < n; i++) {
-		struct distinct_pair p = {ids[i], (uint64_t)groups[i] << 32 | hosts[rows[i]]};
+		uint64_t group = x->groups[at[i]];
+		struct distinct_pair p = {ids[i], group << 32 | hosts[rows[i]]};
 
 		/* Records of one flow often follow each other. */
 		pairs[n_pairs] = p;
