@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/codec.h"
+#include "proto/flow_addrs.h"
 #include "proto/flow_memory.h"
 #include "proto/flow_related.h"
 #include "proto/vectors.h"
@@ -550,31 +551,68 @@ static int alloc_columns(struct decoder *d, const struct flow_columns *wanted, s
 	return err;
 }
 
+/* How many addresses there are; *ret_raw, for free(), if they are not sorted. */
+static int open_addrs(struct decoder *d, uint8_t **ret_raw)
+{
+	const struct flow_part *p = &d->parts->part[FLOW_PART_ADDRS];
+	size_t max = d->parts->n_rows * FLOW_ROW_ADDRS, len, n = 0;
+	int err;
+
+	if (p->present && p->data && flow_addrs_is_sorted(p->data, p->len)) {
+		if (!flow_addrs_count(d->codec, p->data, p->len, max, &n))
+			return bad(d, "a dictionary is too long"), -EBADMSG;
+		d->b->n_addrs = 1 + n;
+		return 0;
+	}
+	err = get_bytes(d, FLOW_PART_ADDRS, 10 + max * 17, ret_raw, &len);
+	if (!err && *ret_raw) {
+		n = count_addrs(*ret_raw, len, max);
+		err = n ? 0 : (bad(d, "a dictionary is no dictionary"), -EBADMSG);
+	}
+	d->b->n_addrs = 1 + n;
+	return err;
+}
+
+/* To where d->b has room for them. */
+static int get_addrs(struct decoder *d, const uint8_t *raw)
+{
+	const struct flow_part *p = &d->parts->part[FLOW_PART_ADDRS];
+
+	if (raw || d->b->n_addrs == 1) {
+		fill_addrs(d->b, raw);
+		return 0;
+	}
+	memset(d->b->addrs[0], 0, 16);
+	if (flow_addrs_decode(d->codec, p->data, p->len, d->b->addrs + 1))
+		return 0;
+	return bad(d, "a dictionary is no dictionary"), -EBADMSG;
+}
+
 /* Memory for the columns, and the dictionaries in it. */
 static int get_dictionaries(struct decoder *d, const struct flow_columns *wanted, bool with_addrs,
 			    bool with_texts)
 {
-	size_t n = d->parts->n_rows, addr_len = 0, text_len = 0;
+	size_t n = d->parts->n_rows, text_len = 0;
 	uint8_t *addrs = NULL, *texts = NULL;
 	char *text_at;
 	int err = 0;
 
+	d->b->n_addrs = 1;
 	if (with_addrs)
-		err = get_bytes(d, FLOW_PART_ADDRS, 10 + n * FLOW_ROW_ADDRS * 17, &addrs,
-				&addr_len);
+		err = open_addrs(d, &addrs);
 	if (!err && with_texts)
 		err = get_bytes(d, FLOW_PART_TEXTS, n * FLOW_ROW_TEXTS * TEXT_MAX_BYTES, &texts,
 				&text_len);
 	if (!err) {
-		d->b->n_addrs = 1 + (addrs ? count_addrs(addrs, addr_len, n * FLOW_ROW_ADDRS) : 0);
 		d->b->n_texts = 1 + count_texts(texts, text_len, n * FLOW_ROW_TEXTS);
-		if ((addrs && d->b->n_addrs == 1) || d->b->n_texts == 0)
+		if (d->b->n_texts == 0)
 			err = (bad(d, "a dictionary is no dictionary"), -EBADMSG);
 	}
 	if (!err)
 		err = alloc_columns(d, wanted, text_len, &text_at);
+	if (!err)
+		err = get_addrs(d, addrs);
 	if (!err) {
-		fill_addrs(d->b, addrs);
 		if (text_len)
 			memcpy(text_at, texts, text_len);
 		fill_texts(d->b, text_at);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/flow_addrs.h"
 #include "proto/flow_related.h"
 
 static void subtract_u32(uint32_t *ret, const uint32_t *a, const uint32_t *b, size_t n)
@@ -139,15 +140,21 @@ static bool is_v4(const uint8_t addr[16])
 
 /*
  * Addresses but number 0: how many, a bit for each that is IPv4, then 4 or 16
- * bytes each, all as bytes of column.h.
+ * bytes each, all as bytes of column.h. Or in their order: flow_addrs.h.
  */
 int flow_put_addrs(struct flow_encoder *e, uint8_t (*addrs)[16], size_t n_addrs)
 {
-	size_t n = n_addrs - 1, bits = (n + 7) / 8;
+	size_t n = n_addrs - 1, bits = (n + 7) / 8, len = 0;
 	uint8_t *raw, *at;
 
 	if (n == 0)
 		return 0;
+	if (e->effort == COLUMN_SMALL && n <= e->parts->n_rows)
+		len = flow_addrs_encode(e->codec, addrs + 1, n, e->effort, e->at);
+	if (len) {
+		take_part(e, FLOW_PART_ADDRS, len);
+		return 0;
+	}
 	raw = calloc(1, 10 + bits + 16 * n);
 	if (!raw)
 		return -ENOMEM;
@@ -265,7 +272,7 @@ size_t flow_encoder_bound(size_t n_rows, size_t dictionary_bytes)
 {
 	size_t columns = FLOW_N_COLUMNS + 3 + 2 * RTT_BUCKETS; /* 3: and which are twins */
 
-	return columns * twins_column_bound(n_rows) + dictionary_bytes + 64;
+	return columns * twins_column_bound(n_rows) + dictionary_bytes + 512;
 }
 
 int flow_encoder_begin(struct flow_encoder *e, struct column_codec *codec,

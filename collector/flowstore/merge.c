@@ -10,6 +10,7 @@
 #include "collector/flowstore/twin_finder.h"
 #include "common/cleanup.h"
 #include "proto/dictionary.h"
+#include "proto/flow_addrs.h"
 #include "proto/flow_hist.h"
 #include "proto/flow_memory.h"
 #include "proto/flow_related.h"
@@ -81,6 +82,36 @@ static int open_input(struct merge *m, size_t i, const struct merge_input *from)
 	return err == -EBADMSG ? damaged(m, i, why) : err;
 }
 
+/* Addresses in their order, in which a dictionary is small; in->addrs follows. */
+static int sort_addrs(struct merge *m)
+{
+	size_t n = m->addrs.n;
+	cleanup(free_p) uint64_t *keys = malloc(n * sizeof(*keys));
+	cleanup(free_p) uint32_t *order = malloc(n * sizeof(*order));
+	cleanup(free_p) uint32_t *rank = malloc(n * sizeof(*rank));
+	uint8_t(*sorted)[16] = malloc(n * sizeof(*sorted));
+	int err = keys && order && rank && sorted ? 0 : -ENOMEM;
+
+	for (size_t k = 0; !err && k < n; k++)
+		keys[k] = k ? flow_addrs_key(m->addrs.addrs[k]) : 0; /* number 0 stays */
+	if (!err)
+		err = radix_order(keys, n, order);
+	if (err) {
+		free(sorted);
+		return err;
+	}
+	for (uint32_t k = 0; k < n; k++) {
+		memcpy(sorted[k], m->addrs.addrs[order[k]], sizeof(*sorted));
+		rank[order[k]] = k;
+	}
+	free(m->addrs.addrs);
+	m->addrs.addrs = sorted;
+	for (size_t i = 0; i < m->n; i++)
+		for (size_t k = 0; k < m->inputs[i].keys.n_addrs; k++)
+			m->inputs[i].addrs[k] = rank[m->inputs[i].addrs[k]];
+	return 0;
+}
+
 static int number_addrs(struct merge *m)
 {
 	size_t max = 0;
@@ -98,7 +129,7 @@ static int number_addrs(struct merge *m)
 		for (size_t k = 0; k < in->keys.n_addrs; k++)
 			in->addrs[k] = addr_table_number(&m->addrs, in->keys.addrs[k]);
 	}
-	return err;
+	return err ? err : sort_addrs(m);
 }
 
 static int number_texts(struct merge *m)
