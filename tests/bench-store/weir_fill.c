@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "collector/cli/heap.h"
 #include "collector/flowstore/compactor.h"
 #include "collector/flowstore/flow_writer.h"
 #include "collector/flowstore/segment.h"
@@ -333,6 +334,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	heap_begin(); /* as the collector has it */
 	f.start_ms = o.fleet.start_ms;
 	err = db_open_writer(path, &f.db, &why);
 	if (!err)
