@@ -342,6 +342,17 @@ static bool get_sparse(struct column_codec *c, const uint8_t *data, size_t len, 
 	return count_bits(c->bits, n_bytes) == ret->n_others;
 }
 
+/* The n bytes in planes, each 0 or 1, as bits, and zeros behind them. */
+static void put_bits(struct column_codec *c, size_t n)
+{
+	size_t n_bytes = (n + 7) / 8;
+
+	memset(c->planes + n, 0, PADDING);
+	for (size_t i = 0; i < n_bytes; i++) /* byte k moves to bit 56 + k */
+		c->bits[i] = (uint8_t)(load64(c->planes + 8 * i) * 0x0102040810204080 >> 56);
+	memset(c->bits + n_bytes, 0, PADDING);
+}
+
 #define COLUMN_T    uint32_t
 #define COLUMN_F(x) x##_u32
 #include "proto/column_typed.h"

@@ -11,7 +11,7 @@ struct COLUMN_F(span) {
 	COLUMN_T min, max;
 };
 
-static struct COLUMN_F(span) COLUMN_F(span_of)(const COLUMN_T *in, size_t n)
+VECTORS static struct COLUMN_F(span) COLUMN_F(span_of)(const COLUMN_T *in, size_t n)
 {
 	struct COLUMN_F(span) s = {in[0], in[0]};
 
@@ -59,8 +59,8 @@ static size_t COLUMN_F(put_packed)(const COLUMN_T *in, size_t n, COLUMN_T base, 
 	return (size_t)(at - out) + packed_bytes(n, bits);
 }
 
-static void COLUMN_F(split_plane)(const COLUMN_T *in, size_t n, COLUMN_T base, unsigned shift,
-				  uint8_t *out)
+VECTORS static void COLUMN_F(split_plane)(const COLUMN_T *in, size_t n, COLUMN_T base,
+					  unsigned shift, uint8_t *out)
 {
 	for (size_t i = 0; i < n; i++)
 		out[i] = (uint8_t)((COLUMN_T)(in[i] - base) >> shift);
@@ -118,13 +118,29 @@ static size_t COLUMN_F(put_dense)(struct column_codec *c, const COLUMN_T *in, si
 	return COLUMN_F(put_packed)(in, n, s.min, bits, out);
 }
 
-static size_t COLUMN_F(count_other)(const COLUMN_T *in, size_t n, COLUMN_T base)
+VECTORS static size_t COLUMN_F(count_other)(const COLUMN_T *in, size_t n, COLUMN_T base)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < n; i++)
 		count += in[i] != base;
 	return count;
+}
+
+/* A byte for each number: whether it is not the base. */
+VECTORS static void COLUMN_F(mark_others)(const COLUMN_T *in, size_t n, COLUMN_T base, uint8_t *ret)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] = in[i] != base;
+}
+
+/* The numbers whose bits are set, of n_bytes of bits and zeros behind them. */
+static void COLUMN_F(take_others)(const COLUMN_T *in, const uint8_t *bits, size_t n_bytes,
+				  COLUMN_T *ret)
+{
+	for (size_t at = 0; at < n_bytes; at += 8)
+		for (uint64_t word = load64(bits + at); word; word &= word - 1)
+			*ret++ = in[at * 8 + (size_t)__builtin_ctzll(word)];
 }
 
 static size_t COLUMN_F(put_sparse)(struct column_codec *c, const COLUMN_T *in, size_t n,
@@ -134,37 +150,26 @@ static size_t COLUMN_F(put_sparse)(struct column_codec *c, const COLUMN_T *in, s
 	COLUMN_T *others = (COLUMN_T *)c->inner;
 	struct COLUMN_F(span) s;
 	uint8_t *at, *length;
-	size_t k = 0, len;
+	size_t n_bytes = (n + 7) / 8, len;
 
-	/* No branch on a value: it would be guessed wrong. */
-	for (size_t from = 0; from < n; from += 8) {
-		size_t end = from + 8 < n ? from + 8 : n;
-		unsigned bits = 0;
-
-		for (size_t i = from; i < end; i++) {
-			unsigned other = in[i] != base;
-
-			bits |= other << (i - from);
-			others[k] = in[i];
-			k += other;
-		}
-		c->bits[from / 8] = (uint8_t)bits;
-	}
+	COLUMN_F(mark_others)(in, n, base, c->planes);
+	put_bits(c, n);
+	COLUMN_F(take_others)(in, c->bits, n_bytes, others);
 	out[0] = SPARSE;
 	at = varint_put(out + 1, base);
 	at = varint_put(at, n_others);
 	length = at;
-	len = column_encode_bytes(c, c->bits, (n + 7) / 8, effort, at + 3);
+	len = column_encode_bytes(c, c->bits, n_bytes, effort, at + 3);
 	length[0] = (uint8_t)(len | 0x80);
 	length[1] = (uint8_t)(len >> 7 | 0x80);
 	length[2] = (uint8_t)(len >> 14);
 	at += 3 + len;
-	s = COLUMN_F(span_of)(others, k);
+	s = COLUMN_F(span_of)(others, n_others);
 	if (s.min == s.max) {
 		at[0] = CONST;
 		return (size_t)(varint_put(at + 1, s.min) - out);
 	}
-	return (size_t)(at - out) + COLUMN_F(put_dense)(c, others, k, s, effort, at);
+	return (size_t)(at - out) + COLUMN_F(put_dense)(c, others, n_others, s, effort, at);
 }
 
 size_t COLUMN_F(column_encode)(struct column_codec *c, const COLUMN_T *in, size_t n,
