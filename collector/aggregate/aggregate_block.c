@@ -276,7 +276,7 @@ static int add_flows(struct group_sums *s, size_t slot, const struct batch *x,
 {
 	const uint32_t *hosts = FLOW_COL_U32(x->b, host_id);
 	struct distinct_pair pairs[GROUP_BATCH];
-	uint32_t rows[GROUP_BATCH], at[GROUP_BATCH]; /* at: in the batch */
+	uint32_t rows[GROUP_BATCH] = {0}, at[GROUP_BATCH] = {0}; /* at: in the batch */
 	uint64_t ids[GROUP_BATCH];
 	size_t n = 0, n_pairs = 0;
 
