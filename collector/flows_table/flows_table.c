@@ -120,18 +120,13 @@ static int make_ready(struct flows_cursor *c, int number)
 {
 	const struct flows_column *column = &c->columns[number];
 	struct flow_columns needed = {{0}};
+	int found = 1;
 
 	flows_column_needs(column, &needed);
-	for (unsigned i = 0; c->scan && i < FLOW_N_COLUMNS; i++) { /* all is gathered, else */
-		int found = flow_columns_has(&needed, (enum flow_column)i)
-				    ? scan_fetch(c->scan, c->rows, (enum flow_column)i)
-				    : 1;
-
-		if (found == 0)
-			return SQLITE_CORRUPT_VTAB;
-		if (found < 0)
-			return sqlite_code(found);
-	}
+	if (c->scan) /* else all is gathered */
+		found = scan_fetch(c->scan, c->rows, &needed);
+	if (found <= 0)
+		return found ? sqlite_code(found) : SQLITE_CORRUPT_VTAB;
 	c->ready[number] = true;
 	return c->masks[column->column] ? SQLITE_OK : make_mask(c, column->column);
 }

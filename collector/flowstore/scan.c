@@ -14,8 +14,8 @@
 #include "common/cleanup.h"
 #include "common/log.h"
 
-#define FEW_ROWS    256		   /* below it, one column by itself takes as long as all of them */
-#define MAX_FETCHED FLOW_N_COLUMNS /* columns of one block that were fetched later */
+#define FEW_ROWS    256 /* below it, one column by itself takes as long as all of them */
+#define MAX_FETCHED (FLOW_N_COLUMNS + 1) /* columns of one block that were fetched later */
 
 /* What the rows of a block are tested by. */
 struct test {
@@ -584,16 +584,12 @@ void scan_rows_free(struct scan_rows *rows)
 	free(rows);
 }
 
-int scan_fetch(struct scan *s, struct scan_rows *rows, enum flow_column column)
+int scan_fetch(struct scan *s, struct scan_rows *rows, const struct flow_columns *columns)
 {
-	struct flow_columns wanted = {{0}};
 	struct scan_memory *m = rows->owner;
+	struct flow_columns wanted = m->item.n_rows < FEW_ROWS ? flow_columns_all() : *columns;
 	int err = 1;
 
-	if (m->item.n_rows < FEW_ROWS)
-		wanted = flow_columns_all();
-	else
-		flow_columns_add_needed(&wanted, column);
 	if (!m->opened)
 		err = open_item(s, &m->item, m, &m->parts);
 	m->opened = true;

@@ -86,11 +86,11 @@ int scan_next(struct scan *s, struct scan_rows **rows);
 void scan_rows_free(struct scan_rows *rows);
 
 /*
- * Decodes one more column, and what flow_block_has() of it needs, of the block
- * that rows holds, before the same thread goes on. Returns 1, 0 if its blob is
- * damaged (named and counted: the rows cannot be had), or an error.
+ * Decodes more columns of the block that rows holds, before the same thread goes on.
+ * Returns 1, 0 if a blob is damaged (named and counted: the rows cannot be had), or
+ * an error.
  */
-int scan_fetch(struct scan *s, struct scan_rows *rows, enum flow_column column);
+int scan_fetch(struct scan *s, struct scan_rows *rows, const struct flow_columns *columns);
 /*
  * A number for the block; with the number of the row added, one for the row, the
  * same in every scan of the transaction. Those of a segment have all but

@@ -17,7 +17,8 @@
 #include "common/addr.h"
 #include "common/cleanup.h"
 
-#define MAX_BLOCKS (1u << 20) /* bits of struct sighting */
+#define MAX_BLOCKS    (1u << 20) /* bits of struct sighting */
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* A record that is asked about. */
 struct sighting {
@@ -91,10 +92,18 @@ static const enum flow_column ends_columns[] = {
 	FLOW_COLUMN_dst_addr, FLOW_COLUMN_end_reason,
 };
 static const enum flow_column other_columns[] = {
-	FLOW_COLUMN_flow_id, FLOW_COLUMN_start_ms, FLOW_COLUMN_src_port,  FLOW_COLUMN_dst_port,
-	FLOW_COLUMN_proto,   FLOW_COLUMN_icmp_id,  FLOW_COLUMN_direction,
+	FLOW_COLUMN_ID_OF_FEW, FLOW_COLUMN_end_ms, FLOW_COLUMN_duration_us, FLOW_COLUMN_src_port,
+	FLOW_COLUMN_dst_port,  FLOW_COLUMN_proto,  FLOW_COLUMN_icmp_id,	    FLOW_COLUMN_direction,
 };
-#define N_OTHER (sizeof(other_columns) / sizeof(other_columns[0]))
+
+static struct flow_columns columns_of(const enum flow_column *list, size_t n)
+{
+	struct flow_columns s = {{0}};
+
+	for (size_t i = 0; i < n; i++)
+		flow_columns_add(&s, list[i]);
+	return s;
+}
 
 static uint32_t first_row(const struct scan_rows *rows)
 {
@@ -125,26 +134,26 @@ static int add_block(struct evidence *e, const struct scan_rows *rows, size_t *r
 	return 0;
 }
 
-/* The rows in asked[0 .. n). */
-static int add_rows(struct work *w, struct shuffle_hand *hand, const struct scan_rows *rows,
-		    const uint32_t *asked, size_t n)
+/* At most so many. */
+#define FEW_AT_ONCE 1024
+
+static int add_few(struct work *w, struct shuffle_hand *hand, const struct scan_rows *rows,
+		   const uint32_t *asked, size_t n, size_t block)
 {
 	const struct flow_block *b = &rows->block;
-	int err = shuffle_expect(hand, n);
-	size_t block = 0;
+	uint64_t ids[FEW_AT_ONCE];
+	int err = 0;
 
-	(void)pthread_mutex_lock(&w->lock);
-	if (!err)
-		err = add_block(w->found, rows, &block);
-	(void)pthread_mutex_unlock(&w->lock);
+	flow_block_ids(b, asked, n, ids);
 	for (size_t k = 0; !err && k < n; k++) {
 		uint32_t i = asked[k];
+		uint64_t end_ms = FLOW_COL_U64(b, end_ms)[i];
 		const struct sighting s = {
 			.conversation = hash_conversation(w->seed, b, i),
-			.flow_id = FLOW_COL_U64(b, flow_id)[i],
-			.start_ms = FLOW_COL_U64(b, start_ms)[i],
+			.flow_id = ids[k],
+			.start_ms = end_ms - FLOW_COL_U64(b, duration_us)[i] / 1000,
 			.block = block,
-			.end_ms = FLOW_COL_U64(b, end_ms)[i],
+			.end_ms = end_ms,
 			.row = first_row(rows) + i,
 			.sent = FLOW_COL_U32(b, direction)[i] == FLOW_DIRECTION_EGRESS,
 			.host_id = FLOW_COL_U32(b, host_id)[i],
@@ -152,6 +161,23 @@ static int add_rows(struct work *w, struct shuffle_hand *hand, const struct scan
 
 		err = shuffle_deal(hand, &s);
 	}
+	return err;
+}
+
+/* The rows in asked[0 .. n). */
+static int add_rows(struct work *w, struct shuffle_hand *hand, const struct scan_rows *rows,
+		    const uint32_t *asked, size_t n)
+{
+	int err = shuffle_expect(hand, n);
+	size_t block = 0;
+
+	(void)pthread_mutex_lock(&w->lock);
+	if (!err)
+		err = add_block(w->found, rows, &block);
+	(void)pthread_mutex_unlock(&w->lock);
+	for (size_t k = 0; !err && k < n; k += FEW_AT_ONCE)
+		err = add_few(w, hand, rows, asked + k, n - k < FEW_AT_ONCE ? n - k : FEW_AT_ONCE,
+			      block);
 	return err;
 }
 
@@ -184,19 +210,10 @@ static int find_asked(const struct work *w, const struct scan_rows *rows, uint32
 	return err;
 }
 
-/* What only rows without an owner need. Returns 1, 0 if the block is damaged, or an error. */
-static int fetch_other(struct work *w, struct scan_rows *rows)
-{
-	int err = 1;
-
-	for (size_t i = 0; err > 0 && i < N_OTHER; i++)
-		err = scan_fetch(w->scan, rows, other_columns[i]);
-	return err;
-}
-
 static int read_blocks(struct shuffle_hand *hand, void *arg)
 {
 	struct work *w = arg;
+	const struct flow_columns other = columns_of(other_columns, ARRAY_SIZE(other_columns));
 	cleanup(scan_rows_free_p) struct scan_rows *rows = NULL;
 	cleanup(free_p) uint32_t *asked = malloc(FLOW_BLOCK_MAX_ROWS * sizeof(*asked));
 	int err = asked ? 0 : -ENOMEM;
@@ -206,7 +223,7 @@ static int read_blocks(struct shuffle_hand *hand, void *arg)
 
 		err = find_asked(w, rows, asked, &n);
 		if (!err && n > 0)
-			err = fetch_other(w, rows);
+			err = scan_fetch(w->scan, rows, &other); /* 0: damaged, and noted */
 		if (err > 0)
 			err = add_rows(w, hand, rows, asked, n);
 	}
@@ -292,13 +309,9 @@ static int compare(void *worker, const struct shuffle_group *g)
 
 static int read_sightings(const struct scan_rows *rows, struct work *w)
 {
-	struct flow_columns columns = {{0}};
+	struct flow_columns columns = columns_of(ends_columns, ARRAY_SIZE(ends_columns));
 	int err;
 
-	for (size_t i = 0; i < sizeof(ends_columns) / sizeof(ends_columns[0]); i++)
-		flow_columns_add(&columns, ends_columns[i]);
-	for (size_t i = 0; !w->q->book && i < N_OTHER; i++)
-		flow_columns_add(&columns, other_columns[i]);
 	if (w->q->book)
 		address_book_columns(&columns);
 	err = scan_open_beside(rows, w->q->predicate, &columns, &w->scan);
