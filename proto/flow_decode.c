@@ -179,6 +179,13 @@ int flow_get_twins(struct column_codec *c, const struct flow_parts *p, struct tw
 	return q->data ? twins_read(c, q->data, q->len, p->n_rows, ret) : -EBADMSG;
 }
 
+static uint64_t most_of_part(const struct decoder *d, const struct flow_part *p, size_t width)
+{
+	if (twins_needed(p->data, p->len))
+		return twins_most(p->data, p->len, &d->twins, width);
+	return column_most(p->data, p->len, width);
+}
+
 /* Before what a column is related to is added: later relations count on earlier ones. */
 static bool get_raw_columns(struct decoder *d)
 {
@@ -193,8 +200,7 @@ static bool get_raw_columns(struct decoder *d)
 		if (wide ? !get_u64(d, c, a.u64) : !get_u32(d, c, a.u32))
 			return false;
 		if (p->present)
-			d->most[c] = column_most(p->data, p->len,
-						 wide ? sizeof(*a.u64) : sizeof(*a.u32));
+			d->most[c] = most_of_part(d, p, wide ? sizeof(*a.u64) : sizeof(*a.u32));
 	}
 	add_most(d->most);
 	return true;

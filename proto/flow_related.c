@@ -40,8 +40,8 @@ const struct flow_relation *flow_relation_of(enum flow_column c)
 }
 
 /*
- * Not what sorted rows say in next to no room: addresses, services, host. Nor times of
- * a round trip or an answer: where they are taken makes them.
+ * Not what takes next to no room anyhow: addresses and services of sorted rows, a code of
+ * few bits. Nor times of a round trip or an answer: where they are taken makes them.
  */
 static const enum flow_column twinned[] = {
 	FLOW_COLUMN_end_ms,
@@ -60,8 +60,6 @@ static const enum flow_column twinned[] = {
 	FLOW_COLUMN_data_rtt_samples,
 	FLOW_COLUMN_rev_data_rtt_samples,
 	FLOW_COLUMN_responses,
-	FLOW_COLUMN_verdict,
-	FLOW_COLUMN_end_reason,
 	FLOW_COLUMN_dns_qtype,
 	FLOW_COLUMN_dns_qname,
 };

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/vectors.h"
+
 #define RUN_BYTES    15 /* three varints of 32 bits */
 #define LENGTH_BYTES 4
 #define IN_ONE_GO    16 /* numbers that are copied together */
@@ -164,6 +166,15 @@ static bool get_pieces(const uint8_t *data, size_t len, const struct twins *t, s
 	ret->differences = at;
 	ret->differences_len = (size_t)(end - at);
 	return true;
+}
+
+uint64_t twins_most(const uint8_t *data, size_t len, const struct twins *t, size_t width)
+{
+	struct pieces p;
+
+	if (!get_pieces(data, len, t, &p) || p.n_differ)
+		return UINT64_MAX;
+	return column_most(p.others, p.others_len, width);
 }
 
 /* Which of all twins are among those rows: the first, or how many are before, and how many. */

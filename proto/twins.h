@@ -83,6 +83,9 @@ size_t twins_encode_u32(struct column_codec *c, const struct twins *t, const uin
 size_t twins_encode_u64(struct column_codec *c, const struct twins *t, const uint64_t *in,
 			enum column_effort effort, uint8_t *out);
 
+/* As column_most(): UINT64_MAX where a twin differs, since sums wrap. */
+uint64_t twins_most(const uint8_t *data, size_t len, const struct twins *t, size_t width);
+
 /* Some rows of a column that twins_needed() says yes to. */
 bool twins_decode_rows_u32(struct column_codec *c, const struct twins *t, const uint8_t *data,
 			   size_t len, struct column_rows rows, uint32_t *ret);

@@ -157,12 +157,38 @@ static bool TWINS_F(add_differences)(const struct twins *t, const TWINS_T *diffe
 	return false;
 }
 
+/* The same where every twin differs. */
+VECTORS static void TWINS_F(add_all_differences)(const struct twins *t, const TWINS_T *differences,
+						 const struct TWINS_F(target) * to)
+{
+	size_t row = 0, end = to->rows.first + to->rows.n;
+
+	for (size_t r = 0; r < t->n_runs && row < end; r++) {
+		size_t from = row + t->runs[r].before, behind = from + t->runs[r].n;
+		size_t first = from > to->rows.first ? from : to->rows.first;
+
+		row = behind;
+		for (size_t i = first; i < behind && i < end; i++)
+			to->at[i - to->rows.first] += TWINS_F(unzigzag)(differences[i - from]);
+		differences += t->runs[r].n;
+	}
+}
+
 static bool TWINS_F(get_differences)(struct column_codec *c, const struct twins *t,
 				     const struct pieces *p, const struct TWINS_F(target) * to)
 {
 	TWINS_T *differences = column_codec_spare(c);
 	uint32_t *gaps = column_codec_spare_too(c);
+	uint64_t gap;
 
+	if (p->n_differ == t->n_twins && column_is_constant(p->gaps, p->gaps_len, &gap) &&
+	    gap == 0) {
+		if (!TWINS_F(column_decode)(c, p->differences, p->differences_len, p->n_differ,
+					    differences))
+			return false;
+		TWINS_F(add_all_differences)(t, differences, to);
+		return true;
+	}
 	return column_decode_u32(c, p->gaps, p->gaps_len, p->n_differ, gaps) &&
 	       TWINS_F(column_decode)(c, p->differences, p->differences_len, p->n_differ,
 				      differences) &&
