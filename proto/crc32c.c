@@ -3,6 +3,7 @@
 
 #ifdef __x86_64__
 #include <nmmintrin.h>
+#include <wmmintrin.h>
 #endif
 #include <string.h>
 
@@ -34,19 +35,48 @@ uint32_t crc32c_portable(const uint8_t *data, size_t len)
 #ifdef __x86_64__
 bool crc32c_has_hw(void)
 {
-	return __builtin_cpu_supports("sse4.2");
+	return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul");
 }
 
-__attribute__((target("sse4.2"))) uint32_t crc32c_hw(const uint8_t *data, size_t len)
+#define HW	    __attribute__((target("sse4.2,pclmul")))
+#define LANE_BYTES  256
+#define AFTER_LANE  0xb9e02b86 /* x^(8 * LANE_BYTES - 33), bits reversed */
+#define AFTER_LANES 0xdd7e3b0c /* x^(16 * LANE_BYTES - 33) */
+
+/* The CRC when zeros follow, as many as the factor stands for. */
+HW static uint64_t shift(uint64_t crc, uint64_t factor)
+{
+	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)crc),
+					       _mm_cvtsi64_si128((int64_t)factor), 0);
+
+	return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
+}
+
+HW static uint64_t step(uint64_t crc, const uint8_t *at)
+{
+	uint64_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return _mm_crc32_u64(crc, word);
+}
+
+/* Three lanes side by side: an instruction takes three cycles, and one can begin in each. */
+HW uint32_t crc32c_hw(const uint8_t *data, size_t len)
 {
 	uint64_t crc = ~0u;
 
-	for (; len >= 8; data += 8, len -= 8) {
-		uint64_t word;
+	for (; len >= 3 * LANE_BYTES; data += 3 * LANE_BYTES, len -= 3 * LANE_BYTES) {
+		uint64_t second = 0, third = 0;
 
-		memcpy(&word, data, sizeof(word));
-		crc = _mm_crc32_u64(crc, word);
+		for (const uint8_t *at = data; at < data + LANE_BYTES; at += 8) {
+			crc = step(crc, at);
+			second = step(second, at + LANE_BYTES);
+			third = step(third, at + 2 * LANE_BYTES);
+		}
+		crc = shift(crc, AFTER_LANES) ^ shift(second, AFTER_LANE) ^ third;
 	}
+	for (; len >= 8; data += 8, len -= 8)
+		crc = step(crc, data);
 	for (; len > 0; data++, len--)
 		crc = _mm_crc32_u8((uint32_t)crc, *data);
 	return ~(uint32_t)crc;
