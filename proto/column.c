@@ -15,6 +15,7 @@
 #define ZSTD_LEVEL     1
 #define ZSTD_HASH_LOG  13
 #define ZSTD_MIN_MATCH 7
+#define FRAME_ROWS     16384 /* of a plane: the last frame may have half as many more */
 
 enum encoding { CONST, PACKED, PLANES, SPARSE, N_ENCODINGS };
 enum bytes_method { BYTES_RAW, BYTES_ZSTD };
@@ -144,8 +145,9 @@ static ZSTD_CCtx *new_compressor(void)
 	return z;
 }
 
-/* Compresses to out if that takes less than n bytes; returns how many, or 0. */
-static size_t squeeze(struct column_codec *c, const uint8_t *in, size_t n, uint8_t *out)
+/* Compresses to out if that takes at most room bytes; returns how many, or 0. */
+static size_t squeeze(struct column_codec *c, const uint8_t *in, size_t n, uint8_t *out,
+		      size_t room)
 {
 	size_t len;
 
@@ -155,8 +157,8 @@ static size_t squeeze(struct column_codec *c, const uint8_t *in, size_t n, uint8
 		c->compress = new_compressor();
 	if (!c->compress) /* it is not needed */
 		return 0;
-	len = ZSTD_compress2(c->compress, out, n - 1, in, n);
-	return ZSTD_isError(len) ? 0 : len; /* no room: not smaller */
+	len = ZSTD_compress2(c->compress, out, room, in, n);
+	return ZSTD_isError(len) ? 0 : len; /* there is no room */
 }
 
 static bool unsqueeze(struct column_codec *c, const uint8_t *in, size_t len, uint8_t *out, size_t n)
@@ -168,6 +170,45 @@ static bool unsqueeze(struct column_codec *c, const uint8_t *in, size_t len, uin
 		return false;
 	}
 	return ZSTD_decompressDCtx(c->decompress, out, n, in, len) == n;
+}
+
+/* To less than n bytes, in frames, so that some rows can be had without the others. */
+static size_t squeeze_plane(struct column_codec *c, const uint8_t *in, size_t n, uint8_t *out)
+{
+	size_t len = 0;
+
+	for (size_t row = 0; row < n;) {
+		size_t rows = n - row < FRAME_ROWS + FRAME_ROWS / 2 ? n - row : FRAME_ROWS;
+		size_t one = squeeze(c, in + row, rows, out + len, n - 1 - len);
+
+		if (!one)
+			return 0;
+		len += one;
+		row += rows;
+	}
+	return len;
+}
+
+/* Those rows of a plane, at their places in out; the others of a frame may be written, too. */
+static bool unsqueeze_plane(struct column_codec *c, const uint8_t *in, size_t len, uint8_t *out,
+			    size_t n, struct column_rows rows)
+{
+	size_t row = 0, end = rows.first + rows.n;
+
+	while (row < n) {
+		size_t one = ZSTD_findFrameCompressedSize(in, len);
+		unsigned long long there = ZSTD_getFrameContentSize(in, len);
+
+		if (ZSTD_isError(one) || there == 0 || there > n - row) /* unknown: larger */
+			return false;
+		if (row < end && row + there > rows.first &&
+		    !unsqueeze(c, in, one, out + row, (size_t)there))
+			return false;
+		in += one;
+		len -= one;
+		row += (size_t)there;
+	}
+	return len == 0;
 }
 
 /* --- constants -------------------------------------------------------------- */
@@ -191,7 +232,7 @@ size_t column_encode_bytes(struct column_codec *c, const uint8_t *in, size_t len
 			   enum column_effort effort, uint8_t *out)
 {
 	uint8_t *at = varint_put(out + 1, len);
-	size_t small = effort == COLUMN_SMALL ? squeeze(c, in, len, at) : 0;
+	size_t small = effort == COLUMN_SMALL ? squeeze(c, in, len, at, len - 1) : 0;
 
 	out[0] = small ? BYTES_ZSTD : BYTES_RAW;
 	if (!small && len)

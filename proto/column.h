@@ -5,7 +5,8 @@
  *	CONST    every number is the base; no data at all
  *	PACKED   number - base, in as many bits as the largest needs (1 to 56, or 64)
  *	PLANES   number - base, all lowest bytes first, then all second ones, ...;
- *	         each plane by itself compressed with zstd where that is smaller
+ *	         each plane by itself compressed with zstd where that is smaller, in
+ *	         one frame or more, so that some rows can be had without the others
  *	SPARSE   a bit for each number that is not the base, and a column of these
  *
  *	offset size

@@ -88,7 +88,7 @@ static size_t COLUMN_F(put_planes)(struct column_codec *c, const COLUMN_T *in, s
 		size_t len;
 
 		COLUMN_F(split_plane)(in, n, base, 8 * p, c->planes);
-		len = squeeze(c, c->planes, n, at);
+		len = squeeze_plane(c, c->planes, n, at);
 		if (!len) {
 			memcpy(at, c->planes, n);
 			len = n;
@@ -282,7 +282,7 @@ static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, cons
 		if (lengths[p] > (size_t)(end - at))
 			return false;
 		if (lengths[p] < n) {
-			if (!unsqueeze(c, at, lengths[p], c->planes + p * n, n))
+			if (!unsqueeze_plane(c, at, lengths[p], c->planes + p * n, n, rows))
 				return false;
 			plane[p] = c->planes + p * n;
 		}

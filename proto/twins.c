@@ -196,6 +196,38 @@ static struct column_rows twins_among(const struct twins *t, struct column_rows 
 	return ret;
 }
 
+/* Widens from..behind by what those n from at on give to the wanted of the rows from row on. */
+static void widen(struct column_rows wanted, size_t row, size_t at, size_t n, size_t *from,
+		  size_t *behind)
+{
+	size_t end = wanted.first + wanted.n;
+	size_t first = row > wanted.first ? row : wanted.first;
+	size_t last = row + n < end ? row + n : end;
+
+	if (first >= last)
+		return;
+	*from = at + (first - row) < *from ? at + (first - row) : *from;
+	*behind = at + (last - row) > *behind ? at + (last - row) : *behind;
+}
+
+/* What spread() reads for these rows, which are not none, of those that are no twins. */
+static struct column_rows others_read(const struct twins *t, struct column_rows rows)
+{
+	size_t row = 0, at = 0, from = t->n_rows, behind = 0;
+
+	for (size_t r = 0; r < t->n_runs && row < rows.first + rows.n; r++) {
+		const struct twin_run *run = &t->runs[r];
+
+		widen(rows, row, at, run->before, &from, &behind);
+		row += run->before;
+		at += run->before;
+		widen(rows, row, run->from, run->n, &from, &behind);
+		row += run->n;
+	}
+	widen(rows, row, at, t->n_rows - row, &from, &behind);
+	return (struct column_rows){from, behind - from};
+}
+
 #define TWINS_T	   uint32_t
 #define TWINS_F(x) x##_u32
 #include "proto/twins_typed.h"

@@ -201,7 +201,7 @@ bool TWINS_F(twins_decode_rows)(struct column_codec *c, const struct twins *t, c
 	const struct TWINS_F(target) to = {rows, ret};
 	size_t n_others = t->n_rows - t->n_twins;
 	TWINS_T *others = column_codec_spare(c);
-	struct column_rows twins;
+	struct column_rows twins, read;
 	struct pieces p;
 
 	if (rows.first > t->n_rows || rows.n > t->n_rows - rows.first ||
@@ -212,7 +212,9 @@ bool TWINS_F(twins_decode_rows)(struct column_codec *c, const struct twins *t, c
 		rows.first -= twins.first;
 		return TWINS_F(column_decode_rows)(c, p.others, p.others_len, n_others, rows, ret);
 	}
-	if (!TWINS_F(column_decode)(c, p.others, p.others_len, n_others, others))
+	read = others_read(t, rows);
+	if (!TWINS_F(column_decode_rows)(c, p.others, p.others_len, n_others, read,
+					 others + read.first))
 		return false;
 	TWINS_F(spread)(t, others, &to);
 	return p.n_differ == 0 || TWINS_F(get_differences)(c, t, &p, &to);

@@ -12,7 +12,8 @@
 
 #include "tests/unit/fail_alloc.h"
 
-#define MAX_ROWS 5000
+#define MAX_ROWS 60000
+#define FEW_ROWS 5000
 
 struct fixture {
 	struct column_codec *codec;
@@ -152,19 +153,55 @@ static void test_what_is_alike_takes_little(void **state)
 	struct fixture *f = *state;
 	size_t len;
 
-	for (size_t i = 0; i < MAX_ROWS; i++)
+	for (size_t i = 0; i < FEW_ROWS; i++)
 		f->in[i] = 1234567890123;
-	free(encode(f, MAX_ROWS, COLUMN_FAST, &len));
+	free(encode(f, FEW_ROWS, COLUMN_FAST, &len));
 	assert_true(len < 16);
-	for (size_t i = 0; i < MAX_ROWS; i++)
+	for (size_t i = 0; i < FEW_ROWS; i++)
 		f->in[i] += i / 100;
-	free(encode(f, MAX_ROWS, COLUMN_SMALL, &len));
+	free(encode(f, FEW_ROWS, COLUMN_SMALL, &len));
 	assert_true(len < 500); /* 3,750 packed */
 	f->in[17] = 0;		/* one row apart */
-	for (size_t i = 0; i < MAX_ROWS; i++)
+	for (size_t i = 0; i < FEW_ROWS; i++)
 		f->in[i] = i == 17 ? 99999 : 5;
-	free(encode(f, MAX_ROWS, COLUMN_FAST, &len));
-	assert_true(len < MAX_ROWS / 8 + 20);
+	free(encode(f, FEW_ROWS, COLUMN_FAST, &len));
+	assert_true(len < FEW_ROWS / 8 + 20);
+}
+
+/* Numbers of three bytes that compress. */
+static void fill_rows(struct fixture *f, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		f->in[i] = 5000 + i / 7 + draw(f) % 20 * 66000;
+}
+
+static void test_many_rows(void **state)
+{
+	static const size_t sizes[] = {16384, 24575, 24576, 40000, MAX_ROWS};
+	struct fixture *f = *state;
+
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+		fill_rows(f, sizes[s]);
+		for (int round = 0; round < 10; round++)
+			assert_round_trip(f, sizes[s], COLUMN_SMALL);
+	}
+}
+
+static void test_some_rows_are_read_without_the_others(void **state)
+{
+	struct column_rows last = {MAX_ROWS - 100, 100}, first = {300, 1000};
+	struct fixture *f = *state;
+	uint8_t *data;
+	size_t len;
+
+	fill_rows(f, MAX_ROWS);
+	data = encode(f, MAX_ROWS, COLUMN_SMALL, &len);
+	memset(data + len - 40, 0xff, 40);
+	assert_false(column_decode_u64(f->codec, data, len, MAX_ROWS, f->back));
+	assert_false(column_decode_rows_u64(f->codec, data, len, MAX_ROWS, last, f->back));
+	assert_true(column_decode_rows_u64(f->codec, data, len, MAX_ROWS, first, f->back));
+	assert_memory_equal(f->in + first.first, f->back, first.n * sizeof(*f->in));
+	free(data);
 }
 
 static void test_any_bytes_are_decoded_or_refused(void **state)
@@ -260,6 +297,8 @@ int main(void)
 		TEST(test_every_width),
 		TEST(test_few_others),
 		TEST(test_what_is_alike_takes_little),
+		TEST(test_many_rows),
+		TEST(test_some_rows_are_read_without_the_others),
 		TEST(test_any_bytes_are_decoded_or_refused),
 		TEST(test_bytes),
 		TEST(test_varints),
