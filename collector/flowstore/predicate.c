@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "collector/flowstore/flow_community.h"
+#include "proto/vectors.h"
 
 void predicate_columns(const struct predicate *p, struct flow_columns *columns)
 {
@@ -123,7 +124,24 @@ size_t predicate_scratch_bytes(const struct predicate *p, const struct flow_bloc
 	return (predicate_depth(p) + 1) * b->n_rows + b->n_addrs;
 }
 
-/* --- terms: loops without a branch on a value, of which the compiler makes vectors -- */
+/* --- terms: loops without a branch on a value, of which the compiler makes vectors --
+ *
+ * Their bounds are arguments: a byte that is written may be part of anything in memory.
+ */
+
+VECTORS static void range_u64(const uint64_t *values, size_t n, uint64_t low, uint64_t span,
+			      uint8_t *match)
+{
+	for (size_t i = 0; i < n; i++)
+		match[i] = values[i] - low <= span;
+}
+
+VECTORS static void range_u32(const uint32_t *values, size_t n, uint32_t low, uint32_t span,
+			      uint8_t *match)
+{
+	for (size_t i = 0; i < n; i++)
+		match[i] = values[i] - low <= span;
+}
 
 static void match_range(const struct predicate *p, const struct flow_block *b, uint8_t *match)
 {
@@ -133,33 +151,50 @@ static void match_range(const struct predicate *p, const struct flow_block *b, u
 	if (p->low > p->high || (!wide && p->low > UINT32_MAX)) {
 		memset(match, 0, b->n_rows);
 	} else if (wide) {
-		const uint64_t *values = b->column[p->column].u64;
-
-		for (size_t i = 0; i < b->n_rows; i++)
-			match[i] = values[i] - p->low <= span;
+		range_u64(b->column[p->column].u64, b->n_rows, p->low, span, match);
 	} else {
-		const uint32_t *values = b->column[p->column].u32;
-		uint32_t low = (uint32_t)p->low;
-		uint32_t span32 = span > UINT32_MAX - low ? UINT32_MAX - low : (uint32_t)span;
+		uint32_t low = (uint32_t)p->low, most = UINT32_MAX - low;
 
-		for (size_t i = 0; i < b->n_rows; i++)
-			match[i] = values[i] - low <= span32;
+		range_u32(b->column[p->column].u32, b->n_rows, low,
+			  span > most ? most : (uint32_t)span, match);
 	}
+}
+
+VECTORS static void bits_u64(const uint64_t *values, size_t n, uint64_t mask, uint64_t wanted,
+			     uint8_t *match)
+{
+	for (size_t i = 0; i < n; i++)
+		match[i] = (values[i] & mask) == wanted;
+}
+
+VECTORS static void bits_u32(const uint32_t *values, size_t n, uint32_t mask, uint32_t wanted,
+			     uint8_t *match)
+{
+	for (size_t i = 0; i < n; i++)
+		match[i] = (values[i] & mask) == wanted;
 }
 
 static void match_bits(const struct predicate *p, const struct flow_block *b, uint8_t *match)
 {
-	if (flow_column_info[p->column].kind == FLOW_U64) {
-		const uint64_t *values = b->column[p->column].u64;
+	if (flow_column_info[p->column].kind == FLOW_U64)
+		bits_u64(b->column[p->column].u64, b->n_rows, p->low, p->high, match);
+	else if (p->high > UINT32_MAX)
+		memset(match, 0, b->n_rows);
+	else
+		bits_u32(b->column[p->column].u32, b->n_rows, (uint32_t)p->low, (uint32_t)p->high,
+			 match);
+}
 
-		for (size_t i = 0; i < b->n_rows; i++)
-			match[i] = (values[i] & p->low) == p->high;
-	} else {
-		const uint32_t *values = b->column[p->column].u32;
+VECTORS static void and_bytes(uint8_t *match, const uint8_t *other, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		match[i] &= other[i];
+}
 
-		for (size_t i = 0; i < b->n_rows; i++)
-			match[i] = (values[i] & p->low) == p->high;
-	}
+VECTORS static void or_bytes(uint8_t *match, const uint8_t *other, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		match[i] |= other[i];
 }
 
 /* Each address of the block is looked at once, however many rows have it. */
@@ -185,8 +220,7 @@ static void match_text(const struct predicate *p, const struct flow_block *b, ui
 		memset(match, 0, b->n_rows);
 		return;
 	}
-	for (size_t i = 0; i < b->n_rows; i++)
-		match[i] = numbers[i] == number;
+	range_u32(numbers, b->n_rows, (uint32_t)number, 0, match);
 }
 
 /* Leaves those rows out that have another one. It is a hash: only of rows that are still in. */
@@ -216,8 +250,7 @@ static void match_term(const struct predicate *p, const struct flow_block *b, ui
 		memset(match, 1, b->n_rows);
 	if (!flow_block_has_mask(b, p->column, has))
 		return;
-	for (size_t i = 0; i < b->n_rows; i++)
-		match[i] &= has[i];
+	and_bytes(match, has, b->n_rows);
 }
 
 /* --- the tree ------------------------------------------------------------------------ */
@@ -230,8 +263,7 @@ static void match_all(const struct predicate *p, const struct flow_block *b, uin
 		if (p->children[c].kind == PREDICATE_COMMUNITY_ID)
 			continue;
 		predicate_match(&p->children[c], b, scratch, scratch + b->n_rows);
-		for (size_t i = 0; i < b->n_rows; i++)
-			match[i] &= scratch[i];
+		and_bytes(match, scratch, b->n_rows);
 		if (!memchr(match, 1, b->n_rows))
 			return;
 	}
@@ -246,8 +278,7 @@ static void match_any(const struct predicate *p, const struct flow_block *b, uin
 	memset(match, 0, b->n_rows);
 	for (size_t c = 0; c < p->n_children; c++) {
 		predicate_match(&p->children[c], b, scratch, scratch + b->n_rows);
-		for (size_t i = 0; i < b->n_rows; i++)
-			match[i] |= scratch[i];
+		or_bytes(match, scratch, b->n_rows);
 	}
 }
 
