@@ -6,7 +6,7 @@ import time
 import measure
 import oracle
 import questions
-from stores import WeirSql
+from stores import WeirSql, WeirWhole
 
 WINDOW_HOST = ("host05", 5)
 WINDOW_S = 300
@@ -24,7 +24,7 @@ class Asking:
     """stores[0] is weir's. wrong: answers that differ from the others', in words."""
 
     def __init__(self, stores):
-        self.stores = [stores[0], WeirSql(stores[0]), *stores[1:]]
+        self.stores = [stores[0], WeirWhole(stores[0]), WeirSql(stores[0]), *stores[1:]]
         # Whom the others are compared with: the fastest that can say everything.
         judges = [store for store in stores if hasattr(store, "reference")]
         self.judge = judges[-1] if judges else None
@@ -65,7 +65,7 @@ class Asking:
             answer, expected = figures.pop("answer"), plain
             if self.judge is None:
                 continue
-            if store == "weir":
+            if store in ("weir", "weir_whole"):
                 expected = self.judge.reference(question, once=True)
             what = questions.difference(question, store, answer, expected)
             if what:
@@ -77,7 +77,7 @@ class Asking:
 
     def window(self):
         """Five minutes of one host from the middle, warm: ms by weir's reports, SQL, and rows."""
-        weir, sql = self.stores[:2]
+        weir, _, sql = self.stores[:3]
         first_ms, last_ms = (
             oracle.number(weir.db, f"SELECT {what} FROM flow_segment")
             for what in ("min(min_end_ms)", "max(max_end_ms)")
@@ -87,13 +87,13 @@ class Asking:
         where = f"host_id = {host_id} AND end_ms >= {since_s * 1000}" \
                 f" AND end_ms < {(since_s + WINDOW_S) * 1000}"
         question = questions.Question(
-            "window_5min_host", "", by=("src_addr",), report=("top", "--by", "src_addr"),
-            where={"weir": where, "rows": where},
+            "window_5min_host", "", by=("src_addr",), report=(("top", "--by", "src_addr"), "bytes"),
+            whole=None, where={"weir": where, "rows": where},
         )
         times = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t))
                  for t in (since_s, since_s + WINDOW_S)]
         commands = {
-            weir: weir.report(*question.report, "--until", times[1], f"host {name}", since=times[0]),
+            weir: weir.report(*question.report[0], "--until", times[1], f"host {name}", since=times[0]),
             sql: sql.command(question),
         }
         for store in self.stores:

@@ -160,6 +160,7 @@ class Bench:
             "cold_s": figure("weir", "cold_s"),
             "nfdump_s": figure("nfdump", "warm_s"),
             "clickhouse_s": figure("clickhouse", "warm_s"),
+            "whole_report_s": figure("weir_whole", "warm_s"),
             "sql_s": figure("weir_sql", "warm_s"),
             "sql_cold_s": figure("weir_sql", "cold_s"),
             "rows_s": figure("rows", "warm_s"),

@@ -76,7 +76,7 @@ def slowdown(bench, store, question, rate):
     last_ms = oracle.number(store.db, "SELECT max(max_end_ms) FROM flow_segment")
     # What comes in now is newer, so that the answer stays the same.
     until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last_ms // 1000 + 2))
-    command = store.report(*question.report, "--until", until)
+    command = store.report(*question.report[0], "--until", until)
     alone, meanwhile = [], []
     measure.run(command, bench.options.limit)
     for _ in range(SLOWDOWN_ROUNDS):

@@ -12,6 +12,7 @@ LIMIT = 20
 HOST = "10.1.0.10"  # a web server
 SUBNET = "10.1.2.0/24"
 FLEET = "10.1.0.0/16"
+RETRANS = "retrans_pkts+rev_retrans_pkts"
 
 
 def clickhouse_net(column, net):
@@ -42,8 +43,10 @@ class Question:
         self.by = more["by"]
         self.value = more.get("value", "sum(bytes + rev_bytes)")
         self.where = more.get("where", {})
-        self.report = more["report"]  # arguments
-        self.report_value = more.get("report_value", "bytes")
+        # Two reports, arguments and the columns to add up: of the question alone, and the
+        # one that an operator types, with all that it shows.
+        self.report = more["report"]
+        self.whole = more["whole"]
         # What a report counts, if it is not value: a flow that lasts has several records.
         self.once_value = more.get("once_value", self.value)
         self.nfdump = more.get("nfdump")  # arguments
@@ -79,14 +82,16 @@ QUESTIONS = (
         "top_src_bytes",
         "the 20 sources of most bytes, both directions",
         by=("src_addr",),
-        report=("top", "--by", "src_addr"),
+        report=(("top", "--by", "src_addr", "--show", "bytes"), "bytes"),
+        whole=(("top", "--by", "src_addr"), "bytes"),
         nfdump=("-s", "srcip/bytes", "-o", "csv"),
     ),
     Question(
         "top_pairs",
         "the 20 pairs of most bytes, both directions",
         by=("src_addr", "dst_addr"),
-        report=("top", "--by", "src_addr,dst_addr"),
+        report=(("top", "--by", "src_addr,dst_addr", "--show", "bytes"), "bytes"),
+        whole=(("top", "--by", "src_addr,dst_addr"), "bytes"),
         nfdump=("-A", "srcip,dstip", "-O", "bytes", "-6", "-o", "fmt:%sa %da %byt %obyt"),
     ),
     Question(
@@ -95,8 +100,8 @@ QUESTIONS = (
         by=("dst_port", "proto"),
         value="count(*)",
         once_value="count(DISTINCT flow_id)",
-        report=("services", "--by", "dst_port,proto_name"),
-        report_value="flows",
+        report=(("top", "--by", "dst_port,proto_name", "--show", "flows"), "flows"),
+        whole=(("services", "--by", "dst_port,proto_name"), "flows"),
         nfdump=("-A", "dstport,proto", "-O", "flows", "-o", "fmt:%dp %pr %fl"),
     ),
     Question(
@@ -109,7 +114,8 @@ QUESTIONS = (
             "clickhouse": f"(src_addr = {clickhouse_addr(HOST)}"
             f" OR dst_addr = {clickhouse_addr(HOST)})",
         },
-        report=("top", "--by", "src_addr", f"host {HOST}"),
+        report=(("top", "--by", "src_addr", "--show", "bytes", f"host {HOST}"), "bytes"),
+        whole=(("top", "--by", "src_addr", f"host {HOST}"), "bytes"),
         nfdump=("-s", "srcip/bytes", "-o", "csv", f"host {HOST}"),
     ),
     Question(
@@ -121,7 +127,8 @@ QUESTIONS = (
             "rows": "src_addr GLOB '10.1.2.*'",
             "clickhouse": clickhouse_net("src_addr", SUBNET),
         },
-        report=("top", "--by", "dst_addr", f"src net {SUBNET}"),
+        report=(("top", "--by", "dst_addr", "--show", "bytes", f"src net {SUBNET}"), "bytes"),
+        whole=(("top", "--by", "dst_addr", f"src net {SUBNET}"), "bytes"),
         nfdump=("-s", "dstip/bytes", "-o", "csv", f"src net {SUBNET}"),
     ),
     Question(
@@ -130,8 +137,8 @@ QUESTIONS = (
         by=("dst_port",),
         value="quantile(rtt_us, 0.95)",
         where={**everywhere("rtt_us IS NOT NULL"), "clickhouse": "rtt_us > 0"},
-        report=("latency", "--by", "dst_port"),
-        report_value="rtt_p95_us",
+        report=(("top", "--by", "dst_port", "--show", "p95(rtt_us)"), "p95_rtt_us"),
+        whole=(("latency", "--by", "dst_port"), "rtt_p95_us"),
         tolerance={"clickhouse": 0.01},
     ),
     Question(
@@ -140,8 +147,11 @@ QUESTIONS = (
         by=("src_addr", "dst_addr"),
         value="sum(retrans_pkts + rev_retrans_pkts)",
         where=everywhere("proto = 6"),
-        report=("retrans",),
-        report_value="retrans_pkts+rev_retrans_pkts",
+        report=(
+            ("top", "--by", "src_addr,dst_addr", "--show", f"sum({RETRANS})", "tcp"),
+            "sum_retrans_pkts_rev_retrans_pkts",
+        ),
+        whole=(("retrans",), RETRANS),
     ),
     Question(
         "scan_suspects",
@@ -150,8 +160,8 @@ QUESTIONS = (
         value="count(*)",
         once_value="count(DISTINCT flow_id)",
         where=everywhere("tcp_flags = 2"),
-        report=("top", "--by", "src_addr", "tcp_flags = 2"),
-        report_value="flows",
+        report=(("top", "--by", "src_addr", "--show", "flows", "tcp_flags = 2"), "flows"),
+        whole=(("top", "--by", "src_addr", "tcp_flags = 2"), "flows"),
         nfdump=("-s", "srcip/flows", "-o", "csv", "proto tcp and flags S and not flags AFRPU"),
     ),
 )

@@ -76,8 +76,13 @@ class WeirStore(Store):
         self.records = int(ran.stdout.split()[0])
         return {"bytes_per_flow": measure.size_of(self.db) / self.records}
 
+    @staticmethod
+    def asked(question):
+        return question.report
+
     def command(self, question):
-        return self.report(*question.report)
+        arguments, _ = self.asked(question)
+        return self.report(*arguments)
 
     def report(self, name, *arguments, since="2026-01-01T00:00:00Z"):
         return (
@@ -86,13 +91,30 @@ class WeirStore(Store):
         )
 
     def rows(self, question, stdout):
-        columns = ["proto_name" if c == "proto" else c for c in question.by]
+        _, columns = self.asked(question)
+        by = ["proto_name" if c == "proto" else c for c in question.by]
         for row in json.loads(stdout):
-            if str(row[columns[0]]).startswith("("):  # (other), (total)
+            if str(row[by[0]]).startswith("("):  # (other), (total)
                 continue
-            value = sum(row[name] or 0 for name in question.report_value.split("+"))
-            if question.report_value != "flows" or value:
-                yield [*(row[c] for c in columns), value]
+            values = [row[name] for name in columns.split("+")]
+            value = sum(v or 0 for v in values)
+            # Groups without a value or a flow come last; other stores do not name them.
+            if values != [None] and (columns != "flows" or value):
+                yield [*(row[c] for c in by), value]
+
+
+class WeirWhole(WeirStore):
+    """The same store, asked for reports with all that they show."""
+
+    label = "weir_whole"
+
+    def __init__(self, weir):
+        super().__init__(weir.bench, weir.n)
+        self.path, self.db = weir.path, weir.db
+
+    @staticmethod
+    def asked(question):
+        return question.whole
 
 
 class WeirSql(Store):
