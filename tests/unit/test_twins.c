@@ -169,7 +169,7 @@ static void assert_column(struct fixture *f, bool wide, enum column_effort effor
 	for (size_t i = 0; i < n; i++)
 		assert_true((wide ? f->in[i] : f->in32[i]) <= most);
 	assert_rows(f, exact, len, wide, (struct column_rows){0, n});
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; n && i < 20; i++) {
 		struct column_rows rows = {draw(f) % n, 0};
 
 		rows.n = draw(f) % (n - rows.first + 1);
