@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/addr_order.h"
 #include "collector/flowstore/hash.h"
 #include "collector/flowstore/radix.h"
 #include "collector/flowstore/twin_finder.h"
 #include "common/cleanup.h"
 #include "proto/dictionary.h"
-#include "proto/flow_addrs.h"
 #include "proto/flow_hist.h"
 #include "proto/flow_memory.h"
 #include "proto/flow_related.h"
@@ -82,34 +82,16 @@ static int open_input(struct merge *m, size_t i, const struct merge_input *from)
 	return err == -EBADMSG ? damaged(m, i, why) : err;
 }
 
-/* Addresses in their order, in which a dictionary is small; in->addrs follows. */
+/* Nothing is added to m->addrs after this. */
 static int sort_addrs(struct merge *m)
 {
-	size_t n = m->addrs.n;
-	cleanup(free_p) uint64_t *keys = malloc(n * sizeof(*keys));
-	cleanup(free_p) uint32_t *order = malloc(n * sizeof(*order));
-	cleanup(free_p) uint32_t *rank = malloc(n * sizeof(*rank));
-	uint8_t(*sorted)[16] = malloc(n * sizeof(*sorted));
-	int err = keys && order && rank && sorted ? 0 : -ENOMEM;
+	cleanup(free_p) uint32_t *rank = malloc(m->addrs.n * sizeof(*rank));
+	int err = rank ? addr_order_sort(m->addrs.addrs, m->addrs.n, rank) : -ENOMEM;
 
-	for (size_t k = 0; !err && k < n; k++)
-		keys[k] = k ? flow_addrs_key(m->addrs.addrs[k]) : 0; /* number 0 stays */
-	if (!err)
-		err = radix_order(keys, n, order);
-	if (err) {
-		free(sorted);
-		return err;
-	}
-	for (uint32_t k = 0; k < n; k++) {
-		memcpy(sorted[k], m->addrs.addrs[order[k]], sizeof(*sorted));
-		rank[order[k]] = k;
-	}
-	free(m->addrs.addrs);
-	m->addrs.addrs = sorted;
-	for (size_t i = 0; i < m->n; i++)
+	for (size_t i = 0; !err && i < m->n; i++)
 		for (size_t k = 0; k < m->inputs[i].keys.n_addrs; k++)
 			m->inputs[i].addrs[k] = rank[m->inputs[i].addrs[k]];
-	return 0;
+	return err;
 }
 
 static int number_addrs(struct merge *m)
@@ -201,19 +183,17 @@ static uint64_t conversation_of(const struct input *in, uint64_t seed, size_t i)
 	return hash_pair(seed, src << 32 | dst, ports << 8 | FLOW_COL_U32(b, proto)[i]);
 }
 
+/* In memory that is there: columns and parts come later. */
 static int find_twins(struct merge *m)
 {
-	cleanup(free_p) uint64_t *keys = malloc((m->n_rows + 1) * sizeof(*keys));
-	uint64_t seed = hash_seed();
+	uint64_t *keys = m->in.u64, seed = hash_seed();
 	int err;
 
-	if (!keys)
-		return -ENOMEM;
 	for (size_t k = 0; k < m->n; k++)
 		for (size_t i = 0; i < m->inputs[k].from->parts.n_rows; i++)
 			keys[m->inputs[k].first_row + i] = twin_key(
 				conversation_of(&m->inputs[k], seed, i), host_of(&m->inputs[k], i));
-	err = twin_finder_find(keys, m->order, m->n_rows, &m->twins);
+	err = twin_finder_find(keys, m->order, m->n_rows, m->encoder.at, &m->twins);
 	if (!err && m->twins.n_twins && !flow_put_twins(&m->encoder, &m->twins))
 		err = -ENOMEM;
 	return err;
@@ -263,13 +243,6 @@ static bool decode_u32(struct merge *m, const struct input *in, enum flow_column
 	default:
 		return true;
 	}
-}
-
-static bool decode_u64(struct merge *m, const struct input *in, enum flow_column c, uint64_t *ret)
-{
-	struct column_rows all = {0, in->from->parts.n_rows};
-
-	return flow_get_u64(m->codec, &in->from->parts, &in->twins, c, all, ret);
 }
 
 static int decode_failed(struct merge *m, size_t input)
@@ -327,9 +300,14 @@ static int merge_u32(struct merge *m, enum flow_column c)
 
 static int merge_u64(struct merge *m, enum flow_column c)
 {
-	for (size_t i = 0; i < m->n; i++)
-		if (!decode_u64(m, &m->inputs[i], c, m->in.u64 + m->inputs[i].first_row))
+	for (size_t i = 0; i < m->n; i++) {
+		const struct input *in = &m->inputs[i];
+		struct column_rows all = {0, in->from->parts.n_rows};
+
+		if (!flow_get_u64(m->codec, &in->from->parts, &in->twins, c, all,
+				  m->in.u64 + in->first_row))
 			return decode_failed(m, i);
+	}
 	for (size_t i = 0; i < m->n_rows; i++)
 		m->out.u64[i] = m->in.u64[m->order[i]];
 	flow_put_u64(&m->encoder, c, m->out.u64);

@@ -4,12 +4,10 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "common/cleanup.h"
-
-#define WAYS	    8 /* of a bucket: one cache line */
-#define BUCKET_BITS 14
-#define ROWS_AHEAD  8
+#define WAYS	   8 /* of a bucket: one cache line */
+#define ROWS_AHEAD 8
 
 /* Rows that wait for their twin; in a full bucket one gives way. */
 struct bucket {
@@ -19,6 +17,7 @@ struct bucket {
 
 struct finder {
 	struct bucket *buckets;
+	unsigned shift; /* of a key, to the number of its bucket */
 	struct twins twins;
 	size_t max_runs;
 	uint32_t n_others; /* rows that are no twins, so far */
@@ -27,7 +26,7 @@ struct finder {
 
 static struct bucket *bucket_of(const struct finder *f, uint64_t key)
 {
-	return &f->buckets[key >> (64 - BUCKET_BITS)];
+	return &f->buckets[key >> f->shift];
 }
 
 /* Of that conversation, told of by another host; -1: there is none. */
@@ -78,13 +77,27 @@ static bool add_twin(struct finder *f, uint32_t from)
 	return true;
 }
 
-int twin_finder_find(const uint64_t *keys, const uint32_t *order, size_t n, struct twins *ret)
+/* Six rows a bucket at most, if all wait; half of them do. */
+static unsigned bucket_bits(size_t n)
 {
-	cleanup(free_p) struct bucket *buckets = calloc((size_t)1 << BUCKET_BITS, sizeof(*buckets));
-	struct finder f = {.buckets = buckets, .twins.n_rows = n};
+	unsigned bits = 1;
 
-	if (!buckets)
-		return -ENOMEM;
+	while ((size_t)6 << bits < n)
+		bits++;
+	return bits;
+}
+
+size_t twin_finder_room(size_t n)
+{
+	return sizeof(struct bucket) << bucket_bits(n);
+}
+
+int twin_finder_find(const uint64_t *keys, const uint32_t *order, size_t n, void *room,
+		     struct twins *ret)
+{
+	struct finder f = {.buckets = room, .shift = 64 - bucket_bits(n), .twins.n_rows = n};
+
+	memset(room, 0, twin_finder_room(n));
 	for (size_t i = 0; i < n; i++) {
 		struct bucket *b = bucket_of(&f, keys[order[i]]);
 		uint32_t tag = (uint32_t)keys[order[i]];

@@ -331,6 +331,14 @@ static uint64_t hash(uint64_t x)
 	return x ^ x >> 32;
 }
 
+static int find_twins(struct fixture *f, const uint32_t *order, size_t n)
+{
+	uint64_t room[22 * MAX_ROWS / 8];
+
+	assert_true(twin_finder_room(n) <= sizeof(room));
+	return twin_finder_find(f->in, order, n, room, &f->twins);
+}
+
 /* Hosts 1 and 2 tell of the same 1,000, 3 of others, and 1 of one of them once more. */
 static void both_ends_are_found(void **state)
 {
@@ -347,7 +355,7 @@ static void both_ends_are_found(void **state)
 	f->in[n++] = twin_key(hash(7), 1);
 	for (uint32_t i = 0; i < n; i++)
 		order[i] = i;
-	assert_int_equal(twin_finder_find(f->in, order, n, &f->twins), 0);
+	assert_int_equal(find_twins(f, order, n), 0);
 	assert_int_equal(f->twins.n_rows, n);
 	assert_int_equal(f->twins.n_twins, 1000);
 	assert_int_equal(f->twins.n_runs, 1);
@@ -366,7 +374,7 @@ static void several_records_pair_off(void **state)
 		f->in[i] = twin_key(hash(42), hosts[7 - i]);
 		order[i] = 7 - i;
 	}
-	assert_int_equal(twin_finder_find(f->in, order, 8, &f->twins), 0);
+	assert_int_equal(find_twins(f, order, 8), 0);
 	assert_int_equal(f->twins.n_twins, 4); /* the fourth of host 2 by host 3 */
 	assert_int_equal(f->twins.runs[0].before, 3);
 	assert_int_equal(f->twins.runs[0].from, 0);
@@ -386,7 +394,7 @@ static void no_memory(void **state)
 		int err;
 
 		(void)fail_alloc_at(n);
-		err = twin_finder_find(f->in, order, 2000, &f->twins);
+		err = find_twins(f, order, 2000);
 		if (!fail_alloc_at(0))
 			break;
 		assert_int_equal(err, -ENOMEM);
