@@ -14,7 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "collector/cli/cli.h"
 #include "collector/cli/heap.h"
 #include "collector/sqlite/sql_functions.h"
 #include "collector/store/db.h"
@@ -28,56 +27,9 @@
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
 
-/* --- limits ------------------------------------------------------------------- */
+/* --- the child: limits ------------------------------------------------------- */
 
-/* What the kernel ends, and how that is said. Read by the handler, which can have no
- * argument of ours. */
-static struct end {
-	int signal, code;
-	char text[128];
-} ends[] = {
-	{SIGALRM, EXIT_RUNTIME, ""},
-	{SIGXCPU, EXIT_RUNTIME, ""},
-	{SIGXFSZ, EXIT_RUNTIME, ""},
-	{SIGPIPE, EXIT_OK, ""}, /* whoever reads has had enough */
-};
-
-/* Async-signal-safe, all of it: signal-safety(7). */
-static void end_by(int signal)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		if (ends[i].signal != signal)
-			continue;
-		/* There is nobody to tell, else. */
-		(void)!write(STDERR_FILENO, ends[i].text, strlen(ends[i].text));
-		_exit(ends[i].code);
-	}
-}
-
-/* They end the process whatever it is doing: SQLite asks nobody within one function. */
-static int say_ends(uint64_t timeout_ms)
-{
-	const struct sigaction action = {.sa_handler = end_by};
-
-	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		struct end *e = &ends[i];
-
-		if (e->signal == SIGXFSZ)
-			(void)snprintf(e->text, sizeof(e->text),
-				       CLI_PROGRAM
-				       ": error: sql: the query needs more than %u MiB of disk\n",
-				       SANDBOX_FILE_BYTES >> 20);
-		else if (e->code)
-			(void)snprintf(e->text, sizeof(e->text),
-				       CLI_PROGRAM ": error: sql: stopped after %" PRIu64
-						   " ms (--timeout)\n",
-				       timeout_ms);
-		if (sigaction(e->signal, &action, NULL) != 0)
-			return -errno;
-	}
-	return 0;
-}
-
+/* After timeout_ms SIGALRM ends the child, whatever it is doing. */
 static int limit_process(uint64_t timeout_ms)
 {
 	rlim_t seconds = timeout_ms / 1000 + 2;
@@ -95,18 +47,17 @@ static int limit_process(uint64_t timeout_ms)
 	struct itimerval timer = {
 		.it_value = {(time_t)(timeout_ms / 1000), (suseconds_t)(timeout_ms % 1000 * 1000)},
 	};
-	int err = say_ends(timeout_ms);
 
-	if (err)
-		return err;
 	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		/* At the second of them CPU time ends by SIGKILL. */
-		struct rlimit limit = {limits[i].max, limits[i].max + 1};
+		struct rlimit limit = {limits[i].max, limits[i].max};
 
 		if (setrlimit(limits[i].what, &limit))
 			return -errno;
 	}
-	return setitimer(ITIMER_REAL, &timer, NULL) ? -errno : 0;
+	if (signal(SIGALRM, SIG_DFL) == SIG_ERR || setitimer(ITIMER_REAL, &timer, NULL) ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL))
+		return -errno;
+	return 0;
 }
 
 /* Functions that reach out of the database; most exist only in the sqlite3 shell. */
@@ -214,7 +165,7 @@ static int open_restricted(const struct sandbox *sandbox, sqlite3 **ret)
 	return EXIT_OK;
 }
 
-/* --- the statement ------------------------------------------------ */
+/* --- the child: the statement ------------------------------------------------ */
 
 static int refuse(sqlite3 *db)
 {
@@ -268,7 +219,7 @@ static int explain_failure(sqlite3 *db, int err)
 	return EXIT_RUNTIME;
 }
 
-int sandbox_run_last(const struct sandbox *sandbox, const char *sql)
+static int run_child(const struct sandbox *sandbox, const char *sql)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
 	cleanup(sqlite3_finalize_p) sqlite3_stmt *st = NULL;
@@ -288,18 +239,25 @@ int sandbox_run_last(const struct sandbox *sandbox, const char *sql)
 	return EXIT_OK;
 }
 
-/* --- in a child -------------------------------------------------------------- */
+/* --- the parent -------------------------------------------------------------- */
 
-/* The limits are the child's only: the caller goes on without them. */
-static int run_child(const struct sandbox *sandbox, const char *sql)
+static int explain_signal(const struct sandbox *sandbox, int signal)
 {
-	int code;
-
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL))
+	switch (signal) {
+	case SIGPIPE:
+		return EXIT_OK;
+	case SIGALRM:
+	case SIGXCPU:
+		log_error("sql: stopped after %" PRIu64 " ms (--timeout)", sandbox->timeout_ms);
 		return EXIT_RUNTIME;
-	code = sandbox_run_last(sandbox, sql);
-	(void)fflush(stdout);
-	return code;
+	case SIGXFSZ:
+		log_error("sql: the query needs more than %u MiB of disk",
+			  SANDBOX_FILE_BYTES >> 20);
+		return EXIT_RUNTIME;
+	default:
+		log_error("sql: the query ended by signal %d (%s)", signal, strsignal(signal));
+		return EXIT_RUNTIME;
+	}
 }
 
 int sandbox_run(const struct sandbox *sandbox, const char *sql)
@@ -313,17 +271,18 @@ int sandbox_run(const struct sandbox *sandbox, const char *sql)
 		log_error("sql: cannot fork: %s", strerror(errno));
 		return EXIT_RUNTIME;
 	}
-	if (pid == 0)
-		_exit(run_child(sandbox, sql));
+	if (pid == 0) {
+		int code = run_child(sandbox, sql);
+
+		(void)fflush(stdout);
+		_exit(code);
+	}
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR) {
 			log_error("sql: cannot wait for the query: %s", strerror(errno));
 			return EXIT_RUNTIME;
 		}
 	}
-	if (!WIFSIGNALED(status))
-		return WEXITSTATUS(status);
-	log_error("sql: the query ended by signal %d (%s)", WTERMSIG(status),
-		  strsignal(WTERMSIG(status)));
-	return EXIT_RUNTIME;
+	return WIFSIGNALED(status) ? explain_signal(sandbox, WTERMSIG(status))
+				   : WEXITSTATUS(status);
 }

@@ -2,12 +2,12 @@
 /*
  * sandbox.h - SQL that others wrote, run where it cannot do harm.
  *
- * The statement has a connection of its own, which may only read: an authorizer
- * allows SELECT, reading and harmless functions; the connection is defensive and read-only;
- * SQLite's limits are near its "high-security" ones. A progress handler alone is no bound (it is
- * not called within one function), so the kernel holds the rest: a timer, CPU time, address space
- * and file size of the process. They stay, so there is one process for each statement: a forked
- * child, or the caller's for its last one.
+ * The statement runs in a forked child with a connection of its own, which may
+ * only read: an authorizer allows SELECT, reading and harmless functions; the
+ * connection is defensive and read-only; SQLite's limits are near its
+ * "high-security" ones. A progress handler alone is no bound (it is not called
+ * within one function), so the kernel holds the rest: a timer, CPU time,
+ * address space and file size of the child.
  *
  * Refused, in words on stderr: a second statement, anything that writes,
  * attaches, sets or loads.
@@ -38,8 +38,5 @@ struct sandbox {
 
 /* Prints the answer to sql on stdout. Returns the exit status that fits (exit_code.h). */
 int sandbox_run(const struct sandbox *sandbox, const char *sql);
-
-/* The same without a child, for a process that ends after it: a limit that is met ends it. */
-int sandbox_run_last(const struct sandbox *sandbox, const char *sql);
 
 #endif /* WEIR_COLLECTOR_CLI_SANDBOX_H */

@@ -157,7 +157,7 @@ static int run(const void *settings, int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	if (argc == 1)
-		return sandbox_run_last(&sandbox, argv[0]);
+		return sandbox_run(&sandbox, argv[0]);
 	sh = calloc(1, sizeof(*sh));
 	if (!sh) {
 		log_error("out of memory");

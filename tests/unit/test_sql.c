@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "collector/cli/sandbox.h"
@@ -326,49 +325,6 @@ static void test_sandbox_window(void **state)
 	assert_int_equal(run_in(lab, &sandbox, "DROP VIEW temp.flows"), EXIT_USAGE);
 }
 
-/* In a process of its own, as the command is. */
-static int run_last(struct lab *lab, const char *sql, uint64_t timeout_ms)
-{
-	const struct sandbox sandbox = {
-		.db = lab->path,
-		.timeout_ms = timeout_ms,
-		.style = {.format = OUTPUT_CSV},
-	};
-	int status;
-	pid_t pid;
-
-	capture_start(&lab->capture);
-	pid = fork();
-	if (pid == 0) {
-		int code = sandbox_run_last(&sandbox, sql);
-
-		(void)fflush(stdout);
-		_exit(code);
-	}
-	assert_true(pid > 0);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	capture_stop(&lab->capture);
-	assert_true(WIFEXITED(status));
-	return WEXITSTATUS(status);
-}
-
-static void test_sandbox_without_a_child(void **state)
-{
-	struct lab *lab = *state;
-
-	assert_int_equal(run_last(lab, "SELECT count(*) AS n FROM flows", 60000), EXIT_OK);
-	assert_string_equal(lab->capture.out, "n\r\n3000\r\n");
-	assert_int_equal(run_last(lab, "DELETE FROM flow_segment", 60000), EXIT_USAGE);
-	assert_int_equal(run_last(lab,
-				  "SELECT count(*) FROM flows a, flows b, flows c WHERE a.bytes + "
-				  "b.bytes = c.bytes",
-				  1000),
-			 EXIT_RUNTIME);
-	assert_non_null(
-		strstr(lab->capture.err, "error: sql: stopped after 1000 ms (--timeout)\n"));
-	assert_int_equal(run_last(lab, "SELECT zeroblob(2000000000)", 60000), EXIT_RUNTIME);
-}
-
 static void test_sandbox_cuts_rows(void **state)
 {
 	struct lab *lab = *state;
@@ -492,7 +448,6 @@ int main(void)
 		cmocka_unit_test(test_sketches_of_parts_make_the_whole),
 		cmocka_unit_test(test_sandbox_answers),
 		cmocka_unit_test(test_sandbox_window),
-		cmocka_unit_test(test_sandbox_without_a_child),
 		cmocka_unit_test(test_sandbox_cuts_rows),
 		cmocka_unit_test(test_sandbox_refuses),
 		cmocka_unit_test(test_sandbox_bounds_memory),
