@@ -34,6 +34,7 @@ static int flush(sqlite3_file *f)
 	return n ? w->lost : SQLITE_OK;
 }
 
+/* A header or a page: far less than WAL_FILE_BYTES. */
 static int file_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
 {
 	struct wal_file *w = (struct wal_file *)f;
@@ -48,8 +49,6 @@ static int file_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at
 			return rc;
 		w->at = at;
 	}
-	if (n > (int)WAL_FILE_BYTES)
-		return w->real->pMethods->xWrite(w->real, data, n, at);
 	memcpy(w->waiting + w->n, data, (size_t)n);
 	w->n += n;
 	return SQLITE_OK;
