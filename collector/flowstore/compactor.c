@@ -18,11 +18,12 @@
 
 #define MAX_DAMAGED 1024
 
-enum statement { LIST, GET_FRESH, LAST_SEGMENT, GET_HEAD, GET_COLUMN, N_STATEMENTS };
+enum statement { LIST, GET_FRESH, IS_FRESH, LAST_SEGMENT, GET_HEAD, GET_COLUMN, N_STATEMENTS };
 
 static const char *const statement_sql[N_STATEMENTS] = {
 	[LIST] = "SELECT id, host_id, n_rows FROM flow_fresh WHERE id > ? ORDER BY id",
-	[GET_FRESH] = "SELECT data FROM flow_fresh WHERE id = ?",
+	[GET_FRESH] = "SELECT data, id FROM flow_fresh WHERE id BETWEEN ? AND ? ORDER BY id",
+	[IS_FRESH] = "SELECT 1 FROM flow_fresh WHERE id = ?",
 	[LAST_SEGMENT] = ("SELECT id, n_rows FROM flow_segment"
 			  " WHERE id > (SELECT segment_id FROM rollup_state)"
 			  " ORDER BY id DESC LIMIT 1"),
@@ -181,7 +182,24 @@ static struct source *add_source(struct compactor *c, bool fresh, int64_t id)
 	return c->sources[c->n_sources].blobs ? &c->sources[c->n_sources++] : NULL;
 }
 
-/* A copy of the blob with that id. Returns 1, 0 if there is none, or an error. */
+/* Keeps a copy of the blob that is the first column of the row. Returns 1 or an error. */
+static int copy_blob(struct compactor *c, sqlite3_stmt *st, struct source *s, size_t *ret_len)
+{
+	size_t len = (size_t)sqlite3_column_bytes(st, 0);
+	const void *data = sqlite3_column_blob(st, 0);
+	uint8_t *copy = malloc(len + 1);
+
+	if (!copy || !data) {
+		free(copy);
+		return data || !len ? -ENOMEM : db_last_errno(c->db);
+	}
+	memcpy(copy, data, len);
+	s->blobs[s->n_blobs++] = copy;
+	*ret_len = len;
+	return 1;
+}
+
+/* The same of the row with that id. Returns 1, 0 if there is none, or an error. */
 static int read_blob(struct compactor *c, sqlite3_stmt *st, int64_t id, struct source *s,
 		     size_t *ret_len)
 {
@@ -189,23 +207,10 @@ static int read_blob(struct compactor *c, sqlite3_stmt *st, int64_t id, struct s
 
 	(void)sqlite3_bind_int64(st, 1, id); /* a parameter that is there */
 	rc = sqlite3_step(st);
-	if (rc == SQLITE_ROW) {
-		size_t len = (size_t)sqlite3_column_bytes(st, 0);
-		const void *data = sqlite3_column_blob(st, 0);
-		uint8_t *copy = malloc(len + 1);
-
-		if (copy && data) {
-			memcpy(copy, data, len);
-			s->blobs[s->n_blobs++] = copy;
-			*ret_len = len;
-			err = 1;
-		} else {
-			free(copy);
-			err = data || !len ? -ENOMEM : db_last_errno(c->db);
-		}
-	} else if (rc != SQLITE_DONE) {
+	if (rc == SQLITE_ROW)
+		err = copy_blob(c, st, s, ret_len);
+	else if (rc != SQLITE_DONE)
 		err = db_last_errno(c->db);
-	}
 	(void)sqlite3_reset(st); /* repeats the code of the step */
 	return err;
 }
@@ -220,6 +225,7 @@ static int note_damaged(struct compactor *c, const struct source *s, const char 
 	return 0;
 }
 
+/* The one that GET_FRESH is at. */
 static int open_fresh(struct compactor *c, const struct fresh *f)
 {
 	struct source *s = add_source(c, true, f->id);
@@ -230,13 +236,31 @@ static int open_fresh(struct compactor *c, const struct fresh *f)
 
 	if (!s)
 		return -ENOMEM;
-	err = read_blob(c, c->st[GET_FRESH], f->id, s, &len);
-	if (err <= 0)
-		return err < 0 ? err : -EAGAIN; /* gone meanwhile: begin again */
+	err = copy_blob(c, c->st[GET_FRESH], s, &len);
+	if (err < 0)
+		return err;
 	in = &c->inputs[c->n_sources - 1];
 	in->host_id = f->host_id;
 	err = flow_parts_open(s->blobs[0], len, &in->parts, &why);
 	return err ? note_damaged(c, s, why) : 1;
+}
+
+/* All of the list, which was read in the same transaction. 1, 0 if one is damaged, or an error. */
+static int open_all_fresh(struct compactor *c)
+{
+	sqlite3_stmt *st = c->st[GET_FRESH];
+	size_t n = 0;
+	int err = 1;
+
+	(void)sqlite3_bind_int64(st, 1, c->fresh[0].id); /* parameters that are there */
+	(void)sqlite3_bind_int64(st, 2, c->fresh[c->n_fresh - 1].id);
+	while (err > 0 && n < c->n_fresh && sqlite3_step(st) == SQLITE_ROW)
+		if (sqlite3_column_int64(st, 1) == c->fresh[n].id) /* else known to be damaged */
+			err = open_fresh(c, &c->fresh[n++]);
+	if (err > 0 && n < c->n_fresh)
+		err = db_last_errno(c->db);
+	(void)sqlite3_reset(st); /* repeats the code of the step */
+	return err;
 }
 
 static int open_segment_parts(struct compactor *c, struct source *s, struct flow_parts *parts)
@@ -352,12 +376,9 @@ static int open_sources(struct compactor *c)
 		err = open_segment(c, small);
 	if (err == 0 && c->n_sources > 0) /* damaged */
 		return -EAGAIN;
-	for (size_t i = 0; err >= 0 && i < c->n_fresh; i++) {
-		err = open_fresh(c, &c->fresh[i]);
-		if (err == 0)
-			return -EAGAIN;
-	}
-	return err < 0 ? err : 0;
+	if (err >= 0)
+		err = open_all_fresh(c);
+	return err ? err : -EAGAIN;
 }
 
 /* Reads what a segment is made of, if it is time for one. Returns 1, 0 or an error. */
@@ -367,8 +388,7 @@ static int read_sources(struct compactor *c)
 
 	if (err || (c->n_rows < c->wanted_rows && c->n_fresh < c->max_fresh))
 		return err;
-	err = open_sources(c);
-	return err ? err : 1;
+	return open_sources(c);
 }
 
 /* In one transaction: to begin and end one takes longer than to read a small batch. */
@@ -401,9 +421,9 @@ bool compactor_is_stored(struct compactor *c, int64_t fresh_id)
 {
 	int rc;
 
-	(void)sqlite3_bind_int64(c->st[GET_FRESH], 1, fresh_id); /* a parameter that is there */
-	rc = sqlite3_step(c->st[GET_FRESH]);
-	(void)sqlite3_reset(c->st[GET_FRESH]); /* repeats the code of the step */
+	(void)sqlite3_bind_int64(c->st[IS_FRESH], 1, fresh_id); /* a parameter that is there */
+	rc = sqlite3_step(c->st[IS_FRESH]);
+	(void)sqlite3_reset(c->st[IS_FRESH]); /* repeats the code of the step */
 	return rc == SQLITE_DONE;
 }
 
