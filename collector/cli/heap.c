@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define HEAP_BYTES     (128 << 20) /* of address space; what is not touched takes no memory */
-#define KEPT_MAX_BYTES (32 << 20) /* larger ones are moved by mremap() as they grow */
+#define KEPT_MAX_BYTES (32 << 20)  /* larger ones are moved by mremap() as they grow */
 #define FIRST_BYTES    (256 << 10)
 #define HUGE_BYTES     ((uintptr_t)2 << 20)
 

@@ -14,7 +14,6 @@ struct wal_file {
 	uint8_t *waiting; /* n bytes that belong to offset at */
 	sqlite3_int64 at;
 	int n;
-	int lost; /* why what belongs there could not be written; SQLITE_OK: it could */
 	sqlite3_file real[];
 };
 
@@ -23,15 +22,17 @@ static sqlite3_file *real(sqlite3_file *f)
 	return ((struct wal_file *)f)->real;
 }
 
+/* What cannot be written goes on waiting: the log never has a hole before a commit. */
 static int flush(sqlite3_file *f)
 {
 	struct wal_file *w = (struct wal_file *)f;
-	int n = w->n;
+	int rc = SQLITE_OK;
 
-	w->n = 0;
-	if (n)
-		w->lost = w->real->pMethods->xWrite(w->real, w->waiting, n, w->at);
-	return n ? w->lost : SQLITE_OK;
+	if (w->n)
+		rc = w->real->pMethods->xWrite(w->real, w->waiting, w->n, w->at);
+	if (rc == SQLITE_OK)
+		w->n = 0;
+	return rc;
 }
 
 /* A header or a page: far less than WAL_FILE_BYTES. */
@@ -39,9 +40,6 @@ static int file_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at
 {
 	struct wal_file *w = (struct wal_file *)f;
 
-	if (w->lost != SQLITE_OK && at > w->at)
-		return w->lost; /* there is a hole, until a transaction begins before it */
-	w->lost = SQLITE_OK;
 	if (at != w->at + w->n || n > (int)WAL_FILE_BYTES - w->n) {
 		int rc = flush(f);
 
