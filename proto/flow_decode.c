@@ -5,12 +5,10 @@
 #include <string.h>
 
 #include "proto/codec.h"
-#include "proto/flow_addrs.h"
+#include "proto/flow_decoder.h"
 #include "proto/flow_memory.h"
 #include "proto/flow_related.h"
 #include "proto/vectors.h"
-
-#define TEXT_MAX_BYTES 256
 
 VECTORS static void add_u32(uint32_t *ret, const uint32_t *b, size_t n)
 {
@@ -55,9 +53,6 @@ VECTORS static bool within_u64(const uint64_t *a, size_t n, uint64_t max)
 		largest = a[i] > largest ? a[i] : largest;
 	return largest <= max;
 }
-
-/* In the memory that pages of zeros share, which stays in the cache. */
-static uint64_t zeros[FLOW_BLOCK_MAX_ROWS];
 
 VECTORS static void lengthen_durations(uint64_t *us, size_t n)
 {
@@ -107,22 +102,6 @@ static bool must_be_decoded(enum flow_column c, uint64_t most)
 
 /* --- decoding ------------------------------------------------------------------------- */
 
-struct decoder {
-	struct column_codec *codec;
-	const struct flow_parts *parts;
-	struct column_rows rows; /* of the parts; all that is in b */
-	struct flow_block *b;
-	uint64_t most[FLOW_N_COLUMNS]; /* that its numbers can be, by their bits alone */
-	struct twins twins;	       /* if a column counts on them */
-	const char *why;
-};
-
-static bool bad(struct decoder *d, const char *why)
-{
-	d->why = why;
-	return false;
-}
-
 bool flow_get_u32(struct column_codec *c, const struct flow_parts *p, const struct twins *twins,
 		  unsigned part, struct column_rows rows, uint32_t *ret)
 {
@@ -157,16 +136,16 @@ bool flow_get_u64(struct column_codec *c, const struct flow_parts *p, const stru
 	return true;
 }
 
-static bool get_u32(struct decoder *d, unsigned part, uint32_t *ret)
+static bool get_u32(struct flow_decoder *d, unsigned part, uint32_t *ret)
 {
 	return flow_get_u32(d->codec, d->parts, &d->twins, part, d->rows, ret) ||
-	       bad(d, "a column is not n_rows numbers");
+	       flow_decoder_bad(d, "a column is not n_rows numbers");
 }
 
-static bool get_u64(struct decoder *d, unsigned part, uint64_t *ret)
+static bool get_u64(struct flow_decoder *d, unsigned part, uint64_t *ret)
 {
 	return flow_get_u64(d->codec, d->parts, &d->twins, part, d->rows, ret) ||
-	       bad(d, "a column is not n_rows numbers");
+	       flow_decoder_bad(d, "a column is not n_rows numbers");
 }
 
 int flow_get_twins(struct column_codec *c, const struct flow_parts *p, struct twins *ret)
@@ -179,7 +158,7 @@ int flow_get_twins(struct column_codec *c, const struct flow_parts *p, struct tw
 	return q->data ? twins_read(c, q->data, q->len, p->n_rows, ret) : -EBADMSG;
 }
 
-static uint64_t most_of_part(const struct decoder *d, const struct flow_part *p, size_t width)
+static uint64_t most_of_part(const struct flow_decoder *d, const struct flow_part *p, size_t width)
 {
 	if (twins_needed(p->data, p->len))
 		return twins_most(p->data, p->len, &d->twins, width);
@@ -187,14 +166,14 @@ static uint64_t most_of_part(const struct decoder *d, const struct flow_part *p,
 }
 
 /* Before what a column is related to is added: later relations count on earlier ones. */
-static bool get_raw_columns(struct decoder *d)
+static bool get_raw_columns(struct flow_decoder *d)
 {
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++) {
 		const struct flow_part *p = &d->parts->part[c];
 		union flow_array a = d->b->column[c];
 		bool wide = flow_column_info[c].kind == FLOW_U64;
 
-		if (!a.any || a.u64 == zeros || c == FLOW_COLUMN_start_ms ||
+		if (!a.any || a.u64 == flow_zeros || c == FLOW_COLUMN_start_ms ||
 		    flow_column_info[c].kind == FLOW_HIST)
 			continue;
 		if (wide ? !get_u64(d, c, a.u64) : !get_u32(d, c, a.u32))
@@ -247,32 +226,23 @@ VECTORS static uint64_t get_starts(const uint64_t *end_ms, const uint64_t *kept,
 }
 
 /* Called when end_ms and duration_us are known to be in range. */
-static bool get_start_ms(struct decoder *d)
+static bool get_start_ms(struct flow_decoder *d)
 {
 	const uint64_t *end = FLOW_COL_U64(d->b, end_ms), *us = FLOW_COL_U64(d->b, duration_us);
 	uint64_t *start = FLOW_COL_U64(d->b, start_ms);
 	size_t n = d->b->n_rows;
 
 	return !start || get_starts(end, us, start, n) < FLOW_TIME_MAX_MS ||
-	       within_u64(start, n, FLOW_TIME_MAX_MS) || bad(d, "a flow starts before 1970");
+	       within_u64(start, n, FLOW_TIME_MAX_MS) ||
+	       flow_decoder_bad(d, "a flow starts before 1970");
 }
 
-/* Whether all ids are what they are derived from. */
-static bool has_usual_ids(const struct flow_parts *p)
-{
-	const struct flow_part *ids = &p->part[FLOW_COLUMN_flow_id];
-	uint64_t difference;
-
-	return ids->present && ids->data && column_is_constant(ids->data, ids->len, &difference) &&
-	       difference == FLOW_ID_OFFSET;
-}
-
-static bool get_id_differences(struct decoder *d)
+static bool get_id_differences(struct flow_decoder *d)
 {
 	return !d->b->id_differences || get_u64(d, FLOW_COLUMN_flow_id, d->b->id_differences);
 }
 
-static int get_ids(struct decoder *d)
+static int get_ids(struct flow_decoder *d)
 {
 	uint64_t *ids = FLOW_COL_U64(d->b, flow_id), *derived;
 	size_t n = d->b->n_rows;
@@ -286,129 +256,6 @@ static int get_ids(struct decoder *d)
 		ids[i] = flow_id_from(derived[i], ids[i]);
 	free(derived);
 	return err;
-}
-
-/* --- ... its dictionaries --------------------------------------------------------------- */
-
-/* A dictionary of up to max bytes, for free(); *ret_len is 0 if there is none. */
-static int get_bytes(struct decoder *d, unsigned part, size_t max, uint8_t **ret, size_t *ret_len)
-{
-	const struct flow_part *p = &d->parts->part[part];
-	uint8_t *bytes;
-
-	*ret = NULL;
-	*ret_len = 0;
-	if (!p->present)
-		return 0;
-	if (!p->data || !column_bytes_length(p->data, p->len, max, ret_len))
-		return bad(d, "a dictionary is too long"), -EBADMSG;
-	bytes = malloc(*ret_len + 1);
-	if (!bytes)
-		return -ENOMEM;
-	if (!column_decode_bytes(d->codec, p->data, p->len, bytes, *ret_len)) {
-		free(bytes);
-		return bad(d, "a dictionary is no dictionary"), -EBADMSG;
-	}
-	*ret = bytes;
-	return 0;
-}
-
-/* How many addresses raw holds; 0: it is no dictionary of them. */
-static size_t count_addrs(const uint8_t *raw, size_t len, size_t max)
-{
-	const uint8_t *at = raw, *end = raw + len;
-	size_t v4 = 0, bits;
-	uint64_t n;
-
-	if (!varint_get(&at, end, &n) || n > max)
-		return 0;
-	bits = (size_t)(n + 7) / 8;
-	if ((size_t)(end - at) < bits)
-		return 0;
-	for (size_t i = 0; i < n; i++)
-		v4 += at[i / 8] >> i % 8 & 1;
-	return (size_t)(end - at) == bits + 4 * v4 + 16 * (n - v4) ? (size_t)n : 0;
-}
-
-static void fill_addrs(struct flow_block *b, const uint8_t *raw)
-{
-	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-	const uint8_t *v4, *at;
-	uint64_t n;
-
-	memset(b->addrs[0], 0, 16);
-	if (!raw)
-		return;
-	at = raw;
-	(void)varint_get(&at, at + 10, &n); /* count_addrs() has read it */
-	v4 = at;
-	at += (n + 7) / 8;
-	for (size_t i = 0; i < n; i++) {
-		bool short_one = v4[i / 8] >> i % 8 & 1;
-		size_t from = short_one ? 12 : 0;
-
-		memcpy(b->addrs[i + 1], mapped, from);
-		memcpy(b->addrs[i + 1] + from, at, 16 - from);
-		at += 16 - from;
-	}
-}
-
-/* Texts in raw, each with its NUL; SIZE_MAX: one is none. */
-static size_t count_texts(const uint8_t *raw, size_t len, size_t max)
-{
-	char copy[TEXT_MAX_BYTES];
-	size_t n = 0, at = 0;
-
-	if (len && raw[len - 1] != '\0')
-		return SIZE_MAX;
-	for (; at < len; n++) {
-		if (n == max || !codec_text((const char *)raw + at, copy, sizeof(copy)))
-			return SIZE_MAX;
-		at += strlen(copy) + 1;
-	}
-	return n;
-}
-
-static void fill_texts(struct flow_block *b, char *at)
-{
-	b->texts[0] = "";
-	for (size_t i = 1; i < b->n_texts; i++) {
-		b->texts[i] = at;
-		at += strlen(at) + 1;
-	}
-}
-
-/* Whether no row has a text that is too long for the column. */
-static bool texts_fit(const struct flow_block *b, const uint32_t *numbers, size_t size)
-{
-	uint8_t too_long[UINT8_MAX + 1] = {0}, any = 0;
-
-	if (b->n_texts <= sizeof(too_long)) {
-		for (size_t i = 1; i < b->n_texts; i++)
-			any |= too_long[i] = strlen(b->texts[i]) >= size;
-		for (size_t k = 0; any && k < b->n_rows; k++)
-			if (too_long[numbers[k]])
-				return false;
-		return true;
-	}
-	for (size_t k = 0; k < b->n_rows; k++)
-		if (strnlen(b->texts[numbers[k]], size) == size)
-			return false;
-	return true;
-}
-
-static bool check_numbers(struct decoder *d, enum flow_column c)
-{
-	const struct flow_block *b = d->b;
-	const uint32_t *numbers = b->column[c].u32;
-	size_t n = flow_column_info[c].kind == FLOW_ADDR ? b->n_addrs : b->n_texts;
-
-	if (!within_u32(numbers, b->n_rows, (uint32_t)n - 1))
-		return bad(d, "a number that is not in the dictionary");
-	if (flow_column_info[c].kind == FLOW_TEXT && d->parts->part[c].present &&
-	    !texts_fit(b, numbers, flow_column_info[c].max))
-		return bad(d, "a text is too long for its column");
-	return true;
 }
 
 /* --- ... its histograms ------------------------------------------------------------------ */
@@ -433,7 +280,7 @@ bool flow_get_hist_values(struct column_codec *c, const struct flow_part *p, siz
 }
 
 /* The modes of rows and their values; both for free(). */
-static int read_hist(struct decoder *d, enum flow_column which, unsigned values_part,
+static int read_hist(struct flow_decoder *d, enum flow_column which, unsigned values_part,
 		     uint32_t **ret_modes, uint32_t **ret_values)
 {
 	const struct flow_part *p = &d->parts->part[values_part];
@@ -457,10 +304,10 @@ static int read_hist(struct decoder *d, enum flow_column which, unsigned values_
 	}
 	free(modes);
 	free(values);
-	return err == -EBADMSG ? (bad(d, "a histogram that is none"), err) : err;
+	return err == -EBADMSG ? (flow_decoder_bad(d, "a histogram that is none"), err) : err;
 }
 
-static int get_hists(struct decoder *d, enum flow_column which, unsigned values_part)
+static int get_hists(struct flow_decoder *d, enum flow_column which, unsigned values_part)
 {
 	struct flow_hists h = flow_hists_of(d->b, which);
 	uint32_t *modes, *values;
@@ -479,7 +326,21 @@ static int get_hists(struct decoder *d, enum flow_column which, unsigned values_
 
 /* --- ... all of it -------------------------------------------------------------------------- */
 
-static bool check_range(struct decoder *d, enum flow_column c)
+static bool check_numbers(struct flow_decoder *d, enum flow_column c)
+{
+	const struct flow_block *b = d->b;
+	const uint32_t *numbers = b->column[c].u32;
+	size_t n = flow_column_info[c].kind == FLOW_ADDR ? b->n_addrs : b->n_texts;
+
+	if (!within_u32(numbers, b->n_rows, (uint32_t)n - 1))
+		return flow_decoder_bad(d, "a number that is not in the dictionary");
+	if (flow_column_info[c].kind == FLOW_TEXT && d->parts->part[c].present &&
+	    !flow_texts_fit(b, numbers, flow_column_info[c].max))
+		return flow_decoder_bad(d, "a text is too long for its column");
+	return true;
+}
+
+static bool check_range(struct flow_decoder *d, enum flow_column c)
 {
 	const struct flow_column_info *info = &flow_column_info[c];
 	union flow_array a = d->b->column[c];
@@ -492,24 +353,24 @@ static bool check_range(struct decoder *d, enum flow_column c)
 		return check_numbers(d, c);
 	case FLOW_U64:
 		return within_u64(a.u64, d->b->n_rows, info->max) ||
-		       bad(d, "a value out of its column's range");
+		       flow_decoder_bad(d, "a value out of its column's range");
 	case FLOW_U32:
 		return within_u32(a.u32, d->b->n_rows, (uint32_t)info->max) ||
-		       bad(d, "a value out of its column's range");
+		       flow_decoder_bad(d, "a value out of its column's range");
 	case FLOW_HIST:
 		return true; /* checked as it is put together */
 	}
 	return false;
 }
 
-static int get_twins(struct decoder *d)
+static int get_twins(struct flow_decoder *d)
 {
 	int err = flow_get_twins(d->codec, d->parts, &d->twins);
 
-	return err == -EBADMSG ? (bad(d, "twins that are none"), err) : err;
+	return err == -EBADMSG ? (flow_decoder_bad(d, "twins that are none"), err) : err;
 }
 
-static int get_columns(struct decoder *d)
+static int get_columns(struct flow_decoder *d)
 {
 	int err;
 
@@ -529,128 +390,10 @@ static int get_columns(struct decoder *d)
 	return err ? err : get_ids(d);
 }
 
-/* Whether nothing but zeros is in it, nor is made of it. */
-static bool is_of_zeros(const struct flow_parts *p, enum flow_column c)
-{
-	return !p->part[c].present && c != FLOW_COLUMN_host_id && c != FLOW_COLUMN_start_ms &&
-	       c != FLOW_COLUMN_duration_us && c != FLOW_COLUMN_flow_id &&
-	       flow_column_info[c].kind != FLOW_HIST && !flow_relation_of(c);
-}
-
-/* Memory for the columns that are not all zeros. */
-static int alloc_columns(struct decoder *d, const struct flow_columns *wanted, size_t text_len,
-			 char **ret_text)
-{
-	struct flow_columns own = {{0}};
-	int err;
-
-	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
-		if (flow_columns_has(wanted, (enum flow_column)c) &&
-		    !is_of_zeros(d->parts, (enum flow_column)c))
-			flow_columns_add(&own, (enum flow_column)c);
-	if (flow_columns_has(wanted, FLOW_COLUMN_ID_OF_FEW) && !has_usual_ids(d->parts))
-		flow_columns_add(&own, FLOW_COLUMN_ID_OF_FEW);
-	err = flow_memory_alloc(d->b, &own, text_len, ret_text);
-	for (unsigned c = 0; !err && c < FLOW_N_COLUMNS; c++)
-		if (flow_columns_has(wanted, (enum flow_column)c) && !d->b->column[c].any)
-			d->b->column[c].u64 = zeros;
-	return err;
-}
-
-/* How many addresses there are; *ret_raw, for free(), if they are not sorted. */
-static int open_addrs(struct decoder *d, uint8_t **ret_raw)
-{
-	const struct flow_part *p = &d->parts->part[FLOW_PART_ADDRS];
-	size_t max = d->parts->n_rows * FLOW_ROW_ADDRS, len, n = 0;
-	int err;
-
-	if (p->present && p->data && flow_addrs_is_sorted(p->data, p->len)) {
-		if (!flow_addrs_count(d->codec, p->data, p->len, max, &n))
-			return bad(d, "a dictionary is too long"), -EBADMSG;
-		d->b->n_addrs = 1 + n;
-		return 0;
-	}
-	err = get_bytes(d, FLOW_PART_ADDRS, 10 + max * 17, ret_raw, &len);
-	if (!err && *ret_raw) {
-		n = count_addrs(*ret_raw, len, max);
-		err = n ? 0 : (bad(d, "a dictionary is no dictionary"), -EBADMSG);
-	}
-	d->b->n_addrs = 1 + n;
-	return err;
-}
-
-/* To where d->b has room for them. */
-static int get_addrs(struct decoder *d, const uint8_t *raw)
-{
-	const struct flow_part *p = &d->parts->part[FLOW_PART_ADDRS];
-
-	if (raw || d->b->n_addrs == 1) {
-		fill_addrs(d->b, raw);
-		return 0;
-	}
-	memset(d->b->addrs[0], 0, 16);
-	if (flow_addrs_decode(d->codec, p->data, p->len, d->b->addrs + 1))
-		return 0;
-	return bad(d, "a dictionary is no dictionary"), -EBADMSG;
-}
-
-/* Memory for the columns, and the dictionaries in it. */
-static int get_dictionaries(struct decoder *d, const struct flow_columns *wanted, bool with_addrs,
-			    bool with_texts)
-{
-	size_t n = d->parts->n_rows, text_len = 0;
-	uint8_t *addrs = NULL, *texts = NULL;
-	char *text_at;
-	int err = 0;
-
-	d->b->n_addrs = 1;
-	if (with_addrs)
-		err = open_addrs(d, &addrs);
-	if (!err && with_texts)
-		err = get_bytes(d, FLOW_PART_TEXTS, n * FLOW_ROW_TEXTS * TEXT_MAX_BYTES, &texts,
-				&text_len);
-	if (!err) {
-		d->b->n_texts = 1 + count_texts(texts, text_len, n * FLOW_ROW_TEXTS);
-		if (d->b->n_texts == 0)
-			err = (bad(d, "a dictionary is no dictionary"), -EBADMSG);
-	}
-	if (!err)
-		err = alloc_columns(d, wanted, text_len, &text_at);
-	if (!err)
-		err = get_addrs(d, addrs);
-	if (!err) {
-		if (text_len)
-			memcpy(text_at, texts, text_len);
-		fill_texts(d->b, text_at);
-	}
-	free(addrs);
-	free(texts);
-	return err;
-}
-
-int flow_parts_dictionaries(struct column_codec *c, const struct flow_parts *p, bool addrs,
-			    bool texts, struct flow_block *ret, const char **ret_why)
-{
-	struct flow_block b = {.n_rows = p->n_rows};
-	struct decoder d = {.codec = c, .parts = p, .b = &b, .why = "not a block of flows"};
-	struct flow_columns none = {{0}};
-	int err = get_dictionaries(&d, &none, addrs, texts);
-
-	if (!err) {
-		*ret = b;
-		return 0;
-	}
-	if (column_codec_out_of_memory(c))
-		return -ENOMEM;
-	if (err == -EBADMSG && ret_why)
-		*ret_why = d.why;
-	return err;
-}
-
 static void cut_rows(struct flow_block *b, struct column_rows rows)
 {
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
-		if (b->column[c].any && b->column[c].u64 != zeros)
+		if (b->column[c].any && b->column[c].u64 != flow_zeros)
 			b->column[c].any = (char *)b->column[c].any +
 					   rows.first * flow_width(flow_column_info[c].kind);
 	if (b->id_differences)
@@ -666,18 +409,18 @@ int flow_parts_decode_rows(struct column_codec *c, const struct flow_parts *p,
 	/* Where the values of a histogram are follows from all those before it. */
 	bool all = flow_any_of_kind(&wanted, FLOW_HIST);
 	struct flow_block b = {.n_rows = all ? p->n_rows : rows.n};
-	struct decoder d = {.codec = c,
-			    .parts = p,
-			    .rows = {all ? 0 : rows.first, b.n_rows},
-			    .b = &b,
-			    .why = "not a block of flows"};
+	struct flow_decoder d = {.codec = c,
+				 .parts = p,
+				 .rows = {all ? 0 : rows.first, b.n_rows},
+				 .b = &b,
+				 .why = "not a block of flows"};
 	int err;
 
 	if (p->n_rows > column_codec_max_rows(c))
-		err = (bad(&d, "too many rows"), -EBADMSG);
+		err = (flow_decoder_bad(&d, "too many rows"), -EBADMSG);
 	else
-		err = get_dictionaries(&d, &wanted, flow_any_of_kind(&wanted, FLOW_ADDR),
-				       flow_any_of_kind(&wanted, FLOW_TEXT));
+		err = flow_decode_dictionaries(&d, &wanted, flow_any_of_kind(&wanted, FLOW_ADDR),
+					       flow_any_of_kind(&wanted, FLOW_TEXT));
 	if (!err && b.n_rows && flow_any_twinned(&wanted))
 		err = get_twins(&d);
 	if (!err && b.n_rows)
@@ -709,7 +452,7 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
  */
 
 /* How large the numbers of each column can be, as its part says. */
-static bool check_parts(struct decoder *d, uint64_t most[FLOW_N_COLUMNS])
+static bool check_parts(struct flow_decoder *d, uint64_t most[FLOW_N_COLUMNS])
 {
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++) {
 		const struct flow_part *p = &d->parts->part[c];
@@ -719,13 +462,13 @@ static bool check_parts(struct decoder *d, uint64_t most[FLOW_N_COLUMNS])
 		most[c] = 0;
 		if (p->present &&
 		    !column_check(d->codec, p->data, p->len, d->parts->n_rows, width, &most[c]))
-			return bad(d, "a column is not n_rows numbers");
+			return flow_decoder_bad(d, "a column is not n_rows numbers");
 	}
 	add_most(most);
 	return true;
 }
 
-static int check_hists(struct decoder *d)
+static int check_hists(struct flow_decoder *d)
 {
 	static const struct {
 		enum flow_column which;
@@ -749,17 +492,17 @@ int flow_parts_check(struct column_codec *c, const struct flow_parts *p, struct 
 		     const char **ret_why)
 {
 	struct flow_block b = {.n_rows = p->n_rows};
-	struct decoder d = {.codec = c,
-			    .parts = p,
-			    .rows = {0, p->n_rows},
-			    .b = &b,
-			    .why = "not a block of flows"};
+	struct flow_decoder d = {.codec = c,
+				 .parts = p,
+				 .rows = {0, p->n_rows},
+				 .b = &b,
+				 .why = "not a block of flows"};
 	struct flow_columns doubtful = {{0}};
 	uint64_t most[FLOW_N_COLUMNS] = {0};
 	int err = 0;
 
 	if (p->n_rows > column_codec_max_rows(c))
-		err = (bad(&d, "too many rows"), -EBADMSG);
+		err = (flow_decoder_bad(&d, "too many rows"), -EBADMSG);
 	else if (p->n_rows && !check_parts(&d, most))
 		err = -EBADMSG;
 	if (!err)
