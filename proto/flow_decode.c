@@ -102,38 +102,38 @@ static bool must_be_decoded(enum flow_column c, uint64_t most)
 
 /* --- decoding ------------------------------------------------------------------------- */
 
+/* Of 64 bits, or of 32. */
+static bool get_numbers(struct column_codec *c, const struct flow_parts *p,
+			const struct twins *twins, unsigned part, struct column_rows rows,
+			bool wide, void *ret)
+{
+	const struct flow_part *q = &p->part[part];
+	size_t n = p->n_rows;
+
+	if (!q->present) {
+		memset(ret, 0, rows.n * (wide ? sizeof(uint64_t) : sizeof(uint32_t)));
+		return true;
+	}
+	if (!q->data)
+		return false;
+	if (twins_needed(q->data, q->len))
+		return twins->n_twins &&
+		       (wide ? twins_decode_rows_u64(c, twins, q->data, q->len, rows, ret)
+			     : twins_decode_rows_u32(c, twins, q->data, q->len, rows, ret));
+	return wide ? column_decode_rows_u64(c, q->data, q->len, n, rows, ret)
+		    : column_decode_rows_u32(c, q->data, q->len, n, rows, ret);
+}
+
 bool flow_get_u32(struct column_codec *c, const struct flow_parts *p, const struct twins *twins,
 		  unsigned part, struct column_rows rows, uint32_t *ret)
 {
-	const struct flow_part *q = &p->part[part];
-
-	if (!q->present)
-		memset(ret, 0, rows.n * sizeof(*ret));
-	else if (!q->data)
-		return false;
-	else if (twins_needed(q->data, q->len))
-		return twins->n_twins &&
-		       twins_decode_rows_u32(c, twins, q->data, q->len, rows, ret);
-	else
-		return column_decode_rows_u32(c, q->data, q->len, p->n_rows, rows, ret);
-	return true;
+	return get_numbers(c, p, twins, part, rows, false, ret);
 }
 
 bool flow_get_u64(struct column_codec *c, const struct flow_parts *p, const struct twins *twins,
 		  unsigned part, struct column_rows rows, uint64_t *ret)
 {
-	const struct flow_part *q = &p->part[part];
-
-	if (!q->present)
-		memset(ret, 0, rows.n * sizeof(*ret));
-	else if (!q->data)
-		return false;
-	else if (twins_needed(q->data, q->len))
-		return twins->n_twins &&
-		       twins_decode_rows_u64(c, twins, q->data, q->len, rows, ret);
-	else
-		return column_decode_rows_u64(c, q->data, q->len, p->n_rows, rows, ret);
-	return true;
+	return get_numbers(c, p, twins, part, rows, true, ret);
 }
 
 static bool get_u32(struct flow_decoder *d, unsigned part, uint32_t *ret)

@@ -123,12 +123,19 @@ bool flow_any_of_kind(const struct flow_columns *s, enum flow_kind kind)
 	return false;
 }
 
+/* src, dst: of flow_id_addr(). */
+static uint64_t derive_id(const struct flow_block *b, size_t i, uint64_t src, uint64_t dst,
+			  uint64_t start_ms)
+{
+	return flow_id_of(flow_id_end(src, FLOW_COL_U32(b, src_port)[i]),
+			  flow_id_end(dst, FLOW_COL_U32(b, dst_port)[i]), FLOW_COL_U32(b, proto)[i],
+			  FLOW_COL_U32(b, icmp_id)[i], FLOW_COL_U32(b, vlan)[i],
+			  FLOW_COL_U32(b, tunnel_id)[i], start_ms);
+}
+
 int flow_derive_ids(const struct flow_block *b, uint64_t *ret)
 {
 	const uint32_t *src = FLOW_COL_U32(b, src_addr), *dst = FLOW_COL_U32(b, dst_addr);
-	const uint32_t *src_port = FLOW_COL_U32(b, src_port), *dst_port = FLOW_COL_U32(b, dst_port);
-	const uint32_t *proto = FLOW_COL_U32(b, proto), *icmp_id = FLOW_COL_U32(b, icmp_id);
-	const uint32_t *vlan = FLOW_COL_U32(b, vlan), *tunnel_id = FLOW_COL_U32(b, tunnel_id);
 	const uint64_t *start_ms = FLOW_COL_U64(b, start_ms);
 	uint64_t *addr = malloc(b->n_addrs * sizeof(*addr));
 
@@ -137,9 +144,7 @@ int flow_derive_ids(const struct flow_block *b, uint64_t *ret)
 	for (size_t i = 0; i < b->n_addrs; i++)
 		addr[i] = flow_id_addr(b->addrs[i]);
 	for (size_t i = 0; i < b->n_rows; i++)
-		ret[i] = flow_id_of(flow_id_end(addr[src[i]], src_port[i]),
-				    flow_id_end(addr[dst[i]], dst_port[i]), proto[i], icmp_id[i],
-				    vlan[i], tunnel_id[i], start_ms[i]);
+		ret[i] = derive_id(b, i, addr[src[i]], addr[dst[i]], start_ms[i]);
 	free(addr);
 	return 0;
 }
@@ -147,9 +152,6 @@ int flow_derive_ids(const struct flow_block *b, uint64_t *ret)
 void flow_block_ids(const struct flow_block *b, const uint32_t *rows, size_t n, uint64_t *ret)
 {
 	const uint32_t *src = FLOW_COL_U32(b, src_addr), *dst = FLOW_COL_U32(b, dst_addr);
-	const uint32_t *src_port = FLOW_COL_U32(b, src_port), *dst_port = FLOW_COL_U32(b, dst_port);
-	const uint32_t *proto = FLOW_COL_U32(b, proto), *icmp_id = FLOW_COL_U32(b, icmp_id);
-	const uint32_t *vlan = FLOW_COL_U32(b, vlan), *tunnel_id = FLOW_COL_U32(b, tunnel_id);
 	const uint64_t *end_ms = FLOW_COL_U64(b, end_ms), *us = FLOW_COL_U64(b, duration_us);
 	const uint64_t *ids = FLOW_COL_U64(b, flow_id), *differences = b->id_differences;
 
@@ -157,10 +159,9 @@ void flow_block_ids(const struct flow_block *b, const uint32_t *rows, size_t n, 
 		ret[k] = ids[rows[k]];
 	for (size_t k = 0; !ids && k < n; k++) {
 		uint32_t i = rows[k];
-		uint64_t derived = flow_id_of(
-			flow_id_end(flow_id_addr(b->addrs[src[i]]), src_port[i]),
-			flow_id_end(flow_id_addr(b->addrs[dst[i]]), dst_port[i]), proto[i],
-			icmp_id[i], vlan[i], tunnel_id[i], end_ms[i] - us[i] / 1000);
+		uint64_t derived =
+			derive_id(b, i, flow_id_addr(b->addrs[src[i]]),
+				  flow_id_addr(b->addrs[dst[i]]), end_ms[i] - us[i] / 1000);
 
 		ret[k] = flow_id_from(derived, differences ? differences[i] : FLOW_ID_OFFSET);
 	}

@@ -20,8 +20,9 @@ void distinct_set_done(struct distinct_set *s)
 	*s = (struct distinct_set){0};
 }
 
-/* A table of numbers of pairs, counted from 1, at most half full; all 0. */
-static int clear_places(struct distinct_set *s, size_t n_pairs)
+/* A table of numbers of pairs, counted from 1, at most half full; all 0. *ret_mask: its size - 1.
+ */
+static int clear_places(struct distinct_set *s, size_t n_pairs, size_t *ret_mask)
 {
 	size_t n = 2 * MIN_PAIRS;
 
@@ -36,23 +37,21 @@ static int clear_places(struct distinct_set *s, size_t n_pairs)
 		s->n_places = n;
 	}
 	memset(s->places, 0, n * sizeof(*s->places));
+	*ret_mask = n - 1;
 	return 0;
 }
 
 static int settle(struct distinct_set *s, struct distinct_part *part)
 {
-	size_t mask = 2 * MIN_PAIRS;
 	uint32_t n = 0;
+	size_t mask;
 	int err;
 
 	if (part->n_once == part->n)
 		return 0;
-	err = clear_places(s, part->n);
+	err = clear_places(s, part->n, &mask);
 	if (err)
 		return err;
-	while (mask < 2 * (size_t)part->n)
-		mask *= 2;
-	mask--;
 	for (uint32_t i = 0; i < part->n; i++) {
 		struct distinct_pair p = part->pairs[i];
 		size_t at = hash_pair(s->seed, p.a, p.b) & mask;

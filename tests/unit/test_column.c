@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fail_alloc.h"
+#include "tests/unit/random_flows.h"
 
 #define MAX_ROWS 60000
 #define FEW_ROWS 5000
@@ -46,13 +47,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static uint64_t draw(struct fixture *f)
-{
-	f->rng ^= f->rng << 13;
-	f->rng ^= f->rng >> 7;
-	return f->rng ^= f->rng << 17;
-}
-
 /* Encodes in[0..n), in a buffer of exactly its length so that ASan sees what reads too far. */
 static uint8_t *encode(struct fixture *f, size_t n, enum column_effort effort, size_t *ret_len)
 {
@@ -70,7 +64,8 @@ static uint8_t *encode(struct fixture *f, size_t n, enum column_effort effort, s
 static void assert_rows(struct fixture *f, const uint8_t *data, size_t len, size_t n, bool wide)
 {
 	for (int round = 0; round < 4; round++) {
-		size_t first = draw(f) % (n + 1), count = draw(f) % (n - first + 1);
+		size_t first = random_u64(&f->rng) % (n + 1),
+		       count = random_u64(&f->rng) % (n - first + 1);
 		struct column_rows rows = {first, count};
 
 		if (round == 0) /* the last ones */
@@ -126,10 +121,10 @@ static void test_every_width(void **state)
 	for (unsigned bits = 0; bits <= 64; bits++) {
 		for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
 			uint64_t mask = bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
-			uint64_t base = draw(f) & ~mask;
+			uint64_t base = random_u64(&f->rng) & ~mask;
 
 			for (size_t i = 0; i < sizes[s]; i++)
-				f->in[i] = base + (draw(f) & mask);
+				f->in[i] = base + (random_u64(&f->rng) & mask);
 			assert_round_trip(f, sizes[s], COLUMN_FAST);
 			assert_round_trip(f, sizes[s], COLUMN_SMALL);
 		}
@@ -142,7 +137,8 @@ static void test_few_others(void **state)
 
 	for (unsigned share = 2; share < 2000; share *= 3) {
 		for (size_t i = 0; i < 4099; i++)
-			f->in[i] = draw(f) % share ? 7 : 8 + draw(f) % 100000;
+			f->in[i] =
+				random_u64(&f->rng) % share ? 7 : 8 + random_u64(&f->rng) % 100000;
 		assert_round_trip(f, 4099, COLUMN_FAST);
 		assert_round_trip(f, 4099, COLUMN_SMALL);
 	}
@@ -172,7 +168,7 @@ static void test_what_is_alike_takes_little(void **state)
 static void fill_rows(struct fixture *f, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		f->in[i] = 5000 + i / 7 + draw(f) % 20 * 66000;
+		f->in[i] = 5000 + i / 7 + random_u64(&f->rng) % 20 * 66000;
 }
 
 static void test_many_rows(void **state)
@@ -209,16 +205,16 @@ static void test_any_bytes_are_decoded_or_refused(void **state)
 	struct fixture *f = *state;
 
 	for (int round = 0; round < 20000; round++) {
-		size_t n = 1 + draw(f) % 300, len;
+		size_t n = 1 + random_u64(&f->rng) % 300, len;
 		uint64_t most;
 		uint8_t *data;
 
 		for (size_t i = 0; i < n; i++)
-			f->in[i] = draw(f) % 3 ? 0 : draw(f) % 100000;
+			f->in[i] = random_u64(&f->rng) % 3 ? 0 : random_u64(&f->rng) % 100000;
 		data = encode(f, n, round % 2 ? COLUMN_SMALL : COLUMN_FAST, &len);
 		for (int k = 0; k < 3; k++)
-			data[draw(f) % len] ^= (uint8_t)(1u << draw(f) % 8);
-		len -= draw(f) % 4 == 0 ? draw(f) % len : 0;
+			data[random_u64(&f->rng) % len] ^= (uint8_t)(1u << random_u64(&f->rng) % 8);
+		len -= random_u64(&f->rng) % 4 == 0 ? random_u64(&f->rng) % len : 0;
 		if (column_decode_u64(f->codec, data, len, n, f->back)) {
 			/* What decodes passes the check, and is no larger than that says. */
 			assert_true(column_check(f->codec, data, len, n, 8, &most));
@@ -239,7 +235,7 @@ static void test_bytes(void **state)
 
 	for (size_t n = 0; n < sizeof(in); n += 37) {
 		for (size_t i = 0; i < n; i++)
-			in[i] = (uint8_t)(draw(f) % 5);
+			in[i] = (uint8_t)(random_u64(&f->rng) % 5);
 		len = column_encode_bytes(f->codec, in, n, COLUMN_SMALL, f->out);
 		assert_true(len <= 16 + n);
 		assert_true(column_bytes_length(f->out, len, sizeof(in), &there));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "proto/flow_addrs.h"
+#include "tests/unit/random_flows.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,13 +40,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static uint64_t draw(struct fixture *f)
-{
-	f->rng ^= f->rng << 13;
-	f->rng ^= f->rng >> 7;
-	return f->rng ^= f->rng << 17;
-}
-
 static int by_key(const void *a, const void *b)
 {
 	uint64_t x = flow_addrs_key(a), y = flow_addrs_key(b);
@@ -58,7 +52,7 @@ static void make_addrs(struct fixture *f, size_t n, size_t v4)
 {
 	for (size_t i = 0; i < n; i++) {
 		for (size_t k = 0; k < 16; k++)
-			f->addrs[i][k] = (uint8_t)draw(f);
+			f->addrs[i][k] = (uint8_t)random_u64(&f->rng);
 		f->addrs[i][0] |= 1; /* not the prefix of IPv4 */
 		if (i < v4) {
 			memset(f->addrs[i], 0, 10);
@@ -80,7 +74,8 @@ static void any_order_comes_back(void **state)
 	struct fixture *f = *state;
 
 	for (int round = 0; round < 60; round++) {
-		size_t n = 1 + draw(f) % (round < 20 ? 10 : MAX_ADDRS), v4 = draw(f) % (n + 1);
+		size_t n = 1 + random_u64(&f->rng) % (round < 20 ? 10 : MAX_ADDRS),
+		       v4 = random_u64(&f->rng) % (n + 1);
 		size_t len, there;
 		uint8_t *exact;
 
@@ -156,7 +151,8 @@ static void damage_is_no_harm(void **state)
 
 		assert_non_null(copy);
 		memcpy(copy, f->out, len);
-		copy[i < 100 ? (size_t)i % len : draw(f) % len] ^= (uint8_t)(1 + draw(f) % 255);
+		copy[i < 100 ? (size_t)i % len : random_u64(&f->rng) % len] ^=
+			(uint8_t)(1 + random_u64(&f->rng) % 255);
 		if (flow_addrs_count(f->codec, copy, len, MAX_ADDRS, &n))
 			(void)flow_addrs_decode(f->codec, copy, len, f->back);
 		free(copy);

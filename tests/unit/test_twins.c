@@ -12,6 +12,7 @@
 
 #include "collector/flowstore/twin_finder.h"
 #include "tests/unit/fail_alloc.h"
+#include "tests/unit/random_flows.h"
 
 #define MAX_ROWS 3000
 
@@ -48,13 +49,6 @@ static int teardown(void **state)
 	return 0;
 }
 
-static uint64_t draw(struct fixture *f)
-{
-	f->rng ^= f->rng << 13;
-	f->rng ^= f->rng >> 7;
-	return f->rng ^= f->rng << 17;
-}
-
 /* Runs of n rows in all, the last of them perhaps at the very end. */
 static void make_twins(struct fixture *f, size_t n)
 {
@@ -66,11 +60,11 @@ static void make_twins(struct fixture *f, size_t n)
 	t->runs = calloc(n, sizeof(*t->runs));
 	assert_non_null(t->runs);
 	while (row < n) {
-		uint32_t before = (uint32_t)(draw(f) % 20 + (row == 0)), some;
+		uint32_t before = (uint32_t)(random_u64(&f->rng) % 20 + (row == 0)), some;
 
 		if (row + before >= n)
 			break;
-		some = (uint32_t)(1 + draw(f) % 12);
+		some = (uint32_t)(1 + random_u64(&f->rng) % 12);
 		some = row + before + some > n ? (uint32_t)(n - row - before) : some;
 		t->runs[t->n_runs++] = (struct twin_run){.before = before, .n = some};
 		t->n_twins += some;
@@ -89,7 +83,7 @@ static void make_twins(struct fixture *f, size_t n)
 			run->n = 1;
 			n_base = n - t->n_twins;
 		}
-		run->from = (uint32_t)(draw(f) % (n_base - run->n + 1));
+		run->from = (uint32_t)(random_u64(&f->rng) % (n_base - run->n + 1));
 	}
 }
 
@@ -99,9 +93,9 @@ static uint64_t difference(struct fixture *f, enum difference how)
 {
 	switch (how) {
 	case SOME_DIFFER:
-		return draw(f) % 3 - 1;
+		return random_u64(&f->rng) % 3 - 1;
 	case ALL_DIFFER:
-		return 1 + draw(f) % 9;
+		return 1 + random_u64(&f->rng) % 9;
 	default:
 		return 0;
 	}
@@ -115,7 +109,7 @@ static void make_numbers(struct fixture *f, unsigned bits, enum difference how)
 	size_t n_base = t->n_rows - t->n_twins, row = 0, at = 0;
 
 	for (size_t i = 0; i < n_base; i++)
-		base[i] = draw(f) & mask;
+		base[i] = random_u64(&f->rng) & mask;
 	for (size_t r = 0; r < t->n_runs; r++) {
 		for (size_t i = 0; i < t->runs[r].before; i++)
 			f->in[row++] = base[at++];
@@ -170,9 +164,9 @@ static void assert_column(struct fixture *f, bool wide, enum column_effort effor
 		assert_true((wide ? f->in[i] : f->in32[i]) <= most);
 	assert_rows(f, exact, len, wide, (struct column_rows){0, n});
 	for (int i = 0; n && i < 20; i++) {
-		struct column_rows rows = {draw(f) % n, 0};
+		struct column_rows rows = {random_u64(&f->rng) % n, 0};
 
-		rows.n = draw(f) % (n - rows.first + 1);
+		rows.n = random_u64(&f->rng) % (n - rows.first + 1);
 		assert_rows(f, exact, len, wide, rows);
 	}
 	for (size_t cut = 0; cut < len; cut += 1 + len / 40)
@@ -188,9 +182,9 @@ static void columns_come_back(void **state)
 	struct fixture *f = *state;
 
 	for (int round = 0; round < 60; round++) {
-		unsigned bits = 1 + (unsigned)(draw(f) % 64);
+		unsigned bits = 1 + (unsigned)(random_u64(&f->rng) % 64);
 
-		make_twins(f, 2 + draw(f) % (round < 20 ? 40 : MAX_ROWS - 2));
+		make_twins(f, 2 + random_u64(&f->rng) % (round < 20 ? 40 : MAX_ROWS - 2));
 		make_numbers(f, bits, (enum difference)(round % 3));
 		f->in[0] = f->in[f->twins.n_rows - 1] + 1; /* not all the same */
 		f->in32[0] = f->in32[f->twins.n_rows - 1] + 1;
@@ -247,7 +241,7 @@ static void which_they_are_comes_back(void **state)
 		uint8_t *part;
 		size_t len;
 
-		make_twins(f, 2 + draw(f) % (MAX_ROWS - 2));
+		make_twins(f, 2 + random_u64(&f->rng) % (MAX_ROWS - 2));
 		part = malloc(twins_bound(&f->twins));
 		assert_non_null(part);
 		len = twins_write(f->codec, &f->twins, round % 2 ? COLUMN_SMALL : COLUMN_FAST,
@@ -314,7 +308,8 @@ static void damage_is_no_harm(void **state)
 
 		assert_non_null(copy);
 		memcpy(copy, f->out, len);
-		copy[i < 200 ? (size_t)i % len : draw(f) % len] ^= (uint8_t)(1 + draw(f) % 255);
+		copy[i < 200 ? (size_t)i % len : random_u64(&f->rng) % len] ^=
+			(uint8_t)(1 + random_u64(&f->rng) % 255);
 		(void)twins_decode_rows_u64(f->codec, &f->twins, copy, len,
 					    (struct column_rows){0, n}, f->back);
 		(void)twins_decode_rows_u32(f->codec, &f->twins, copy, len,
