@@ -10,9 +10,8 @@
 #include "collector/access/allow_list.h"
 #include "collector/access/host_key.h"
 #include "collector/sqlite/one_shot.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 int admission_used(sqlite3 *db, const uint8_t key[KEY_BYTES], int64_t now_ms, bool *ret_changed)
 {

@@ -4,12 +4,11 @@
 #include <stdio.h>
 
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define WAITING_BATCHES "300" /* fewer are on their way, as a rule */
 

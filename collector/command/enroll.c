@@ -14,6 +14,7 @@
 #include "collector/serve/store.h"
 #include "collector/sqlite/query.h"
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
@@ -21,8 +22,6 @@
 #include "common/log.h"
 #include "common/private_file.h"
 #include "proto/join.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define DEFAULT_PORT	    7441
 #define DEFAULT_ENROLL_PORT 7442

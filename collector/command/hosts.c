@@ -7,12 +7,11 @@
 #include "collector/command/enroll.h"
 #include "collector/sqlite/query.h"
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 

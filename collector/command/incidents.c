@@ -9,11 +9,10 @@
 #include "collector/cli/sandbox.h"
 #include "collector/sqlite/query.h"
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define EVIDENCE_TIMEOUT_MS 30000
 #define EVIDENCE_MAX_ROWS   1000

@@ -11,14 +11,14 @@
 #include "collector/serve/control.h"
 #include "collector/serve/orders.h"
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "common/output.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define POLL_US	      100000
+#define POLL_US 100000
 
 struct order_settings {
 	struct cli_settings cli;

@@ -6,11 +6,10 @@
 
 #include "collector/flowstore/flows_columns.h"
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)

@@ -11,11 +11,10 @@
 #include "collector/cli/sandbox.h"
 #include "collector/command/line_editor.h"
 #include "collector/command/sql_dots.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define STATEMENT_MAX_BYTES 100000
 

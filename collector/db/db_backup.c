@@ -12,12 +12,12 @@
 
 #include "collector/db/db_integrity.h"
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "common/progress.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define PAGES_AT_ONCE 512
 
 DEFINE_CLEANUP(sqlite3 *, db_close)

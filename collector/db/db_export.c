@@ -10,14 +10,13 @@
 #include "collector/sqlite/query.h"
 #include "collector/store/db.h"
 #include "common/addr.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "common/progress.h"
 #include "proto/flow_words.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 DEFINE_CLEANUP(sqlite3 *, db_close)
 DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)

@@ -8,10 +8,9 @@
 #include <string.h>
 
 #include "common/addr.h"
+#include "common/array_size.h"
 #include "common/clock.h"
 #include "proto/flow_columns.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define IPFIX_VERSION	   10
 #define IPFIX_HEADER_BYTES 16

@@ -11,9 +11,8 @@
 #include "collector/filter/filter_lexer.h"
 #include "collector/filter/filter_tree.h"
 #include "common/addr.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 DEFINE_CLEANUP(struct filter_tree *, filter_tree_free)
 

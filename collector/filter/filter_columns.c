@@ -5,9 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "common/array_size.h"
 #include "proto/flow_columns.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Numbers that a record does not carry as they are, and short names. */
 static const struct filter_number_column number_columns[] = {

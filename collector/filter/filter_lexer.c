@@ -5,8 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define SPACES	      " \t\r\n"
+#include "common/array_size.h"
+
+#define SPACES " \t\r\n"
 
 /* Longer spellings first. */
 static const struct {

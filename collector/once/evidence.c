@@ -15,10 +15,10 @@
 #include "collector/once/copies.h"
 #include "collector/once/host_minutes.h"
 #include "common/addr.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 
-#define MAX_BLOCKS    (1u << 20) /* bits of struct sighting */
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define MAX_BLOCKS (1u << 20) /* bits of struct sighting */
 
 /* A record that is asked about. */
 struct sighting {

@@ -3,10 +3,9 @@
 
 #include <string.h>
 
+#include "common/array_size.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 const struct option_row report_window_rows[REPORT_N_WINDOW_ROWS] = {
 	CLI_SINCE_ROW("1h"),

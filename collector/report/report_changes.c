@@ -2,11 +2,10 @@
 /* report_changes.c - this window beside earlier ones: changes, new-peers. */
 #include "collector/report/report.h"
 
+#include "common/array_size.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define WEEK_MS	    (7 * 86400000ll)
 #define CHANGE_KEYS "src_addr dst_addr dst_port proto_name host process iface tls_sni"

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* report_names.c - dns and tls: what traffic was about, and how well it went. */
 #include "collector/report/report.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#include "common/array_size.h"
 
 #define DNS_KEYS "dns_qname dns_qtype dns_rcode host src_addr dst_addr process"
 #define TLS_KEYS "tls_sni tls_alpn host src_addr dst_addr dst_port process quic_version"

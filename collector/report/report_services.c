@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* report_services.c - services: who is asked, by how many, and how it goes. */
 #include "collector/report/report.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#include "common/array_size.h"
 
 #define SERVICE_KEYS "dst_addr dst_port proto_name host process iface vlan"
 

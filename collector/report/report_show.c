@@ -6,10 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array_size.h"
 #include "common/exit_code.h"
 #include "common/log.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define BOTH(name) .n_columns = 2, .columns = {FLOW_COLUMN_##name, FLOW_COLUMN_rev_##name}
 

@@ -2,9 +2,8 @@
 #include "collector/report/report.h"
 
 #include "collector/report/report_show.h"
+#include "common/array_size.h"
 #include "common/exit_code.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 struct top_settings {
 	struct report_by_settings by; /* first: the shared rows count on it */

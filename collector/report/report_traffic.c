@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* report_traffic.c - latency, retrans, protocols, matrix. */
 #include "collector/report/report.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#include "common/array_size.h"
 
 #define LATENCY_KEYS "host src_addr dst_addr dst_port iface process"
 

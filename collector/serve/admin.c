@@ -12,10 +12,9 @@
 #include "collector/access/host_key.h"
 #include "collector/serve/orders.h"
 #include "collector/sqlite/one_shot.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/exit_code.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define FINGERPRINT_MIN 4 /* characters that name a host by its fingerprint */
 

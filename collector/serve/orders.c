@@ -8,10 +8,9 @@
 #include "collector/serve/admin.h"
 #include "collector/sqlite/binder.h"
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 static const char *const kinds[] = {
 	[COMMAND_NONE] = "",

@@ -26,13 +26,12 @@
 #include "collector/serve/store.h"
 #include "collector/serve/writer.h"
 #include "collector/store/db.h"
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "common/log.h"
 #include "common/queue.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /*
  * Batches that wait for the writer, by credit_cost(), as they came; unpacked,

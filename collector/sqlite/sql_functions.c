@@ -12,8 +12,7 @@
 #include "collector/sqlite/db_error.h"
 #include "collector/sqlite/distinct_sketch.h"
 #include "common/addr.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#include "common/array_size.h"
 
 static bool any_null(int n, sqlite3_value **values)
 {

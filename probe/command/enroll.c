@@ -9,6 +9,7 @@
 #include <string.h>
 #include <zmq.h>
 
+#include "common/array_size.h"
 #include "common/cleanup.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
@@ -18,8 +19,6 @@
 #include "probe/uplink/link.h"
 #include "proto/enroll.h"
 #include "proto/frame.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define ANSWER_MS  3000	 /* for one attempt */
 #define GIVE_UP_MS 15000 /* without any answer */

@@ -12,6 +12,7 @@
 #include "collector/flowstore/host_names.h"
 #include "collector/flowstore/scan.h"
 #include "collector/sqlite/query.h"
+#include "common/array_size.h"
 #include "tests/property/answers.h"
 #include "tests/property/choices.h"
 #include "tests/property/data.h"
@@ -19,8 +20,6 @@
 #include "tests/property/queries.h"
 #include "tests/property/reports.h"
 #include "tests/property/row_table.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 static char *copy(const char *text)
 {

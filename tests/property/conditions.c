@@ -3,12 +3,12 @@
 
 #include <string.h>
 
+#include "common/array_size.h"
 #include "tests/property/choices.h"
 #include "tests/property/row_table.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MAX_LIST      6
-#define LONG_LIST     300 /* more than a plan takes */
+#define MAX_LIST  6
+#define LONG_LIST 300 /* more than a plan takes */
 
 /* --- columns ------------------------------------------------------------------------ */
 

@@ -2,6 +2,7 @@
 /* filters.c - random filters: the other half of queries.h. */
 #include <string.h>
 
+#include "common/array_size.h"
 #include "proto/flow_columns.h"
 #include "proto/flow_words.h"
 #include "tests/property/choices.h"
@@ -9,9 +10,8 @@
 #include "tests/property/queries.h"
 #include "tests/property/row_table.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define DEPTH	      3
-#define MAX_LIST      4
+#define DEPTH	 3
+#define MAX_LIST 4
 
 static const char *pick_word(struct choices *c, const char *const *words, size_t n)
 {

@@ -3,13 +3,13 @@
 
 #include <string.h>
 
+#include "common/array_size.h"
 #include "tests/property/choices.h"
 #include "tests/property/conditions.h"
 #include "tests/property/row_table.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define DEPTH	      3
-#define MAX_OUTPUTS   4
+#define DEPTH	    3
+#define MAX_OUTPUTS 4
 
 static void say(struct writing *w, const char *text)
 {

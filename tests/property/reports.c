@@ -18,6 +18,7 @@
 #include "collector/once/once.h"
 #include "collector/report/report.h"
 #include "collector/sqlite/query.h"
+#include "common/array_size.h"
 #include "proto/flow_words.h"
 #include "tests/property/choices.h"
 #include "tests/property/data.h"
@@ -26,10 +27,9 @@
 #include "tests/property/row_table.h"
 #include "tests/unit/traffic_sql.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MAX_BY	      3
-#define MAX_SHOW      5
-#define MAX_ARGS      24
+#define MAX_BY	 3
+#define MAX_SHOW 5
+#define MAX_ARGS 24
 
 /* A report, and what it is in SQL. NULL keys: any columns; "": it takes none. */
 struct report {

@@ -11,13 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/array_size.h"
 #include "tests/unit/aggregate_check.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
 #include "tests/unit/random_measures.h"
 #include "tests/unit/sample_store.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define N_HOSTS	     3
 #define PER_BLOCK    60

@@ -14,11 +14,11 @@
 #include "collector/filter/filter_lexer.h"
 #include "collector/sqlite/query.h"
 #include "collector/sqlite/sql_functions.h"
+#include "common/array_size.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/sample_db.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define N_ROWS	      2000
+#define N_ROWS 2000
 
 /* A filter, and the same written by hand in SQL. */
 static const struct pair {

@@ -15,12 +15,12 @@
 
 #include "collector/db/ipfix.h"
 #include "common/addr.h"
+#include "common/array_size.h"
 #include "common/clock.h"
 #include "tests/unit/fail_alloc.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MAX_FIELDS    64
-#define MAX_DOMAINS   8
+#define MAX_FIELDS  64
+#define MAX_DOMAINS 8
 
 struct field {
 	uint16_t id, bytes;

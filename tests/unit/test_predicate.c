@@ -16,11 +16,11 @@
 #include "collector/filter/filter_tree.h"
 #include "collector/flowstore/host_names.h"
 #include "collector/flowstore/predicate.h"
+#include "common/array_size.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define N	      2000
+#define N 2000
 
 static struct flow_record rows[N];
 static struct flow_block block;

@@ -16,12 +16,11 @@
 #include "collector/command/hosts.h"
 #include "collector/command/incidents.h"
 #include "collector/report/report.h"
+#include "common/array_size.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/sample_db.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 enum { IN = 1, OUT = 2 };	    /* direction */
 enum { END = 3, NO_RESOURCES = 5 }; /* end_reason */

@@ -13,14 +13,14 @@
 
 #include "collector/cli/cli.h"
 #include "collector/report/report.h"
+#include "common/array_size.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/remove_folder.h"
 #include "tests/unit/sample_db.h"
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define HOUR_MS	      3600000
-#define NOW_MS	      (800 * (int64_t)HOUR_MS) /* an end of the windows: 1970-02-03 08:00 */
+#define HOUR_MS 3600000
+#define NOW_MS	(800 * (int64_t)HOUR_MS) /* an end of the windows: 1970-02-03 08:00 */
 
 static struct lab {
 	char folder[64], path[96];

@@ -16,12 +16,11 @@
 
 #include "collector/cli/sandbox.h"
 #include "collector/sqlite/sql_functions.h"
+#include "common/array_size.h"
 #include "common/clock.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture.h"
 #include "tests/unit/sample_db.h"
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* --- functions --------------------------------------------------------------- */
 
