@@ -22,7 +22,6 @@ struct maker {
 	const struct filter_tree *tree;
 	const struct host_names *hosts;
 	struct filter_predicate *f;
-	const char *column; /* that cannot be had */
 };
 
 /* n children for p to have. */
@@ -129,15 +128,9 @@ static int make_ip_version(struct maker *m, const struct span *s, struct predica
 static int make_numbers(struct maker *m, const struct filter_node *node, const struct span *s,
 			struct predicate *ret)
 {
-	int column = flow_column_find(node->column);
-
 	if (strcmp(node->column, "ip_version") == 0)
 		return make_ip_version(m, s, ret);
-	if (column < 0) {
-		m->column = node->column;
-		return -ENOTSUP;
-	}
-	return make_span(m, (enum flow_column)column, s, ret);
+	return make_span(m, (enum flow_column)flow_column_find(node->column), s, ret);
 }
 
 /* --- texts ------------------------------------------------------------------------- */
@@ -176,20 +169,20 @@ static struct predicate code_is(enum flow_column c, const struct filter_node *no
 
 static int make_text(struct maker *m, const struct filter_node *node, struct predicate *ret)
 {
-	int column = flow_column_find(node->column);
+	enum flow_column column;
 
 	if (strcmp(node->column, "host") == 0)
 		return make_host(m, node, ret);
-	if (column < 0) {
-		m->column = node->column;
-		return -ENOTSUP;
+	if (strcmp(node->column, "community_id") == 0) {
+		*ret = (struct predicate){.kind = PREDICATE_COMMUNITY_ID, .text = node->text};
+		return 0;
 	}
-	if (flow_words_of((enum flow_column)column))
-		*ret = code_is((enum flow_column)column, node);
+	column = (enum flow_column)flow_column_find(node->column);
+	if (flow_words_of(column))
+		*ret = code_is(column, node);
 	else
-		*ret = (struct predicate){.kind = PREDICATE_TEXT,
-					  .column = (enum flow_column)column,
-					  .text = node->text};
+		*ret = (struct predicate){
+			.kind = PREDICATE_TEXT, .column = column, .text = node->text};
 	return 0;
 }
 
@@ -253,7 +246,7 @@ static int make(struct maker *m, size_t at, struct predicate *ret)
 DEFINE_CLEANUP(struct filter_predicate *, filter_predicate_free)
 
 int filter_predicate_new(const struct filter_tree *tree, const struct host_names *hosts,
-			 struct filter_predicate **ret, const char **ret_column)
+			 struct filter_predicate **ret)
 {
 	cleanup(filter_predicate_free_p) struct filter_predicate *f = calloc(1, sizeof(*f));
 	struct maker m = {.tree = tree, .hosts = hosts, .f = f};
@@ -262,10 +255,8 @@ int filter_predicate_new(const struct filter_tree *tree, const struct host_names
 	if (!f)
 		return -ENOMEM;
 	err = make(&m, tree->root, &f->root);
-	if (err) {
-		*ret_column = m.column;
+	if (err)
 		return err;
-	}
 	*ret = take_ptr(f);
 	return 0;
 }

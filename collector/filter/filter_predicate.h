@@ -17,11 +17,10 @@ struct host_names;
 
 /*
  * tree and its texts are borrowed while *ret lives; hosts only until the call
- * returns. Returns -ENOMEM; -ENOTSUP for a column that the store does not keep
- * (community_id), whose name is then *ret_column: ask in SQL.
+ * returns. Returns 0 or -ENOMEM.
  */
 int filter_predicate_new(const struct filter_tree *tree, const struct host_names *hosts,
-			 struct filter_predicate **ret, const char **ret_column);
+			 struct filter_predicate **ret);
 
 /* NULL is a no-op. */
 void filter_predicate_free(struct filter_predicate *f);

@@ -19,17 +19,10 @@ enum { WINDOW, FILTER, ALSO };
 static int make_filter(struct report_where *w, sqlite3 *db)
 {
 	cleanup(host_names_done) struct host_names hosts;
-	const char *column = NULL;
 	int err = db_errno(host_names_read(&hosts, db));
 
 	if (!err)
-		err = filter_predicate_new(w->tree, &hosts, &w->filter, &column);
-	if (err == -ENOTSUP) {
-		log_error("a report cannot look for one %s: name addresses and ports, or use "
-			  "'report flow', 'flows' or 'sql'",
-			  column);
-		return EXIT_USAGE;
-	}
+		err = filter_predicate_new(w->tree, &hosts, &w->filter);
 	return err ? cli_fail(db, err) : EXIT_OK;
 }
 

@@ -131,12 +131,11 @@ static void filter_scan(sqlite3 *db, const struct filter_tree *tree, struct answ
 {
 	struct filter_predicate *f = NULL;
 	struct host_names hosts;
-	const char *column = "memory";
 	char sql[200];
 	struct sums s;
 
 	need(host_names_read(&hosts, db) == SQLITE_OK, "hosts");
-	need(filter_predicate_new(tree, &hosts, &f, &column) == 0, column);
+	need(filter_predicate_new(tree, &hosts, &f) == 0, "memory");
 	s = scan_sums(db, filter_predicate_root(f));
 	filter_predicate_free(f);
 	host_names_done(&hosts);

@@ -22,7 +22,8 @@ static const char *pick_word(struct choices *c, const char *const *words, size_t
 #define NAME(name, max, has) #name,
 static const char *const numbers[] = {FLOW_COUNTERS(NAME) FLOW_NUMBERS(NAME) "ip_version",
 				      "start_ms", "end_ms", "host_id", "duration_us"};
-static const char *const texts[] = {FLOW_TEXTS(NAME) FLOW_CODES(NAME) FLOW_DNS_CODES(NAME)};
+static const char *const texts[] = {FLOW_TEXTS(NAME) FLOW_CODES(NAME)
+					    FLOW_DNS_CODES(NAME) "community_id"};
 #undef NAME
 static const char *const plain[] = {"tcp", "udp", "icmp", "icmp6", "sctp", "ip", "ip6"};
 static const char *const sides[] = {"", "src ", "dst ", "src or dst ", "src and dst "};
@@ -120,7 +121,8 @@ static const char *word_for(const char *column)
 /* Words are written bare, texts in quotes, as they may have blanks. */
 static void write_text_value(struct writing *w, const char *column)
 {
-	bool word = flow_words_of((enum flow_column)flow_column_find(column));
+	int kept = flow_column_find(column);
+	bool word = kept >= 0 && flow_words_of((enum flow_column)kept);
 
 	sqlite3_str_appendall(w->sql, word ? "" : "\"");
 	write_known(w, column, word_for(column));

@@ -17,6 +17,7 @@
 #include "collector/flowstore/host_names.h"
 #include "collector/flowstore/predicate.h"
 #include "common/array_size.h"
+#include "common/community_id.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
 
@@ -179,13 +180,12 @@ static void test_filters(void **state)
 		struct filter_predicate *f;
 		struct filter_error error;
 		struct filter_tree *tree;
-		const char *column;
 		uint8_t got[N];
 		size_t found = 0;
 
 		if (filter_parse(pairs[i].filter, &tree, &error))
 			fail_msg("'%s': %s", pairs[i].filter, error.text);
-		assert_int_equal(filter_predicate_new(tree, &hosts, &f, &column), 0);
+		assert_int_equal(filter_predicate_new(tree, &hosts, &f), 0);
 		match(filter_predicate_root(f), got);
 		for (size_t k = 0; k < N; k++) {
 			if (got[k] != pairs[i].matches(&rows[k], 1 + k % 4))
@@ -199,17 +199,40 @@ static void test_filters(void **state)
 	assert_true(selective > ARRAY_SIZE(pairs) - 9); /* the rows tell filters apart */
 }
 
-static void test_what_the_store_does_not_keep(void **state)
+static const char *id_of(const struct flow_record *r, char ret[COMMUNITY_ID_MAX])
 {
+	bool icmp = r->proto == IPPROTO_ICMP || r->proto == IPPROTO_ICMPV6;
+
+	if (r->end_reason == FLOW_END_NO_RESOURCES)
+		return NULL;
+	return community_id(r->src_addr, r->dst_addr, r->proto, icmp ? r->icmp_type : r->src_port,
+			    icmp ? r->icmp_code : r->dst_port, ret);
+}
+
+static void test_community_id(void **state)
+{
+	char wanted[COMMUNITY_ID_MAX], id[COMMUNITY_ID_MAX], text[200];
 	struct filter_predicate *f;
 	struct filter_error error;
 	struct filter_tree *tree;
-	const char *column;
+	size_t row = 0, found = 0;
+	uint8_t got[N];
 
 	(void)state;
-	assert_int_equal(filter_parse("tcp and community_id \"1:x=\"", &tree, &error), 0);
-	assert_int_equal(filter_predicate_new(tree, &hosts, &f, &column), -ENOTSUP);
-	assert_string_equal(column, "community_id");
+	while (!id_of(&rows[row], wanted))
+		row++;
+	(void)snprintf(text, sizeof(text), "not (community_id \"%s\" or host nobody)", wanted);
+	assert_int_equal(filter_parse(text, &tree, &error), 0);
+	assert_int_equal(filter_predicate_new(tree, &hosts, &f), 0);
+	match(filter_predicate_root(f), got);
+	for (size_t i = 0; i < N; i++) {
+		bool same = id_of(&rows[i], id) && strcmp(id, wanted) == 0;
+
+		assert_int_equal(got[i], !same);
+		found += same;
+	}
+	assert_in_range(found, 1, N - 1);
+	filter_predicate_free(f);
 	filter_tree_free(tree);
 }
 
@@ -224,10 +247,9 @@ static void test_out_of_memory(void **state)
 	assert_int_equal(filter_parse("host web1 and (mss != 1 or not ip6)", &tree, &error), 0);
 	do {
 		struct filter_predicate *f = NULL;
-		const char *column;
 
 		fail_alloc_at(++n);
-		err = filter_predicate_new(tree, &hosts, &f, &column);
+		err = filter_predicate_new(tree, &hosts, &f);
 		assert_int_equal(err, fail_alloc_at(0) ? -ENOMEM : 0);
 		filter_predicate_free(f);
 	} while (err);
@@ -404,10 +426,8 @@ static void test_without_a_column(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_filters),
-		cmocka_unit_test(test_what_the_store_does_not_keep),
-		cmocka_unit_test(test_out_of_memory),
-		cmocka_unit_test(test_random_trees),
+		cmocka_unit_test(test_filters),		 cmocka_unit_test(test_community_id),
+		cmocka_unit_test(test_out_of_memory),	 cmocka_unit_test(test_random_trees),
 		cmocka_unit_test(test_without_a_column),
 	};
 
