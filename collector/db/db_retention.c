@@ -24,7 +24,7 @@ struct retention_settings {
 	bool apply;
 };
 
-/* What flow_writer.c would delete: the oldest, whole, by age and then by size. */
+/* What collector/serve/retention.h deletes of flow records: by age and then by size. */
 #define GONE                                                                                       \
 	"item AS (SELECT id, 0 AS fresh, n_rows, n_bytes, min_end_ms, max_end_ms FROM "            \
 	"flow_segment"                                                                             \
@@ -34,8 +34,10 @@ struct retention_settings {
 	"turn AS (SELECT *, max_end_ms < ?1 AS aged, sum(n_bytes) OVER"                            \
 	"  (ORDER BY max_end_ms, fresh, id ROWS UNBOUNDED PRECEDING) - n_bytes AS before FROM "    \
 	"item),"                                                                                   \
-	"marked AS (SELECT *, aged OR (?2 > 0 AND (SELECT bytes FROM used) - before > ?2) AS gone" \
-	"  FROM turn)"
+	"marked AS (SELECT *, aged OR (?2 > 0 AND (SELECT bytes FROM used) - before > ?2"          \
+	"   AND ((SELECT sum(n_bytes) FROM item) - before > ?2 / 2"                                \
+	"    OR NOT EXISTS (SELECT 1 FROM rollup_minute UNION ALL SELECT 1 FROM rollup_hour)))"    \
+	"  AS gone FROM turn)"
 
 /* One line for each kind of thing that is kept. */
 static const char kept_sql[] =

@@ -21,7 +21,6 @@ enum statement {
 	DROP_COLUMNS,
 	OLDEST,
 	RAISE_SINCE,
-	USED_BYTES,
 	N_STATEMENTS,
 };
 
@@ -42,8 +41,6 @@ static const char *const statement_sql[N_STATEMENTS] = {
 		" UNION ALL SELECT 1, id, n_rows, max_end_ms FROM flow_fresh WHERE max_end_ms < ?1"
 		" ORDER BY max_end_ms, 1, id LIMIT 1",
 	[RAISE_SINCE] = "UPDATE rollup_state SET flows_since_ms = ?1 WHERE flows_since_ms < ?1",
-	[USED_BYTES] = "SELECT (p.page_count - f.freelist_count) * s.page_size"
-		       " FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s",
 };
 
 struct flow_writer {
@@ -186,8 +183,7 @@ static int raise_since(struct flow_writer *w, int64_t since_ms)
 	return binder_run(&b);
 }
 
-/* Deletes the oldest that ended before before_ms. *ret_rows: 0 if there is none. */
-static int drop_oldest(struct flow_writer *w, int64_t before_ms, size_t *ret_rows)
+int flow_writer_drop_oldest(struct flow_writer *w, int64_t before_ms, size_t *ret_rows)
 {
 	struct binder b = binder_start(w->st[OLDEST]);
 	bool fresh = false;
@@ -217,35 +213,7 @@ int flow_writer_expire(struct flow_writer *w, int64_t before_ms, size_t max_rows
 
 	*ret_rows = 0;
 	while (!err && rows && *ret_rows < max_rows) {
-		err = drop_oldest(w, before_ms, &rows);
-		*ret_rows += rows;
-	}
-	return err;
-}
-
-static int used_bytes(struct flow_writer *w, uint64_t *ret)
-{
-	struct binder b = binder_start(w->st[USED_BYTES]);
-	int found = binder_row(&b);
-
-	if (found > 0)
-		*ret = (uint64_t)sqlite3_column_int64(b.st, 0);
-	binder_end(&b);
-	return found < 0 ? found : 0; /* there is a row */
-}
-
-int flow_writer_shrink(struct flow_writer *w, uint64_t max_bytes, size_t max_rows, size_t *ret_rows)
-{
-	size_t rows = 1;
-	uint64_t used = 0;
-	int err = 0;
-
-	*ret_rows = 0;
-	while (!err && rows && *ret_rows < max_rows) {
-		err = used_bytes(w, &used);
-		if (err || used <= max_bytes)
-			break;
-		err = drop_oldest(w, INT64_MAX, &rows);
+		err = flow_writer_drop_oldest(w, before_ms, &rows);
 		*ret_rows += rows;
 	}
 	return err;

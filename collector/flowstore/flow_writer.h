@@ -34,14 +34,12 @@ int flow_writer_fresh(struct flow_writer *w, int64_t host_id, const uint8_t *blo
 int flow_writer_segment(struct flow_writer *w, const struct segment *s);
 
 /*
- * Deletes the oldest segments and fresh batches, whole, that ended before
- * before_ms, until max_rows records are gone or there are no more. *ret_rows:
- * how many.
+ * Deletes the oldest segment or fresh batch, whole, of those that ended before
+ * before_ms. *ret_rows: its records; 0: there is none.
  */
-int flow_writer_expire(struct flow_writer *w, int64_t before_ms, size_t max_rows, size_t *ret_rows);
+int flow_writer_drop_oldest(struct flow_writer *w, int64_t before_ms, size_t *ret_rows);
 
-/* The same while the database is larger than max_bytes, holes in it not counted. */
-int flow_writer_shrink(struct flow_writer *w, uint64_t max_bytes, size_t max_rows,
-		       size_t *ret_rows);
+/* The same until max_rows records are gone or there are no more. *ret_rows: how many. */
+int flow_writer_expire(struct flow_writer *w, int64_t before_ms, size_t max_rows, size_t *ret_rows);
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_FLOW_WRITER_H */

@@ -15,6 +15,8 @@ enum statement {
 	ADD_HOUR,
 	ADD_GAP,
 	RAISE_SEGMENT,
+	OLDEST_MINUTE,
+	OLDEST_HOUR,
 	EXPIRE_MINUTE,
 	EXPIRE_HOUR,
 	RAISE_MINUTE_SINCE,
@@ -42,6 +44,8 @@ static const char *const statement_sql[N_STATEMENTS] = {
 	[ADD_HOUR] = ADD_ROW("rollup_hour"),
 	[ADD_GAP] = "INSERT INTO rollup_gap VALUES (?, ?, ?, ?)",
 	[RAISE_SEGMENT] = "UPDATE rollup_state SET segment_id = ?2 WHERE segment_id = ?1",
+	[OLDEST_MINUTE] = "SELECT min(start_ms) FROM rollup_minute",
+	[OLDEST_HOUR] = "SELECT min(start_ms) FROM rollup_hour",
 	[EXPIRE_MINUTE] = EXPIRE("rollup_minute"),
 	[EXPIRE_HOUR] = EXPIRE("rollup_hour"),
 	[RAISE_MINUTE_SINCE] = "UPDATE rollup_state SET minute_since_ms = ?1"
@@ -174,4 +178,35 @@ int rollup_writer_expire(struct rollup_writer *w, int64_t minutes_before_ms,
 			     hours_before_ms - hours_before_ms % ROLLUP_HOUR_MS, max_rows, &rows);
 	*ret_rows = rows;
 	return err;
+}
+
+/* *ret_ms: when the oldest began; returns whether there is one, or an error. */
+static int find_oldest(struct rollup_writer *w, enum statement which, int64_t *ret_ms)
+{
+	struct binder b = binder_start(w->st[which]);
+	int found = binder_row(&b);
+
+	if (found > 0 && sqlite3_column_type(b.st, 0) == SQLITE_NULL)
+		found = 0;
+	if (found > 0)
+		*ret_ms = sqlite3_column_int64(b.st, 0);
+	binder_end(&b);
+	return found;
+}
+
+int rollup_writer_drop_oldest(struct rollup_writer *w, size_t *ret_rows)
+{
+	int64_t start_ms = 0;
+	int found = find_oldest(w, OLDEST_MINUTE, &start_ms);
+
+	*ret_rows = 0;
+	if (found > 0)
+		return expire(w, EXPIRE_MINUTE, RAISE_MINUTE_SINCE, start_ms + ROLLUP_MINUTE_MS, 1,
+			      ret_rows);
+	if (!found)
+		found = find_oldest(w, OLDEST_HOUR, &start_ms);
+	if (found > 0)
+		return expire(w, EXPIRE_HOUR, RAISE_HOUR_SINCE, start_ms + ROLLUP_HOUR_MS, 1,
+			      ret_rows);
+	return found;
 }

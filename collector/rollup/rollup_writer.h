@@ -34,4 +34,7 @@ int rollup_writer_add(struct rollup_writer *w, const struct rollup *r);
 int rollup_writer_expire(struct rollup_writer *w, int64_t minutes_before_ms,
 			 int64_t hours_before_ms, size_t max_rows, size_t *ret_rows);
 
+/* Deletes the oldest minute, whole; if there is none, the oldest hour. *ret_rows: 0: neither. */
+int rollup_writer_drop_oldest(struct rollup_writer *w, size_t *ret_rows);
+
 #endif /* WEIR_COLLECTOR_ROLLUP_ROLLUP_WRITER_H */

@@ -18,6 +18,7 @@
 #include "collector/serve/host_addrs.h"
 #include "collector/serve/job.h"
 #include "collector/serve/orders.h"
+#include "collector/serve/retention.h"
 #include "collector/sqlite/binder.h"
 #include "collector/sqlite/statement.h"
 #include "collector/store/db.h"
@@ -186,28 +187,25 @@ int store_has_admitted(struct store *s)
 }
 
 /* Within a transaction. */
-static int expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t max_rows,
+static int expire(struct store *s, const struct retention *limits, size_t max_rows,
 		  size_t *ret_rows)
 {
-	size_t aged = 0, excess = 0;
-	int err = flow_writer_expire(s->flows, before_ms, max_rows, &aged);
+	int err = retention_apply(limits, s->db, s->flows, s->rollups, max_rows, ret_rows);
 
-	if (!err && max_bytes && aged < max_rows)
-		err = flow_writer_shrink(s->flows, max_bytes, max_rows - aged, &excess);
 	if (!err)
-		err = account_expire(s->account, before_ms, max_rows);
+		err = account_expire(s->account, limits->flows_before_ms, max_rows);
 	if (!err)
-		err = host_addrs_expire(s->db, before_ms);
-	*ret_rows = aged + excess;
+		err = host_addrs_expire(s->db, limits->flows_before_ms);
 	return err;
 }
 
 /* expire BEFORE_MS MAX_BYTES */
 static int expire_asked(struct store *s, const char *const *words, struct admin_reply *ret)
 {
+	const struct retention limits = {.flows_before_ms = strtoll(words[1], NULL, 10),
+					 .max_bytes = strtoull(words[2], NULL, 10)};
 	size_t rows = 0;
-	int err = expire(s, strtoll(words[1], NULL, 10), strtoull(words[2], NULL, 10),
-			 ADMIN_EXPIRE_ROWS, &rows);
+	int err = expire(s, &limits, ADMIN_EXPIRE_ROWS, &rows);
 
 	*ret = (struct admin_reply){.exit_code = EXIT_OK};
 	(void)snprintf(ret->text, sizeof(ret->text), "%zu", rows);
@@ -599,37 +597,20 @@ size_t store_readers(const struct store *s, char *ret, size_t size)
 	return wal_readers(sqlite3_db_filename(s->db, "main"), ret, size);
 }
 
-int store_expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t max_rows,
-		 size_t *ret_rows)
+int store_expire(struct store *s, const struct retention *limits, size_t max_rows, size_t *ret_rows)
 {
 	size_t rows = 0;
 	int err = store_begin(s);
 
 	if (err)
 		return err;
-	err = expire(s, before_ms, max_bytes, max_rows, &rows);
+	err = expire(s, limits, max_rows, &rows);
 	if (!err)
 		err = store_commit(s);
 	if (err)
 		store_rollback(s);
 	else
 		*ret_rows = rows;
-	return err;
-}
-
-int store_expire_rollups(struct store *s, int64_t minutes_before_ms, int64_t hours_before_ms,
-			 size_t max_rows, size_t *ret_rows)
-{
-	int err = store_begin(s);
-
-	if (err)
-		return err;
-	err = rollup_writer_expire(s->rollups, minutes_before_ms, hours_before_ms, max_rows,
-				   ret_rows);
-	if (!err)
-		err = store_commit(s);
-	if (err)
-		store_rollback(s);
 	return err;
 }
 

@@ -26,6 +26,7 @@
 #include <stdint.h>
 
 struct admin_reply;
+struct retention;
 struct allow_list;
 struct job;
 struct store;
@@ -68,17 +69,11 @@ uint64_t store_wal_bytes(const struct store *s);
 size_t store_readers(const struct store *s, char *ret, size_t size);
 
 /*
- * Retention, in a transaction of its own: deletes the oldest segments and fresh
- * batches, whole, that ended before before_ms, and, unless max_bytes is 0, as
- * long as the database is larger than that; up to max_rows records and what the
- * last of them has more. *ret_rows: how many; 0: there is nothing to delete.
+ * retention_apply() in a transaction of its own, and then what is known of hosts'
+ * time and addresses before flows_before_ms.
  */
-int store_expire(struct store *s, int64_t before_ms, uint64_t max_bytes, size_t max_rows,
+int store_expire(struct store *s, const struct retention *limits, size_t max_rows,
 		 size_t *ret_rows);
-
-/* The same for rollups: minutes and hours, whole, that began before these times. */
-int store_expire_rollups(struct store *s, int64_t minutes_before_ms, int64_t hours_before_ms,
-			 size_t max_rows, size_t *ret_rows);
 
 /* Forgets the baselines beyond the max_rows latest. *ret_rows: how many. */
 int store_trim_baselines(struct store *s, size_t max_rows, size_t *ret_rows);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "collector/serve/job.h"
+#include "collector/serve/retention.h"
 #include "collector/serve/store.h"
 #include "collector/store/wal.h"
 #include "common/clock.h"
@@ -164,20 +165,18 @@ static int64_t horizon(uint64_t keep_ms)
 static bool expire(struct writer *w)
 {
 	const struct writer_settings *keep = w->settings;
+	const struct retention limits = {
+		.flows_before_ms = horizon(keep->retention_ms),
+		.minutes_before_ms = horizon(keep->rollup_minute_retention_ms),
+		.hours_before_ms = horizon(keep->rollup_hour_retention_ms),
+		.max_bytes = keep->retention_bytes,
+	};
 	uint64_t now_ms = mono_ms();
-	size_t rows = 0, rollup_rows = 0;
-	int err = 0;
+	size_t rows = 0;
 
 	if (now_ms < w->expire_at_ms)
 		return false;
-	if (keep->retention_ms || keep->retention_bytes)
-		err = store_expire(w->store, horizon(keep->retention_ms), keep->retention_bytes,
-				   EXPIRE_MAX_ROWS, &rows);
-	if (!err && (keep->rollup_minute_retention_ms || keep->rollup_hour_retention_ms))
-		err = store_expire_rollups(w->store, horizon(keep->rollup_minute_retention_ms),
-					   horizon(keep->rollup_hour_retention_ms), EXPIRE_MAX_ROWS,
-					   &rollup_rows);
-	if (!err && rows + rollup_rows > 0)
+	if (store_expire(w->store, &limits, EXPIRE_MAX_ROWS, &rows) == 0 && rows > 0)
 		return true;
 	w->expire_at_ms = now_ms + EXPIRE_PERIOD_MS; /* of trouble, ingest tells */
 	return false;

@@ -19,6 +19,7 @@
 #include "collector/db/db_command.h"
 #include "collector/report/report.h"
 #include "collector/serve/control.h"
+#include "collector/serve/retention.h"
 #include "common/exit_code.h"
 #include "tests/unit/capture_command.h"
 #include "tests/unit/sample_db.h"
@@ -141,6 +142,7 @@ static void test_retention_of_serve_is_told(void **state)
 
 static void test_size_alone_leaves_coverage(void **state)
 {
+	const struct retention limits = {.flows_before_ms = INT64_MIN, .max_bytes = 4096};
 	struct store *store;
 	const char *why;
 	sqlite3 *db;
@@ -152,7 +154,7 @@ static void test_size_alone_leaves_coverage(void **state)
 	sample_exec(db, "INSERT INTO coverage_minute (host_id, minute_ms) VALUES (1, 60000)");
 	sqlite3_close(db);
 	assert_int_equal(store_open(dir.path, &store, &why), 0);
-	assert_int_equal(store_expire(store, INT64_MIN, 4096, 1000, &rows), 0);
+	assert_int_equal(store_expire(store, &limits, 1000, &rows), 0);
 	assert_int_equal(rows, 2);
 	store_close(store);
 	assert_int_equal(number("SELECT count(*) FROM coverage_minute"), 1);

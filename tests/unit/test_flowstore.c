@@ -390,32 +390,6 @@ static void test_lost_column_is_damage(void **state)
 	assert_int_equal(damaged, f->n_flows);
 }
 
-/* --- retention --------------------------------------------------------------------------- */
-
-static void test_retention_by_size_deletes_the_oldest(void **state)
-{
-	struct fixture *f = *state;
-	int64_t before, used;
-	size_t rows;
-
-	for (int i = 0; i < 40; i++)
-		put_block(f, 1, PER_BLOCK);
-	(void)sample_compact(f->store.db, f->store.reader, 500);
-	sample_exec(f->store.db, "PRAGMA wal_checkpoint(TRUNCATE)");
-	before = number(f, "SELECT count(*) FROM flow_segment");
-	used = number(f, "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count,"
-			 " pragma_freelist_count, pragma_page_size");
-	assert_int_equal(flow_writer_shrink(f->store.writer, (uint64_t)used, SIZE_MAX, &rows), 0);
-	assert_int_equal(rows, 0);
-	assert_int_equal(
-		flow_writer_shrink(f->store.writer, (uint64_t)used * 2 / 3, SIZE_MAX, &rows), 0);
-	assert_true(rows > 0);
-	assert_true(number(f, "SELECT count(*) FROM flow_segment") < before);
-	assert_int_equal(number(f, "SELECT count(*) FROM flows"), f->n_flows - (int64_t)rows);
-	assert_int_equal(flow_writer_expire(f->store.writer, INT64_MAX, SIZE_MAX, &rows), 0);
-	assert_int_equal(number(f, "SELECT count(*) FROM flow_column"), 0);
-}
-
 /* --- memory -------------------------------------------------------------------------------- */
 
 static void test_every_allocation_failure_is_clean(void **state)
@@ -467,7 +441,6 @@ int main(void)
 		TEST(test_gathering_without_memory),
 		TEST(test_damage_is_found_and_left_out),
 		TEST(test_lost_column_is_damage),
-		TEST(test_retention_by_size_deletes_the_oldest),
 		TEST(test_every_allocation_failure_is_clean),
 	};
 

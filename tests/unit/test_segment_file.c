@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/rollup/rollup_writer.h"
+#include "collector/serve/retention.h"
 #include "tests/unit/random_flows.h"
 #include "tests/unit/sample_store.h"
 
@@ -222,22 +224,27 @@ static int64_t pragma(struct fixture *f, const char *name)
 static void test_ingest_with_retention_does_not_grow_the_file(void **state)
 {
 	struct fixture *f = *state;
-	int64_t pages = 0, limit = 0;
+	struct rollup_writer *rollups = NULL;
+	struct retention limits = {0};
+	int64_t pages = 0;
 	size_t rows;
+
+	assert_int_equal(rollup_writer_open(f->store.db, &rollups), 0);
 
 	for (int round = 0; round < 30; round++) {
 		put_blocks(f, 50);
 		(void)sample_compact(f->store.db, f->store.reader, 1500);
 		if (round == 9) {
 			pages = pragma(f, "page_count");
-			limit = (pages - pragma(f, "freelist_count")) * pragma(f, "page_size");
+			limits.max_bytes = (uint64_t)((pages - pragma(f, "freelist_count")) *
+						      pragma(f, "page_size"));
 		}
-		if (round < 9)
-			continue;
-		assert_int_equal(
-			flow_writer_shrink(f->store.writer, (uint64_t)limit, SIZE_MAX, &rows), 0);
+		assert_int_equal(retention_apply(&limits, f->store.db, f->store.writer, rollups,
+						 SIZE_MAX, &rows),
+				 0);
 		f->n_flows -= (int64_t)rows;
 	}
+	rollup_writer_close(rollups);
 	/* 20 rounds more, each a tenth of what there is. */
 	assert_int_equal(sample_number(f->store.reader, "SELECT count(*) FROM flows"), f->n_flows);
 	assert_in_range(pragma(f, "page_count"), pages, pages + pages / 8);

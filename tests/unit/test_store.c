@@ -10,6 +10,7 @@
 #include <signal.h>
 
 #include "collector/flowstore/segment.h"
+#include "collector/serve/retention.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/store_fixture.h"
 
@@ -208,6 +209,7 @@ static void test_failed_write_leaves_nothing_and_passes(void **state)
 static void test_expire_takes_the_oldest_in_steps(void **state)
 {
 	struct fixture *f = *state;
+	const struct retention limits = {.flows_before_ms = 8000};
 	size_t rows = 0;
 
 	apply_hello(f, 1, 1);
@@ -216,10 +218,10 @@ static void test_expire_takes_the_oldest_in_steps(void **state)
 
 		assert_int_equal(apply_batch(f, sample_batch(1, seq, &r, 1), NULL), JOB_DONE);
 	}
-	assert_int_equal(store_expire(f->store, 8000, 0, 3, &rows), 0);
+	assert_int_equal(store_expire(f->store, &limits, 3, &rows), 0);
 	assert_int_equal(rows, 3);
 	assert_int_equal(sample_int(f->outside, "SELECT min(end_ms) FROM flows"), 7000);
-	assert_int_equal(store_expire(f->store, 8000, 0, 3, &rows), 0);
+	assert_int_equal(store_expire(f->store, &limits, 3, &rows), 0);
 	assert_int_equal(rows, 1);
 	assert_int_equal(sample_int(f->outside, "SELECT min(end_ms) FROM flows"), 8000);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "collector/serve/host_addrs.h"
+#include "collector/serve/retention.h"
 #include "tests/unit/store_fixture.h"
 
 static void test_hello_renews_the_host(void **state)
@@ -76,7 +77,9 @@ static void test_addresses_follow_the_hellos(void **state)
 	tell_addrs(f, 1, "1", 6000);
 	assert_addrs(f, "host1 1 0-6000, host1 1 6000-, host1 2 0-4000, host1 2 5000-6000,"
 			" host1 3 4000-6000");
-	assert_int_equal(store_expire(f->store, 6000, 0, 1000, &(size_t){0}), 0);
+	assert_int_equal(store_expire(f->store, &(struct retention){.flows_before_ms = 6000}, 1000,
+				      &(size_t){0}),
+			 0);
 	assert_addrs(f, "host1 1 0-6000, host1 1 6000-, host1 2 5000-6000, host1 3 4000-6000");
 }
 
