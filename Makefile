@@ -171,7 +171,7 @@ $(B)/tests/fuzz/fuzz_filter: $(filter-out %/compactor.c %/merge.c,$(FLOWS_SRC)) 
 $(B)/tests/fuzz/fuzz_filter: FUZZ_LIBS := -lsqlite3
 # Headers in a packet lie where they lie.
 $(B)/tests/fuzz/fuzz_parse: FUZZ_CFLAGS := -fno-sanitize=alignment
-# What they need of probe/, beside common/ and proto/.
+# What they need beside common/ and proto/.
 $(B)/tests/fuzz/fuzz_dump: $(addprefix probe/replay/,dump_file.c dump_link.c pcap_reader.c)
 $(B)/tests/fuzz/fuzz_dump: FUZZ_LIBS := -lz
 $(B)/tests/fuzz/fuzz_dns: $(addprefix probe/names/,dns.c wire_text.c)
@@ -182,6 +182,7 @@ $(B)/tests/fuzz/fuzz_key_file: FUZZ_LIBS := -lzmq
 $(B)/tests/fuzz/fuzz_quic: FUZZ_LIBS := $(NETTLE)
 $(B)/tests/fuzz/fuzz_spool: $(wildcard probe/spool/*.c)
 $(B)/tests/fuzz/fuzz_spool: FUZZ_LIBS := -lsqlite3
+$(B)/tests/fuzz/fuzz_table_file: $(addprefix collector/db/,record_text.c table_file.c)
 $(FUZZ): $(B)/%: %.c $(wildcard common/*.c proto/*.c) $(B)/gen/weir.pb-c.c | $(GEN)
 	$(call say,FUZZ)
 	@mkdir -p $(@D)

@@ -10,13 +10,17 @@
 
 #include "common/cleanup.h"
 
+struct line {
+	char *text;
+	size_t size;
+};
+
 struct table_file {
 	FILE *in;
 	bool json;
 	uint64_t line, bytes;
-	char *text, *header; /* the line; of CSV, the first one */
-	size_t text_size, header_size;
-	size_t n_names; /* CSV */
+	struct line text, header; /* header: of CSV, the first one */
+	size_t n_names;		  /* CSV */
 	const char *names[TABLE_CELLS_MAX], *values[TABLE_CELLS_MAX];
 };
 
@@ -28,21 +32,47 @@ static int refuse(const char *why, const char **ret_why)
 	return -EBADMSG;
 }
 
-/* The next line without its end. Returns 1, 0 at the end of the file, or an error. */
-static int read_line(struct table_file *f, char **text, size_t *size, const char **ret_why)
+/* Room for one more byte and the NUL. */
+static int reserve(struct line *l, size_t len)
 {
-	ssize_t len = getline(text, size, f->in);
+	size_t size = l->size ? 2 * l->size : 256;
+	char *text;
 
-	if (len < 0)
-		return ferror(f->in) ? -EIO : feof(f->in) ? 0 : -ENOMEM;
+	if (l->text && len + 2 <= l->size)
+		return 0;
+	text = realloc(l->text, size);
+	if (!text)
+		return -ENOMEM;
+	*l = (struct line){text, size};
+	return 0;
+}
+
+/* The next line without its end. Returns 1, 0 at the end of the file, or an error. */
+static int read_line(struct table_file *f, struct line *l, const char **ret_why)
+{
+	int c = getc_unlocked(f->in);
+	size_t len = 0;
+
+	if (c == EOF)
+		return ferror(f->in) ? -EIO : 0;
 	f->line++;
-	f->bytes += (uint64_t)len;
-	if (len > TABLE_LINE_MAX)
-		return refuse("the line is too long", ret_why);
-	if (strlen(*text) != (size_t)len)
-		return refuse("there is a NUL in the line", ret_why);
-	while (len > 0 && strchr("\r\n", (*text)[len - 1]))
-		(*text)[--len] = '\0';
+	if (reserve(l, 0))
+		return -ENOMEM;
+	for (; c != EOF && c != '\n'; c = getc_unlocked(f->in)) {
+		if (len == TABLE_LINE_MAX)
+			return refuse("the line is too long", ret_why);
+		if (c == '\0')
+			return refuse("there is a NUL in the line", ret_why);
+		if (reserve(l, len))
+			return -ENOMEM;
+		l->text[len++] = (char)c;
+	}
+	if (ferror(f->in))
+		return -EIO;
+	f->bytes += len + (c == '\n');
+	while (len > 0 && l->text[len - 1] == '\r')
+		len--;
+	l->text[len] = '\0';
 	return 1;
 }
 
@@ -61,15 +91,12 @@ static const char *cut_cell(char **at, bool *ret_bad)
 		return cell;
 	}
 	cell = to = ++from;
-	for (;; from++) {
-		if (*from == '"' && *++from != '"')
-			break;
-		if (!*from)
-			break;
-		*to++ = *from;
+	while (*from && (*from != '"' || from[1] == '"')) {
+		from += *from == '"'; /* two stand for one */
+		*to++ = *from++;
 	}
-	*ret_bad |= (*from && *from != ',') || from[-1] != '"';
-	*at = *from ? from + 1 : NULL;
+	*ret_bad |= *from != '"' || (from[1] && from[1] != ',');
+	*at = *from && from[1] ? from + 2 : NULL;
 	*to = '\0';
 	return cell;
 }
@@ -101,11 +128,11 @@ static const char *cell_value(const char *cell)
 static int next_csv(struct table_file *f, struct table_row *ret, const char **ret_why)
 {
 	size_t n;
-	int err = read_line(f, &f->text, &f->text_size, ret_why);
+	int err = read_line(f, &f->text, ret_why);
 
 	if (err <= 0)
 		return err;
-	err = cut_line(f->text, f->values, &n, ret_why);
+	err = cut_line(f->text.text, f->values, &n, ret_why);
 	if (err)
 		return err;
 	if (n != f->n_names)
@@ -242,12 +269,13 @@ static bool get_pair(char **at, const char **ret_name, const char **ret_value, c
 
 static int next_json(struct table_file *f, struct table_row *ret, const char **ret_why)
 {
-	int err = read_line(f, &f->text, &f->text_size, ret_why);
-	char *at = f->text, next = ',';
+	int err = read_line(f, &f->text, ret_why);
+	char *at, next = ',';
 	size_t n = 0;
 
 	if (err <= 0)
 		return err;
+	at = f->text.text;
 	skip_blanks(&at);
 	if (*at++ != '{')
 		return refuse("it is no JSON object", ret_why);
@@ -291,8 +319,8 @@ void table_file_close(struct table_file *f)
 		return;
 	if (f->in)
 		(void)fclose(f->in); /* only read */
-	free(f->text);
-	free(f->header);
+	free(f->text.text);
+	free(f->header.text);
 	free(f);
 }
 
@@ -302,10 +330,10 @@ int table_file_next(struct table_file *f, struct table_row *ret, const char **re
 
 	if (f->json)
 		return next_json(f, ret, ret_why);
-	if (!f->header) {
-		err = read_line(f, &f->header, &f->header_size, ret_why);
+	if (!f->header.text) {
+		err = read_line(f, &f->header, ret_why);
 		if (err > 0)
-			err = cut_line(f->header, f->names, &f->n_names, ret_why);
+			err = cut_line(f->header.text, f->names, &f->n_names, ret_why);
 		if (err)
 			return err;
 	}

@@ -381,6 +381,8 @@ static void test_what_is_wrong_is_told_by_its_line(void **state)
 		 ":3: ", "as many cells"},
 		{"host,src_addr\r\n\"a,::1\r\n", ":2: ", "quoted cell"},
 		{"host,src_addr\r\n\"a\"b,::1\r\n", ":2: ", "quoted cell"},
+		{"host,src_addr\r\na,\"", ":2: ", "quoted cell"},
+		{"host,src_addr\r\na,\"::1\"\"\r\n", ":2: ", "quoted cell"},
 	};
 	struct folder *f = &folder;
 
