@@ -6,6 +6,7 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "proto/packed_bits.h"
 #include "proto/vectors.h"
 
 /*
@@ -21,9 +22,7 @@ enum encoding { CONST, PACKED, PLANES, SPARSE, N_ENCODINGS };
 enum bytes_method { BYTES_RAW, BYTES_ZSTD };
 
 #define MAX_PLANES 8
-#define MAX_SHIFT  56 /* wider numbers would not always lie within 8 bytes */
 #define SPARE	   16
-#define PADDING	   8 /* so that 8 bytes can be read at any packed number */
 
 struct column_codec {
 	ZSTD_CCtx *compress;   /* made when there is something to compress */
@@ -32,7 +31,7 @@ struct column_codec {
 	bool out_of_memory;
 	void *scratch;	   /* of what follows */
 	uint64_t *inner;   /* numbers of a SPARSE column that are not the base */
-	uint64_t *checked; /* numbers that are only looked at */
+	uint64_t *checked; /* numbers that are only looked at; or what is picked of inner */
 	uint64_t *spare;   /* the caller's */
 	uint8_t *planes;   /* of one column being encoded or decoded */
 	uint8_t *bits;	   /* which numbers of a SPARSE column are not the base */
@@ -189,11 +188,22 @@ static size_t squeeze_plane(struct column_codec *c, const uint8_t *in, size_t n,
 	return len;
 }
 
+/* Whether one of them is among those n from first on. */
+static bool any_within(const struct column_rows *rows, size_t first, size_t n)
+{
+	if (!rows->picked)
+		return first < rows->first + rows->n && first + n > rows->first;
+	for (size_t i = 0; i < rows->n; i++)
+		if (rows->picked[i] - first < n)
+			return true;
+	return false;
+}
+
 /* Those rows of a plane, at their places in out; the others of a frame may be written, too. */
 static bool unsqueeze_plane(struct column_codec *c, const uint8_t *in, size_t len, uint8_t *out,
 			    size_t n, struct column_rows rows)
 {
-	size_t row = 0, end = rows.first + rows.n;
+	size_t row = 0;
 
 	while (row < n) {
 		size_t one = ZSTD_findFrameCompressedSize(in, len);
@@ -201,7 +211,7 @@ static bool unsqueeze_plane(struct column_codec *c, const uint8_t *in, size_t le
 
 		if (ZSTD_isError(one) || there == 0 || there > n - row) /* unknown: larger */
 			return false;
-		if (row < end && row + there > rows.first &&
+		if (any_within(&rows, row, (size_t)there) &&
 		    !unsqueeze(c, in, one, out + row, (size_t)there))
 			return false;
 		in += one;
@@ -264,97 +274,7 @@ bool column_decode_bytes(struct column_codec *c, const uint8_t *data, size_t len
 	return true;
 }
 
-/* --- packed bits ------------------------------------------------------------- */
-
-static unsigned bits_of(uint64_t range)
-{
-	unsigned bits = range ? 64 - (unsigned)__builtin_clzll(range) : 0;
-
-	return bits > MAX_SHIFT ? 64 : bits;
-}
-
-static size_t packed_bytes(size_t n, unsigned bits)
-{
-	return (n * bits + 7) / 8;
-}
-
-static uint64_t load64(const uint8_t *p)
-{
-	uint64_t value;
-
-	memcpy(&value, p, sizeof(value));
-	return value;
-}
-
-static uint64_t mask_of(unsigned bits)
-{
-	return bits == 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
-}
-
-/* The numbers whose 8 bytes would pass the end, from a copy that has some behind it. */
-struct tail {
-	uint8_t bytes[24];
-	size_t from; /* byte of the packed ones */
-};
-
-static struct tail tail_of(const uint8_t *in, size_t len)
-{
-	struct tail t = {.from = len > 16 ? len - 16 : 0};
-
-	memcpy(t.bytes, in + t.from, len - t.from);
-	return t;
-}
-
-/* How many of n numbers can be read by 8 bytes within len. */
-static size_t safe_numbers(size_t n, unsigned bits, size_t len)
-{
-	size_t safe = len < 8 ? 0 : (len - 8) * 8 / bits;
-
-	return safe < n ? safe : n;
-}
-
-/* n_bytes rounded up to 8 can be read. */
-static size_t count_bits(const uint8_t *bits, size_t n_bytes)
-{
-	const uint64_t m1 = 0x5555555555555555, m2 = 0x3333333333333333, m4 = 0x0f0f0f0f0f0f0f0f;
-	size_t count = 0;
-
-	for (size_t at = 0; at < n_bytes; at += 8) {
-		uint64_t x = load64(bits + at);
-
-		x -= x >> 1 & m1;
-		x = (x & m2) + (x >> 2 & m2);
-		x = (x + (x >> 4)) & m4;
-		count += x * 0x0101010101010101 >> 56;
-	}
-	return count;
-}
-
-/*
- * Moves the bits of those rows to the front, zeros behind them, and tells which
- * of the bits that are set they are: the first, and how many.
- */
-static struct column_rows cut_bits(uint8_t *bits, struct column_rows rows)
-{
-	struct column_rows ret = {0};
-	size_t n_bytes = (rows.n + 7) / 8;
-	unsigned shift = rows.first % 8;
-
-	for (size_t at = 0; at < rows.first / 8; at++)
-		ret.first += (size_t)__builtin_popcount(bits[at]);
-	if (shift)
-		ret.first += (size_t)__builtin_popcount(bits[rows.first / 8] & ((1u << shift) - 1));
-	for (size_t at = 0; rows.first && at < n_bytes; at++) { /* PADDING is behind the last */
-		const uint8_t *from = bits + rows.first / 8 + at;
-
-		bits[at] = (uint8_t)((from[0] | from[1] << 8) >> shift);
-	}
-	memset(bits + n_bytes, 0, PADDING);
-	if (rows.n % 8)
-		bits[n_bytes - 1] &= (uint8_t)((1u << rows.n % 8) - 1);
-	ret.n = count_bits(bits, n_bytes);
-	return ret;
-}
+/* --- columns ----------------------------------------------------------------- */
 
 /* The head of a SPARSE column; its bits are in the codec. */
 struct sparse {

@@ -70,12 +70,16 @@ bool column_decode_u32(struct column_codec *c, const uint8_t *data, size_t len, 
 bool column_decode_u64(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 		       uint64_t *ret);
 
-/* Some of the numbers of a column, one behind another. */
+/* Some of the numbers of a column: one behind another, or those that are picked. */
 struct column_rows {
 	size_t first, n;
+	const uint32_t *picked; /* NULL, or which n of them; first is 0 */
 };
 
-/* Those of n numbers only; the others are checked no further than they must be read. */
+/*
+ * Those of n numbers only; the others are checked no further than they must be read.
+ * Picked ones may come in any order; they are below n, which is not checked.
+ */
 bool column_decode_rows_u32(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 			    struct column_rows rows, uint32_t *ret);
 bool column_decode_rows_u64(struct column_codec *c, const uint8_t *data, size_t len, size_t n,

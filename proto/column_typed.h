@@ -212,6 +212,22 @@ VECTORS static void COLUMN_F(unpack)(const uint8_t *in, size_t len, struct colum
 	}
 }
 
+static void COLUMN_F(unpack_picked)(const uint8_t *in, size_t len, const struct column_rows *rows,
+				    COLUMN_T base, unsigned bits, COLUMN_T *ret)
+{
+	size_t safe = safe_numbers(SIZE_MAX, bits, len);
+	struct tail tail = tail_of(in, len);
+	uint64_t mask = mask_of(bits);
+
+	for (size_t i = 0; i < rows->n; i++) {
+		size_t row = rows->picked[i], at = row * bits;
+		uint64_t word =
+			row < safe ? load64(in + at / 8) : load64(tail.bytes + at / 8 - tail.from);
+
+		ret[i] = (COLUMN_T)(base + (COLUMN_T)(word >> at % 8 & mask));
+	}
+}
+
 static bool COLUMN_F(get_packed)(const uint8_t *at, const uint8_t *end, size_t n,
 				 struct column_rows rows, COLUMN_T base, COLUMN_T *ret)
 {
@@ -223,7 +239,10 @@ static bool COLUMN_F(get_packed)(const uint8_t *at, const uint8_t *end, size_t n
 	if (bits < 1 || (bits > MAX_SHIFT && bits != 64) || bits > 8 * sizeof(COLUMN_T) ||
 	    (size_t)(end - at) != packed_bytes(n, bits))
 		return false;
-	COLUMN_F(unpack)(at, (size_t)(end - at), rows, base, bits, ret);
+	if (rows.picked)
+		COLUMN_F(unpack_picked)(at, (size_t)(end - at), &rows, base, bits, ret);
+	else
+		COLUMN_F(unpack)(at, (size_t)(end - at), rows, base, bits, ret);
 	return true;
 }
 
@@ -254,6 +273,16 @@ VECTORS static void COLUMN_F(join_planes)(const uint8_t *const plane[], unsigned
 	for (unsigned p = 4; p < planes; p++)
 		for (size_t i = 0; i < n; i++)
 			ret[i] += (COLUMN_T)((uint64_t)plane[p][i] << 8 * p);
+}
+
+static void COLUMN_F(join_picked)(const uint8_t *const plane[], unsigned planes,
+				  const struct column_rows *rows, COLUMN_T base, COLUMN_T *ret)
+{
+	for (size_t i = 0; i < rows->n; i++)
+		ret[i] = base;
+	for (unsigned p = 0; p < planes; p++)
+		for (size_t i = 0; i < rows->n; i++)
+			ret[i] += (COLUMN_T)((uint64_t)plane[p][rows->picked[i]] << 8 * p);
 }
 
 VECTORS static void COLUMN_F(fill)(COLUMN_T *ret, size_t n, COLUMN_T value)
@@ -291,7 +320,10 @@ static bool COLUMN_F(get_planes)(struct column_codec *c, const uint8_t *at, cons
 	}
 	if (at != end)
 		return false;
-	COLUMN_F(join_planes)(plane, planes, rows.n, base, ret);
+	if (rows.picked)
+		COLUMN_F(join_picked)(plane, planes, &rows, base, ret);
+	else
+		COLUMN_F(join_planes)(plane, planes, rows.n, base, ret);
 	return true;
 }
 
@@ -328,6 +360,26 @@ static void COLUMN_F(spread)(const uint8_t *bits, size_t n_bytes, const COLUMN_T
 	}
 }
 
+/* Of a SPARSE column whose bits are in the codec. */
+static bool COLUMN_F(get_spread_picked)(struct column_codec *c, const struct sparse *s, size_t n,
+					const struct column_rows *rows, COLUMN_T *ret)
+{
+	uint32_t *picks = (uint32_t *)c->checked, *ranks = picks + c->max_rows;
+	struct column_rows inner = {.picked = picks};
+	const COLUMN_T *other = (COLUMN_T *)c->inner;
+
+	inner.n = rank_bits(c->bits, (n + 7) / 8, rows, ranks, picks);
+	if (inner.n && !COLUMN_F(get_dense)(c, s->others, s->others_len, s->n_others, inner,
+					    (COLUMN_T *)c->inner))
+		return false;
+	for (size_t i = 0; i < rows->n; i++) {
+		uint32_t row = rows->picked[i];
+
+		ret[i] = c->bits[row / 8] >> row % 8 & 1 ? *other++ : (COLUMN_T)s->base;
+	}
+	return true;
+}
+
 static bool COLUMN_F(get_spread)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 				 struct column_rows rows, COLUMN_T *ret)
 {
@@ -337,6 +389,8 @@ static bool COLUMN_F(get_spread)(struct column_codec *c, const uint8_t *data, si
 
 	if (!get_sparse(c, data, len, n, &s) || s.base != (COLUMN_T)s.base)
 		return false;
+	if (rows.picked)
+		return COLUMN_F(get_spread_picked)(c, &s, n, &rows, ret);
 	inner = cut_bits(c->bits, rows);
 	if (!COLUMN_F(get_dense)(c, s.others, s.others_len, s.n_others, inner, others))
 		return false;
@@ -348,7 +402,9 @@ static bool COLUMN_F(get_spread)(struct column_codec *c, const uint8_t *data, si
 bool COLUMN_F(column_decode_rows)(struct column_codec *c, const uint8_t *data, size_t len, size_t n,
 				  struct column_rows rows, COLUMN_T *ret)
 {
-	if (len < 2 || n == 0 || n > c->max_rows || rows.first > n || rows.n > n - rows.first)
+	size_t most = rows.picked ? c->max_rows : n;
+
+	if (len < 2 || n == 0 || n > c->max_rows || rows.first > n || rows.n > most - rows.first)
 		return false;
 	if (data[0] == SPARSE)
 		return COLUMN_F(get_spread)(c, data, len, n, rows, ret);

@@ -194,7 +194,7 @@ int flow_parts_decode(struct column_codec *c, const struct flow_parts *p,
 		      const struct flow_columns *columns, struct flow_block *ret,
 		      const char **ret_why);
 
-/* The same of some rows: only their values are checked; dictionaries are whole. */
+/* The same of some rows, which rise: only their values are checked; dictionaries are whole. */
 int flow_parts_decode_rows(struct column_codec *c, const struct flow_parts *p,
 			   const struct flow_columns *columns, struct column_rows rows,
 			   struct flow_block *ret, const char **ret_why);

@@ -367,6 +367,8 @@ static int get_twins(struct flow_decoder *d)
 {
 	int err = flow_get_twins(d->codec, d->parts, &d->twins);
 
+	if (!err && d->twins.n_twins && d->rows.picked)
+		err = twins_pick(&d->twins, &d->rows);
 	return err == -EBADMSG ? (flow_decoder_bad(d, "twins that are none"), err) : err;
 }
 
@@ -390,8 +392,22 @@ static int get_columns(struct flow_decoder *d)
 	return err ? err : get_ids(d);
 }
 
+/* Those rows of n numbers to the front. */
+static void take_rows(void *numbers, size_t width, const struct column_rows *rows)
+{
+	char *at = numbers;
+
+	for (size_t i = 0; i < rows->n; i++, at += width)
+		memmove(at, (char *)numbers + rows->picked[i] * width, width);
+}
+
 static void cut_rows(struct flow_block *b, struct column_rows rows)
 {
+	for (unsigned c = 0; rows.picked && c < FLOW_N_COLUMNS; c++)
+		if (b->column[c].any && b->column[c].u64 != flow_zeros)
+			take_rows(b->column[c].any, flow_width(flow_column_info[c].kind), &rows);
+	if (rows.picked && b->id_differences)
+		take_rows(b->id_differences, sizeof(*b->id_differences), &rows);
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (b->column[c].any && b->column[c].u64 != flow_zeros)
 			b->column[c].any = (char *)b->column[c].any +
@@ -409,13 +425,12 @@ int flow_parts_decode_rows(struct column_codec *c, const struct flow_parts *p,
 	/* Where the values of a histogram are follows from all those before it. */
 	bool all = flow_any_of_kind(&wanted, FLOW_HIST);
 	struct flow_block b = {.n_rows = all ? p->n_rows : rows.n};
-	struct flow_decoder d = {.codec = c,
-				 .parts = p,
-				 .rows = {all ? 0 : rows.first, b.n_rows},
-				 .b = &b,
-				 .why = "not a block of flows"};
+	struct flow_decoder d = {
+		.codec = c, .parts = p, .rows = rows, .b = &b, .why = "not a block of flows"};
 	int err;
 
+	if (all)
+		d.rows = (struct column_rows){.n = p->n_rows};
 	if (p->n_rows > column_codec_max_rows(c))
 		err = (flow_decoder_bad(&d, "too many rows"), -EBADMSG);
 	else

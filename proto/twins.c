@@ -14,6 +14,7 @@
 void twins_done(struct twins *t)
 {
 	free(t->runs);
+	free(t->picked.others);
 	*t = (struct twins){0};
 }
 
@@ -120,6 +121,66 @@ int twins_read(struct column_codec *c, const uint8_t *data, size_t len, size_t n
 		err = column_codec_out_of_memory(c) ? -ENOMEM : -EBADMSG;
 	free(raw);
 	return err;
+}
+
+/* --- rows that are picked ------------------------------------------------------- */
+
+int twins_pick(struct twins *t, const struct column_rows *rows)
+{
+	const struct twin_run *run = t->runs, *end = t->runs + t->n_runs;
+	uint32_t first = run->before, twins = 0; /* row of the run, and twins before it */
+	uint32_t *others = malloc((2 * rows->n + 1) * sizeof(*others)), *numbers;
+
+	if (!others)
+		return -ENOMEM;
+	numbers = others + rows->n;
+	for (size_t i = 0; i < rows->n; i++) {
+		uint32_t row = rows->picked[i];
+
+		while (run < end && row >= first + run->n) {
+			twins += run->n;
+			first += run->n;
+			run++;
+			first += run < end ? run->before : 0;
+		}
+		if (run < end && row >= first) {
+			numbers[i] = twins + (row - first);
+			others[i] = run->from + (row - first);
+		} else {
+			numbers[i] = TWINS_NONE;
+			others[i] = row - twins;
+		}
+	}
+	free(t->picked.others);
+	t->picked = (struct twin_pick){others, numbers};
+	return 0;
+}
+
+/*
+ * Which of the twins that differ are picked, by the gaps between these. The gaps become
+ * numbers of twins, as far as it goes. False if one of them is no twin.
+ */
+static bool pick_differing(const struct twins *t, size_t n_picked, uint32_t *gaps, size_t n,
+			   uint32_t *ret, size_t *ret_n)
+{
+	const uint32_t *numbers = t->picked.numbers;
+	uint64_t twin = 0;
+	size_t i = 0, found = 0;
+
+	for (size_t k = 0; k < n; k++) {
+		twin += gaps[k];
+		if (twin >= t->n_twins)
+			return false;
+		gaps[k] = (uint32_t)twin++;
+		while (i < n_picked && (numbers[i] < gaps[k] || numbers[i] == TWINS_NONE))
+			i++;
+		if (i == n_picked)
+			break;
+		ret[found] = (uint32_t)k;
+		found += numbers[i] == gaps[k];
+	}
+	*ret_n = found;
+	return true;
 }
 
 /* --- columns ---------------------------------------------------------------------- */

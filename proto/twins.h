@@ -48,9 +48,16 @@ struct twins {
 	size_t n_rows, n_twins; /* n_rows: all, n_twins of which are twins */
 	size_t n_runs;
 	struct twin_run *runs;
+	struct twin_pick {
+		uint32_t *others; /* the row that it is, or that it is the twin of, among the others
+				   */
+		uint32_t *numbers; /* which of all twins it is; TWINS_NONE: it is none */
+	} picked;		   /* of each row of twins_pick() */
 };
 
-/* Frees the runs; twice does no harm. */
+#define TWINS_NONE UINT32_MAX
+
+/* Frees all of it; twice does no harm. */
 void twins_done(struct twins *t);
 
 /* Room that the part needs at most. */
@@ -61,6 +68,9 @@ size_t twins_write(struct column_codec *c, const struct twins *t, enum column_ef
 /* Reads it. Release with twins_done(). Returns -ENOMEM or -EBADMSG. */
 int twins_read(struct column_codec *c, const uint8_t *data, size_t len, size_t n_rows,
 	       struct twins *ret);
+
+/* Finds the rows that are picked, which rise, for decoding them. Returns -ENOMEM. */
+int twins_pick(struct twins *t, const struct column_rows *rows);
 
 /* Whether a column needs to know the twins. */
 static inline bool twins_needed(const uint8_t *data, size_t len)
@@ -86,7 +96,7 @@ size_t twins_encode_u64(struct column_codec *c, const struct twins *t, const uin
 /* As column_most(): UINT64_MAX where a twin differs, since sums wrap. */
 uint64_t twins_most(const uint8_t *data, size_t len, const struct twins *t, size_t width);
 
-/* Some rows of a column that twins_needed() says yes to. */
+/* Some rows of a column that twins_needed() says yes to; if picked, those of twins_pick(). */
 bool twins_decode_rows_u32(struct column_codec *c, const struct twins *t, const uint8_t *data,
 			   size_t len, struct column_rows rows, uint32_t *ret);
 bool twins_decode_rows_u64(struct column_codec *c, const struct twins *t, const uint8_t *data,

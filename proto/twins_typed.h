@@ -195,6 +195,39 @@ static bool TWINS_F(get_differences)(struct column_codec *c, const struct twins 
 	       TWINS_F(add_differences)(t, differences, gaps, p->n_differ, to);
 }
 
+/* Their differences, where they are twins that differ; every picked row is at its place. */
+static bool TWINS_F(add_picked)(struct column_codec *c, const struct twins *t,
+				const struct pieces *p, size_t n_picked, TWINS_T *ret)
+{
+	const uint32_t *numbers = t->picked.numbers;
+	TWINS_T *differences = column_codec_spare(c);
+	uint32_t *gaps = column_codec_spare_too(c), *which = gaps + p->n_differ;
+	struct column_rows rows = {.picked = which};
+
+	if (!column_decode_u32(c, p->gaps, p->gaps_len, p->n_differ, gaps) ||
+	    !pick_differing(t, n_picked, gaps, p->n_differ, which, &rows.n))
+		return false;
+	if (rows.n && !TWINS_F(column_decode_rows)(c, p->differences, p->differences_len,
+						   p->n_differ, rows, differences))
+		return false;
+	for (size_t k = 0, i = 0; k < rows.n; k++, i++) {
+		while (numbers[i] != gaps[which[k]])
+			i++;
+		ret[i] += TWINS_F(unzigzag)(differences[k]);
+	}
+	return true;
+}
+
+static bool TWINS_F(get_picked)(struct column_codec *c, const struct twins *t,
+				const struct pieces *p, size_t n, TWINS_T *ret)
+{
+	const struct column_rows others = {.n = n, .picked = t->picked.others};
+
+	return TWINS_F(column_decode_rows)(c, p->others, p->others_len, t->n_rows - t->n_twins,
+					   others, ret) &&
+	       (p->n_differ == 0 || TWINS_F(add_picked)(c, t, p, n, ret));
+}
+
 bool TWINS_F(twins_decode_rows)(struct column_codec *c, const struct twins *t, const uint8_t *data,
 				size_t len, struct column_rows rows, TWINS_T *ret)
 {
@@ -207,6 +240,8 @@ bool TWINS_F(twins_decode_rows)(struct column_codec *c, const struct twins *t, c
 	if (rows.first > t->n_rows || rows.n > t->n_rows - rows.first ||
 	    !get_pieces(data, len, t, &p))
 		return false;
+	if (rows.picked)
+		return TWINS_F(get_picked)(c, t, &p, rows.n, ret);
 	twins = twins_among(t, rows);
 	if (twins.n == 0) {
 		rows.first -= twins.first;

@@ -87,6 +87,32 @@ static void assert_rows(struct fixture *f, const uint8_t *data, size_t len, size
 					    f->back));
 }
 
+/* Rows that are picked, in any order, some of them more than once. */
+static void assert_picked(struct fixture *f, const uint8_t *data, size_t len, size_t n, bool wide)
+{
+	static uint32_t picked[MAX_ROWS];
+
+	for (int round = 0; round < 4; round++) {
+		size_t some = round == 3 ? MAX_ROWS : random_u64(&f->rng) % ((n >> 4 * round) + 1);
+		const struct column_rows rows = {.n = some, .picked = picked};
+		bool ok;
+
+		for (size_t i = 0; i < some; i++)
+			picked[i] = (uint32_t)(random_u64(&f->rng) % n);
+		if (some)
+			picked[0] = (uint32_t)n - 1;
+		ok = wide ? column_decode_rows_u64(f->codec, data, len, n, rows, f->back)
+			  : column_decode_rows_u32(f->codec, data, len, n, rows, f->back32);
+		assert_true(ok);
+		for (size_t i = 0; i < some; i++)
+			assert_true(wide ? f->back[i] == f->in[picked[i]]
+					 : f->back32[i] == f->in32[picked[i]]);
+	}
+	assert_false(column_decode_rows_u64(
+		f->codec, data, len, n, (struct column_rows){.n = MAX_ROWS + 1, .picked = picked},
+		f->back));
+}
+
 static void assert_round_trip(struct fixture *f, size_t n, enum column_effort effort)
 {
 	uint64_t most, max = 0;
@@ -103,6 +129,7 @@ static void assert_round_trip(struct fixture *f, size_t n, enum column_effort ef
 	assert_false(column_decode_u64(f->codec, data, len - 1, n, f->back));
 	assert_false(column_check(f->codec, data, len - 1, n, 8, &most));
 	assert_rows(f, data, len, n, true);
+	assert_picked(f, data, len, n, true);
 	free(data);
 	for (size_t i = 0; i < n; i++)
 		f->in32[i] = (uint32_t)f->in[i];
@@ -111,6 +138,7 @@ static void assert_round_trip(struct fixture *f, size_t n, enum column_effort ef
 	assert_memory_equal(f->in32, f->back32, n * sizeof(*f->in32));
 	assert_true(column_check(f->codec, f->out, len, n, 4, &most));
 	assert_rows(f, f->out, len, n, false);
+	assert_picked(f, f->out, len, n, false);
 }
 
 static void test_every_width(void **state)

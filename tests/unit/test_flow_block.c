@@ -110,6 +110,26 @@ static void test_rows_come_back(void **state)
 	}
 }
 
+/* Every 7th row. */
+static void assert_picked(struct fixture *f, const struct flow_parts *parts, enum flow_column c,
+			  size_t width, const struct flow_block *all)
+{
+	uint32_t picked[N / 7];
+	struct column_rows rows = {.n = N / 7, .picked = picked};
+	struct flow_columns wanted = {{0}};
+	struct flow_block b;
+
+	for (size_t i = 0; i < rows.n; i++)
+		picked[i] = (uint32_t)(7 * i + 6);
+	flow_columns_add(&wanted, c);
+	assert_int_equal(flow_parts_decode_rows(f->codec, parts, &wanted, rows, &b, NULL), 0);
+	assert_int_equal(b.n_rows, rows.n);
+	for (size_t i = 0; i < rows.n; i++)
+		assert_memory_equal((const char *)b.column[c].any + i * width,
+				    (const char *)all->column[c].any + picked[i] * width, width);
+	flow_block_done(&b);
+}
+
 static void test_each_column_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -143,6 +163,7 @@ static void test_each_column_alone(void **state)
 		assert_memory_equal(one.column[c].any,
 				    (const char *)all.column[c].any + N / 3 * width, N / 2 * width);
 		flow_block_done(&one);
+		assert_picked(f, &parts, (enum flow_column)c, width, &all);
 	}
 	flow_block_done(&all);
 	free(blob);

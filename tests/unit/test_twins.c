@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "collector/flowstore/twin_finder.h"
+#include "common/array_size.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/random_flows.h"
 
@@ -142,6 +143,27 @@ static void assert_rows(struct fixture *f, const uint8_t *data, size_t len, bool
 	assert_int_equal(f->back32[rows.n], (uint32_t)mark);
 }
 
+/* One row of so many, and perhaps the last one. */
+static void assert_picked(struct fixture *f, const uint8_t *data, size_t len, bool wide,
+			  size_t one_of)
+{
+	uint32_t picked[MAX_ROWS];
+	struct column_rows rows = {.picked = picked};
+
+	for (uint32_t i = 0; i < f->twins.n_rows; i++) {
+		picked[rows.n] = i;
+		rows.n += random_u64(&f->rng) % one_of == 0;
+	}
+	assert_int_equal(twins_pick(&f->twins, &rows), 0);
+	if (wide)
+		assert_true(twins_decode_rows_u64(f->codec, &f->twins, data, len, rows, f->back));
+	else
+		assert_true(twins_decode_rows_u32(f->codec, &f->twins, data, len, rows, f->back32));
+	for (size_t i = 0; i < rows.n; i++)
+		assert_true(wide ? f->back[i] == f->in[picked[i]]
+				 : f->back32[i] == f->in32[picked[i]]);
+}
+
 /* All of it, and pieces. */
 static void assert_column(struct fixture *f, bool wide, enum column_effort effort)
 {
@@ -169,6 +191,8 @@ static void assert_column(struct fixture *f, bool wide, enum column_effort effor
 		rows.n = random_u64(&f->rng) % (n - rows.first + 1);
 		assert_rows(f, exact, len, wide, rows);
 	}
+	for (size_t one_of = 1; n && one_of < 200; one_of = 1 + one_of * 3)
+		assert_picked(f, exact, len, wide, one_of);
 	for (size_t cut = 0; cut < len; cut += 1 + len / 40)
 		assert_false(twins_decode_rows_u64(f->codec, &f->twins, exact, cut,
 						   (struct column_rows){0, n}, f->back) &&
@@ -297,10 +321,13 @@ static void impossible_ones_are_refused(void **state)
 static void damage_is_no_harm(void **state)
 {
 	struct fixture *f = *state;
+	const uint32_t picked[] = {0, 1, 200, 500, 501, 998, 999};
+	const struct column_rows some = {.n = ARRAY_SIZE(picked), .picked = picked};
 	size_t len, n;
 
 	make_twins(f, 1000);
 	n = f->twins.n_rows;
+	assert_int_equal(twins_pick(&f->twins, &some), 0);
 	make_numbers(f, 20, SOME_DIFFER);
 	len = twins_encode_u64(f->codec, &f->twins, f->in, COLUMN_SMALL, f->out);
 	for (int i = 0; i < 3000; i++) {
@@ -314,6 +341,7 @@ static void damage_is_no_harm(void **state)
 					    (struct column_rows){0, n}, f->back);
 		(void)twins_decode_rows_u32(f->codec, &f->twins, copy, len,
 					    (struct column_rows){n / 3, n / 2}, f->back32);
+		(void)twins_decode_rows_u64(f->codec, &f->twins, copy, len, some, f->back);
 		free(copy);
 	}
 }
