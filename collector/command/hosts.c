@@ -39,7 +39,8 @@ static const char columns_sql[] =
 	"   v.coverage_pct, v.why AS missing,"
 	"   (SELECT k.fingerprint FROM host_key k WHERE k.probe_id = h.probe_id"
 	"     ORDER BY k.state = 'admitted' DESC, k.asked_ms DESC LIMIT 1) AS key,"
-	"   h.kernel, h.ifaces"
+	"   h.kernel, h.ifaces, (SELECT group_concat(addr_text(addr), ' ') FROM (SELECT addr"
+	"     FROM host_addr WHERE host_id = h.id AND until_ms IS NULL ORDER BY addr)) AS addrs"
 	"  FROM host h LEFT JOIN w ON w.host_id = h.id LEFT JOIN c ON c.host_id = h.id"
 	"  LEFT JOIN covered v ON v.host_id = h.id"
 	" ORDER BY h.name, h.id";
@@ -47,7 +48,7 @@ static const char columns_sql[] =
 static const enum output_unit units[] = {
 	UNIT_NONE, UNIT_NONE,	 UNIT_TIME_MS, UNIT_COUNT, UNIT_COUNT, UNIT_BYTES,
 	UNIT_US,   UNIT_PERCENT, UNIT_COUNT,   UNIT_COUNT, UNIT_NONE,  UNIT_PERCENT,
-	UNIT_NONE, UNIT_NONE,	 UNIT_NONE,    UNIT_NONE,
+	UNIT_NONE, UNIT_NONE,	 UNIT_NONE,    UNIT_NONE,  UNIT_NONE,
 };
 
 static void build(const struct cli_settings *s, struct query *q)
@@ -116,6 +117,7 @@ const struct cli_command hosts_command = {
 				"lost_packets: since its probe started, in no record at all\n"
 				"coverage_pct: how much of the host's time and packets in the "
 				"window is here; missing: what is not\n"
+				"addrs: those that it has now, as its probe tells\n"
 				"clock_steps, clock_step_ms: how often its clock was set since, "
 				"and by how much in sum\n",
 			.tables = {{rows, ARRAY_SIZE(rows)}, {cli_rows, CLI_N_ROWS}},
