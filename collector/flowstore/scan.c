@@ -299,6 +299,16 @@ static int load_parts(struct scan *s, const struct catalog_item *item, struct sc
 	return 1;
 }
 
+/* A codec for as many rows as the block has: for more it would be fresh memory for nothing. */
+static int reserve_codec(struct scan_memory *m, size_t n_rows)
+{
+	if (m->codec && n_rows <= column_codec_max_rows(m->codec))
+		return 0;
+	column_codec_free(m->codec);
+	m->codec = NULL;
+	return column_codec_new(n_rows, &m->codec);
+}
+
 /* Opens the head or the whole fresh block. Returns 1, 0 for a damaged one, or an error. */
 static int open_item(struct scan *s, const struct catalog_item *item, struct scan_memory *m,
 		     struct flow_parts *ret)
@@ -319,6 +329,8 @@ static int open_item(struct scan *s, const struct catalog_item *item, struct sca
 		note_damage(s, item, NULL, why);
 		return 0;
 	}
+	if (!err)
+		err = reserve_codec(m, item->n_rows);
 	return err ? err : 1;
 }
 
@@ -556,17 +568,16 @@ static void drop_block(struct scan_rows *rows)
 static int rows_new(struct scan_rows **ret)
 {
 	struct scan_rows *rows = calloc(1, sizeof(*rows));
-	int err;
 
 	if (!rows)
 		return -ENOMEM;
 	rows->owner = calloc(1, sizeof(*rows->owner));
-	err = rows->owner ? column_codec_new(FLOW_BLOCK_MAX_ROWS, &rows->owner->codec) : -ENOMEM;
-	if (err)
+	if (!rows->owner) {
 		scan_rows_free(rows);
-	else
-		*ret = rows;
-	return err;
+		return -ENOMEM;
+	}
+	*ret = rows;
+	return 0;
 }
 
 void scan_rows_free(struct scan_rows *rows)
