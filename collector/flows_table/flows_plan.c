@@ -76,10 +76,22 @@ static bool can_group(const sqlite3_index_info *info, const struct flows_column 
 	return true;
 }
 
-static void plan_groups(sqlite3_index_info *info, const struct flows_column *columns,
-			size_t n_columns, sqlite3_str *plan)
+static bool is_end(const struct flows_column *column)
 {
-	bool can = can_group(info, columns, n_columns);
+	return column->kind == FLOWS_NUMBER && column->column == FLOW_COLUMN_end_ms;
+}
+
+/* Also for a GROUP BY or DISTINCT. */
+static bool is_by_time(const sqlite3_index_info *info, const struct flows_column *columns)
+{
+	return info->nOrderBy == 1 && info->aOrderBy[0].iColumn >= 0 &&
+	       is_end(&columns[info->aOrderBy[0].iColumn]);
+}
+
+static void plan_order(sqlite3_index_info *info, const struct flows_column *columns,
+		       size_t n_columns, sqlite3_str *plan)
+{
+	bool can = is_by_time(info, columns) || can_group(info, columns, n_columns);
 
 	sqlite3_str_appendf(plan, "%llx %d", info->colUsed, can ? info->nOrderBy : 0);
 	for (int i = 0; can && i < info->nOrderBy; i++)
@@ -110,7 +122,7 @@ int flows_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 	int n = 0;
 
 	(void)table;
-	plan_groups(info, columns, n_columns, plan);
+	plan_order(info, columns, n_columns, plan);
 	for (int i = 0; i < info->nConstraint && n < FLOWS_MAX_TERMS; i++) {
 		unsigned char op = info->aConstraint[i].op;
 		int column = info->aConstraint[i].iColumn;
@@ -329,8 +341,8 @@ static int compare_list(struct flows_filter *f, const struct term *t, sqlite3_va
 	return SQLITE_OK;
 }
 
-/* As plan_groups() wrote it. */
-static void read_groups(struct flows_filter *f, const char **at)
+/* As plan_order() wrote it. */
+static void read_order(struct flows_filter *f, const char **at)
 {
 	size_t n_columns;
 	const struct flows_column *columns = flows_columns(&n_columns);
@@ -339,6 +351,7 @@ static void read_groups(struct flows_filter *f, const char **at)
 
 	f->used = 0;
 	f->n_keys = 0;
+	f->by_time = false;
 	if (sscanf(*at, "%llx %d%n", &used, &n, &len) < 2)
 		return;
 	f->used = used;
@@ -350,6 +363,7 @@ static void read_groups(struct flows_filter *f, const char **at)
 		*at += len;
 	}
 	*at += **at == ';';
+	f->by_time = f->n_keys == 1 && is_end(f->keys[0].column);
 }
 
 int flows_filter_init(struct flows_filter *f, const char *idx_str, int n, sqlite3_value **args,
@@ -363,7 +377,7 @@ int flows_filter_init(struct flows_filter *f, const char *idx_str, int n, sqlite
 	f->n_values = 0;
 	f->hosts = hosts;
 	f->why = NULL;
-	read_groups(f, &at);
+	read_order(f, &at);
 	for (int i = 0; rc == SQLITE_OK && i < n && read_term(&at, &t); i++) {
 		struct predicate *p = &f->terms[f->all.n_children++];
 

@@ -5,9 +5,9 @@
  *
  * Pushed down: comparisons of numbers, equality of addresses, hosts, texts and
  * words, IN lists of all these, and in_prefix(addr, cidr). SQLite tests IN lists
- * once more, so theirs may admit too much; all others are exact. And GROUP BY of
+ * once more, so theirs may admit too much; all others are exact. GROUP BY of
  * columns: the rows come in their order (gather.h), unless a column is read that
- * SQLite's mask has no bit of its own for.
+ * SQLite's mask has no bit of its own for. And the order of end_ms (timeline.h).
  */
 #ifndef WEIR_COLLECTOR_FLOWS_TABLE_FLOWS_PLAN_H
 #define WEIR_COLLECTOR_FLOWS_TABLE_FLOWS_PLAN_H
@@ -38,6 +38,7 @@ struct flows_filter {
 			  behind */
 	struct gather_key keys[GATHER_MAX_KEYS];
 	size_t n_keys; /* above 0: rows are to come in this order */
+	bool by_time;  /* which is that of end_ms */
 	const struct host_names *hosts;
 	const char *why; /* what is wrong with a value, if an error is returned */
 };

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "collector/flows_table/flows_plan.h"
+#include "collector/flows_table/timeline.h"
 #include "collector/flowstore/flow_community.h"
 #include "collector/flowstore/flows_columns.h"
 #include "collector/flowstore/scan.h"
@@ -27,8 +28,9 @@ struct flows_cursor {
 	struct flows_filter filter;
 	struct flow_columns used;
 	struct host_names names;
-	struct scan *scan; /* or: */
-	struct gather *gather;
+	struct scan *scan;     /* or: */
+	struct gather *gather; /* or: */
+	struct timeline *timeline;
 	struct scan_rows *rows; /* of the scan */
 	const struct flow_block *block;
 	const uint32_t *order; /* rows of the block that are given */
@@ -78,25 +80,23 @@ static void forget_block(struct flows_cursor *c)
 
 static int next_block(struct flows_cursor *c)
 {
-	struct gather_rows gathered;
+	struct gather_rows r = {0};
 	int found;
 
 	forget_block(c);
-	if (c->gather) {
-		found = gather_next(c->gather, &gathered);
-		if (found > 0) {
-			c->block = gathered.block;
-			c->order = gathered.order;
-			c->n = gathered.n;
-		}
+	if (c->timeline) {
+		found = timeline_next(c->timeline, &r);
+	} else if (c->gather) {
+		found = gather_next(c->gather, &r);
 	} else {
 		found = scan_next(c->scan, &c->rows);
-		if (found > 0) {
-			c->block = &c->rows->block;
-			c->order = c->rows->selected;
-			c->n = c->rows->n_selected;
-		}
+		if (found > 0)
+			r = (struct gather_rows){&c->rows->block, c->rows->selected,
+						 c->rows->n_selected};
 	}
+	c->block = r.block;
+	c->order = r.order;
+	c->n = r.n;
 	c->at = 0;
 	c->eof = found <= 0;
 	return found < 0 ? sqlite_code(found) : SQLITE_OK;
@@ -286,10 +286,12 @@ static void end_scan(struct flows_cursor *c)
 	scan_rows_free(c->rows);
 	scan_close(c->scan);
 	gather_close(c->gather);
+	timeline_close(c->timeline);
 	host_names_done(&c->names);
 	c->rows = NULL;
 	c->scan = NULL;
 	c->gather = NULL;
+	c->timeline = NULL;
 }
 
 static int close_cursor(sqlite3_vtab_cursor *cursor)
@@ -304,7 +306,7 @@ static int close_cursor(sqlite3_vtab_cursor *cursor)
 /*
  * The columns that the statement reads are decoded with each block, so that what
  * is damaged is left out. Those that the mask has no bit of are decoded when a
- * row is asked for them.
+ * row is asked for them; in the order of time, all are decoded if there may be one.
  */
 static struct flow_columns used_columns(const struct flows_cursor *c)
 {
@@ -312,6 +314,8 @@ static struct flow_columns used_columns(const struct flows_cursor *c)
 	size_t n;
 
 	(void)flows_columns(&n);
+	if (c->filter.by_time && c->filter.used >> FLOWS_LAST_BIT)
+		return flow_columns_all();
 	for (size_t i = 0; i < n && i < FLOWS_LAST_BIT; i++)
 		if (c->filter.used >> i & 1)
 			flows_column_needs(&c->columns[i], &used);
@@ -340,7 +344,9 @@ static int filter(sqlite3_vtab_cursor *cursor, int idx_num, const char *idx_str,
 	}
 	where = c->filter.all.n_children ? &c->filter.all : NULL;
 	c->used = used_columns(c);
-	if (c->filter.n_keys)
+	if (c->filter.by_time)
+		err = timeline_open(db, where, &c->used, c->filter.keys, &c->names, &c->timeline);
+	else if (c->filter.n_keys)
 		err = gather_open(db, where, &c->used, c->filter.keys, c->filter.n_keys, &c->names,
 				  GATHER_BYTES, &c->gather);
 	else
@@ -382,8 +388,11 @@ static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *ret)
 {
 	const struct flows_cursor *c = (struct flows_cursor *)cursor;
 
-	*ret = c->gather ? gather_row_key(c->gather, c->order[c->at])
-			 : scan_rows_key(c->rows) + c->order[c->at];
+	uint32_t row = c->order[c->at];
+
+	*ret = c->timeline ? timeline_row_key(c->timeline, row)
+	       : c->gather ? gather_row_key(c->gather, row)
+			   : scan_rows_key(c->rows) + row;
 	return SQLITE_OK;
 }
 

@@ -343,9 +343,10 @@ static int read_keys(struct gather *g)
 
 /* --- all ------------------------------------------------------------------------------------ */
 
-int gather_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
-		const struct gather_key *keys, size_t n_keys, const struct host_names *hosts,
-		size_t max_bytes, struct gather **ret)
+static int gather_new(sqlite3 *db, const struct predicate *predicate,
+		      const struct flow_columns *columns, const struct gather_key *keys,
+		      size_t n_keys, const struct host_names *hosts, size_t max_bytes,
+		      struct gather **ret)
 {
 	cleanup(gather_close_p) struct gather *g = calloc(1, sizeof(*g));
 	int err;
@@ -360,10 +361,40 @@ int gather_open(sqlite3 *db, const struct predicate *predicate, const struct flo
 	g->max_rows = max_bytes / pile_row_bytes(columns);
 	g->max_few = g->max_rows < FEW_ROWS ? g->max_rows : FEW_ROWS;
 	err = key_values_init(&g->values, hosts);
+	if (err)
+		return err;
+	*ret = take_ptr(g);
+	return 0;
+}
+
+int gather_open_few(sqlite3 *db, const struct predicate *predicate,
+		    const struct flow_columns *columns, const struct gather_key *keys,
+		    size_t n_keys, const struct host_names *hosts, struct gather **ret)
+{
+	cleanup(gather_close_p) struct gather *g = NULL;
+	int err = gather_new(db, predicate, columns, keys, n_keys, hosts, GATHER_BYTES, &g);
+
 	if (!err)
 		err = read_few(g);
-	g->few = !err;
-	if (err == -E2BIG)
+	if (err)
+		return err;
+	g->few = true;
+	*ret = take_ptr(g);
+	return 0;
+}
+
+int gather_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
+		const struct gather_key *keys, size_t n_keys, const struct host_names *hosts,
+		size_t max_bytes, struct gather **ret)
+{
+	cleanup(gather_close_p) struct gather *g = NULL;
+	int err = gather_new(db, predicate, columns, keys, n_keys, hosts, max_bytes, &g);
+
+	if (!err)
+		err = read_few(g);
+	if (g)
+		g->few = !err;
+	if (g && err == -E2BIG)
 		err = read_keys(g);
 	if (err)
 		return err;

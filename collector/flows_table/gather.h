@@ -52,6 +52,13 @@ struct gather;
 int gather_open(sqlite3 *db, const struct predicate *predicate, const struct flow_columns *columns,
 		const struct gather_key *keys, size_t n_keys, const struct host_names *hosts,
 		size_t max_bytes, struct gather **ret);
+/*
+ * The same of few records, 65,536 at most, by any column of numbers, too. Returns -E2BIG
+ * if they are more.
+ */
+int gather_open_few(sqlite3 *db, const struct predicate *predicate,
+		    const struct flow_columns *columns, const struct gather_key *keys,
+		    size_t n_keys, const struct host_names *hosts, struct gather **ret);
 /* NULL is a no-op. */
 void gather_close(struct gather *g);
 

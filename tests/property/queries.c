@@ -358,11 +358,28 @@ static bool write_window(struct writing *w)
 	return true;
 }
 
+/* Records in the order of their time; those of one time come in any. */
+static bool write_timeline(struct writing *w)
+{
+	bool falling = choose(w->c, 2), whole = choose(w->c, 2);
+
+	say(w, whole ? "SELECT count(*), sum(flow_id % 1000003), sum(past > 0) FROM (SELECT"
+		       " flow_id, lag(end_ms) OVER () - end_ms AS past FROM (SELECT * FROM flows"
+		     : "SELECT end_ms FROM flows");
+	write_where(w);
+	say(w, falling && !whole ? " ORDER BY end_ms DESC" : " ORDER BY end_ms");
+	if (whole)
+		say(w, " LIMIT 1000000))");
+	else
+		write_limit(w);
+	return !whole;
+}
+
 static bool (*const kinds[])(struct writing *w) = {
-	write_count,	     write_count,      write_rows,   write_rows,   write_aggregates,
-	write_aggregates,    write_groups,     write_groups, write_groups, write_join,
-	write_self_join,     write_subquery,   write_nested, write_set,	   write_window,
-	write_limited_count, write_whole_rows,
+	write_count,	     write_count,      write_rows,     write_rows,   write_aggregates,
+	write_aggregates,    write_groups,     write_groups,   write_groups, write_join,
+	write_self_join,     write_subquery,   write_nested,   write_set,    write_window,
+	write_limited_count, write_whole_rows, write_timeline,
 };
 
 char *random_query(struct choices *c, struct row_table *values, bool *ret_ordered)
