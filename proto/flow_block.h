@@ -150,6 +150,8 @@ bool flow_block_has(const struct flow_block *b, enum flow_column c, size_t i);
 bool flow_block_has_mask(const struct flow_block *b, enum flow_column c, uint8_t *mask);
 /* The flow_id of those rows, of a block with FLOW_COLUMN_ID_OF_FEW or flow_id. */
 void flow_block_ids(const struct flow_block *b, const uint32_t *rows, size_t n, uint64_t *ret);
+/* Leaves those n rows in it, which rise, and no others. */
+void flow_block_keep(struct flow_block *b, const uint32_t *rows, size_t n);
 void flow_block_done(struct flow_block *b);
 
 /* --- encoded ---------------------------------------------------------------- */

@@ -392,22 +392,28 @@ static int get_columns(struct flow_decoder *d)
 	return err ? err : get_ids(d);
 }
 
-/* Those rows of n numbers to the front. */
-static void take_rows(void *numbers, size_t width, const struct column_rows *rows)
+/* Those numbers to the front. */
+static void keep_numbers(void *numbers, size_t width, const uint32_t *rows, size_t n)
 {
 	char *at = numbers;
 
-	for (size_t i = 0; i < rows->n; i++, at += width)
-		memmove(at, (char *)numbers + rows->picked[i] * width, width);
+	for (size_t i = 0; i < n; i++, at += width)
+		memmove(at, (char *)numbers + rows[i] * width, width);
+}
+
+void flow_block_keep(struct flow_block *b, const uint32_t *rows, size_t n)
+{
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+		if (b->column[c].any && b->column[c].u64 != flow_zeros)
+			keep_numbers(b->column[c].any, flow_width(flow_column_info[c].kind), rows,
+				     n);
+	if (b->id_differences)
+		keep_numbers(b->id_differences, sizeof(*b->id_differences), rows, n);
+	b->n_rows = n;
 }
 
 static void cut_rows(struct flow_block *b, struct column_rows rows)
 {
-	for (unsigned c = 0; rows.picked && c < FLOW_N_COLUMNS; c++)
-		if (b->column[c].any && b->column[c].u64 != flow_zeros)
-			take_rows(b->column[c].any, flow_width(flow_column_info[c].kind), &rows);
-	if (rows.picked && b->id_differences)
-		take_rows(b->id_differences, sizeof(*b->id_differences), &rows);
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (b->column[c].any && b->column[c].u64 != flow_zeros)
 			b->column[c].any = (char *)b->column[c].any +
@@ -442,7 +448,9 @@ int flow_parts_decode_rows(struct column_codec *c, const struct flow_parts *p,
 		err = get_columns(&d);
 	twins_done(&d.twins);
 	if (!err) {
-		if (all)
+		if (all && rows.picked)
+			flow_block_keep(&b, rows.picked, rows.n);
+		else if (all)
 			cut_rows(&b, rows);
 		*ret = b;
 		return 0;

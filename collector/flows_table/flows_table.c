@@ -392,7 +392,7 @@ static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *ret)
 
 	*ret = c->timeline ? timeline_row_key(c->timeline, row)
 	       : c->gather ? gather_row_key(c->gather, row)
-			   : scan_rows_key(c->rows) + row;
+			   : scan_rows_key(c->rows) + scan_row_number(c->rows, row);
 	return SQLITE_OK;
 }
 

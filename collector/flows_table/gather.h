@@ -71,7 +71,7 @@ struct gather_rows {
 
 /* The next part, which is good until the next call. Returns 1, 0 at the end, or an error. */
 int gather_next(struct gather *g, struct gather_rows *ret);
-/* What scan_rows_key() and the number of the row make of a row of the block. */
+/* What scan_rows_key() and scan_row_number() make of a row of the block. */
 int64_t gather_row_key(const struct gather *g, uint32_t row);
 
 #endif /* WEIR_COLLECTOR_FLOWS_TABLE_GATHER_H */

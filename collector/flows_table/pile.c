@@ -84,6 +84,8 @@ int pile_begin(struct pile *p, const struct flow_columns *columns, size_t n)
 
 static int add_source(struct pile *p, const struct scan_rows *rows)
 {
+	uint32_t last = scan_row_number(rows, rows->selected[rows->n_selected - 1]);
+
 	if (p->n_sources == p->max_sources) {
 		size_t max = p->max_sources ? 2 * p->max_sources : 64;
 		struct pile_source *sources = realloc(p->sources, max * sizeof(*sources));
@@ -94,7 +96,7 @@ static int add_source(struct pile *p, const struct scan_rows *rows)
 		p->max_sources = max;
 	}
 	p->sources[p->n_sources++] = (struct pile_source){p->n_read, scan_rows_key(rows)};
-	p->n_read += (uint32_t)rows->block.n_rows;
+	p->n_read += last + 1;
 	return 0;
 }
 
@@ -160,7 +162,7 @@ int pile_put(struct pile *p, const struct key_values *values, const struct flow_
 		return err;
 	for (size_t k = 0; k < rows->n_selected; k++)
 		if (to[k] != PILE_NOWHERE)
-			p->origins[to[k]] = first + rows->selected[k];
+			p->origins[to[k]] = first + scan_row_number(rows, rows->selected[k]);
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (flow_columns_has(columns, (enum flow_column)c))
 			scatter_column(p, values, rows, c, to);

@@ -44,7 +44,7 @@ int pile_put(struct pile *p, const struct key_values *values, const struct flow_
 /* The dictionaries of all that was put. */
 int pile_name(struct pile *p, const struct key_values *values);
 
-/* What scan_rows_key() and the number of the row made of a row. */
+/* What scan_rows_key() and scan_row_number() made of a row. */
 int64_t pile_row_key(const struct pile *p, uint32_t row);
 
 #endif /* WEIR_COLLECTOR_FLOWS_TABLE_PILE_H */

@@ -164,7 +164,8 @@ int timeline_next(struct timeline *t, struct gather_rows *ret)
 
 int64_t timeline_row_key(const struct timeline *t, uint32_t row)
 {
-	return t->gather ? gather_row_key(t->gather, row) : scan_rows_key(t->scanned) + row;
+	return t->gather ? gather_row_key(t->gather, row)
+			 : scan_rows_key(t->scanned) + scan_row_number(t->scanned, row);
 }
 
 /* --- all ---------------------------------------------------------------------------------- */

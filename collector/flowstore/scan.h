@@ -21,9 +21,11 @@
  * Every segment and every fresh block whose zone map the predicate admits is
  * given once; of a segment, where the predicate is one host's, only the range of
  * that host's rows. What the predicate tests is decoded first (but not the times of a
- * block that lies within them as a whole), the rest only when a row matches. The scan reads within
- *one transaction of db (its own, or the one that is open), so that it sees each record exactly
- *once, whatever the compactor does meanwhile.
+ * block that lies within them as a whole): its conditions one after another, that of the
+ * fewest bytes first. Once few rows are left, of all other columns only these are decoded,
+ * and the block has no others. The scan reads within one transaction of db (its own, or the
+ * one that is open), so that it sees each record exactly once, whatever the compactor does
+ * meanwhile.
  *
  * Threads: scan_next() may be called by several threads, each with rows of its
  * own: reading from SQLite is behind a lock, decoding and matching are not. db
@@ -55,8 +57,19 @@ struct scan_rows {
 	struct flow_block block;   /* the wanted columns; some of the predicate's beside them */
 	const uint32_t *selected;  /* rows of the block that match, rising */
 	size_t n_selected;	   /* above 0 */
+	size_t first;		   /* see scan_row_number() */
+	const uint32_t *numbers;   /* likewise; NULL: the block leaves no row out */
 	struct scan_memory *owner; /* private */
 };
+
+/*
+ * Which row of the segment or fresh block that is: the block may have those only that
+ * match, or those of one host.
+ */
+static inline uint32_t scan_row_number(const struct scan_rows *rows, uint32_t row)
+{
+	return rows->numbers ? rows->numbers[row] : (uint32_t)rows->first + row;
+}
 
 struct scan_totals {
 	uint64_t blocks, blocks_skipped; /* skipped: by their zone map */
@@ -92,9 +105,8 @@ void scan_rows_free(struct scan_rows *rows);
  */
 int scan_fetch(struct scan *s, struct scan_rows *rows, const struct flow_columns *columns);
 /*
- * A number for the block; with the number of the row added, one for the row, the
- * same in every scan of the transaction. Those of a segment have all but
- * SCAN_ROW_BITS in common.
+ * A number for the segment or fresh block; with scan_row_number() added, one for the
+ * row: the same in every scan of the transaction.
  */
 #define SCAN_ROW_BITS 17
 int64_t scan_rows_key(const struct scan_rows *rows);

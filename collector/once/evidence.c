@@ -30,7 +30,7 @@ struct sighting {
 };
 
 struct block {
-	int64_t key; /* what scan_rows_key() of all its rows has in common */
+	int64_t key; /* scan_rows_key() */
 	uint64_t *copies;
 	size_t n; /* bits */
 };
@@ -105,13 +105,10 @@ static struct flow_columns columns_of(const enum flow_column *list, size_t n)
 	return s;
 }
 
-static uint32_t first_row(const struct scan_rows *rows)
-{
-	return (uint32_t)scan_rows_key(rows) & ((1u << SCAN_ROW_BITS) - 1);
-}
-
 static int add_block(struct evidence *e, const struct scan_rows *rows, size_t *ret)
 {
+	uint32_t last = scan_row_number(rows, (uint32_t)rows->block.n_rows - 1);
+
 	if (e->n_blocks == MAX_BLOCKS)
 		return -E2BIG;
 	if (e->n_blocks == e->max_blocks) {
@@ -124,8 +121,8 @@ static int add_block(struct evidence *e, const struct scan_rows *rows, size_t *r
 		e->max_blocks = max;
 	}
 	e->blocks[e->n_blocks] = (struct block){
-		.key = scan_rows_key(rows) >> SCAN_ROW_BITS,
-		.n = first_row(rows) + rows->block.n_rows,
+		.key = scan_rows_key(rows),
+		.n = last + 1,
 	};
 	e->blocks[e->n_blocks].copies = calloc(e->blocks[e->n_blocks].n / 64 + 1, sizeof(uint64_t));
 	if (!e->blocks[e->n_blocks].copies)
@@ -154,7 +151,7 @@ static int add_few(struct work *w, struct shuffle_hand *hand, const struct scan_
 			.start_ms = end_ms - FLOW_COL_U64(b, duration_us)[i] / 1000,
 			.block = block,
 			.end_ms = end_ms,
-			.row = first_row(rows) + i,
+			.row = scan_row_number(rows, i),
 			.sent = FLOW_COL_U32(b, direction)[i] == FLOW_DIRECTION_EGRESS,
 			.host_id = FLOW_COL_U32(b, host_id)[i],
 		};
@@ -371,11 +368,11 @@ void evidence_free(struct evidence *e)
 
 struct evidence_copies evidence_copies(const struct evidence *e, const struct scan_rows *rows)
 {
-	const struct block wanted = {.key = scan_rows_key(rows) >> SCAN_ROW_BITS}, *found = NULL;
+	const struct block wanted = {.key = scan_rows_key(rows)}, *found = NULL;
 
 	if (e->n_blocks > 0)
 		found = bsearch(&wanted, e->blocks, e->n_blocks, sizeof(*e->blocks), by_key);
 	if (!found)
 		return (struct evidence_copies){0};
-	return (struct evidence_copies){found->copies, found->n, first_row(rows)};
+	return (struct evidence_copies){found->copies, found->n};
 }

@@ -44,16 +44,15 @@ void evidence_free(struct evidence *e);
 /* Of one segment or fresh block, of which rows may be a part. */
 struct evidence_copies {
 	const uint64_t *bits;
-	size_t n, first; /* bits; that of the first row */
+	size_t n; /* bits */
 };
 
 struct evidence_copies evidence_copies(const struct evidence *e, const struct scan_rows *rows);
 
-static inline bool evidence_is_copy(const struct evidence_copies *c, uint32_t row)
+/* number: scan_row_number(). */
+static inline bool evidence_is_copy(const struct evidence_copies *c, uint32_t number)
 {
-	size_t i = c->first + row;
-
-	return i < c->n && c->bits[i / 64] >> i % 64 & 1;
+	return number < c->n && c->bits[number / 64] >> number % 64 & 1;
 }
 
 #endif /* WEIR_COLLECTOR_ONCE_EVIDENCE_H */

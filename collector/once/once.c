@@ -187,6 +187,7 @@ static int get_copies(const struct once *o, const struct scan_rows *rows,
 /* A block of rows that is gone through. */
 struct pass {
 	const struct once *o;
+	const struct scan_rows *rows;
 	const struct flow_block *b;
 	struct evidence_copies copies;
 	uint32_t host_id; /* of the row before */
@@ -219,7 +220,7 @@ static bool counts(struct pass *p, uint32_t claim, uint32_t row)
 	if (claim == ADDRESS_BOOK_NONE)
 		return true;
 	if (claim == ADDRESS_BOOK_UNOWNED) /* then the block may have no columns */
-		return !evidence_is_copy(&p->copies, row);
+		return !evidence_is_copy(&p->copies, scan_row_number(p->rows, row));
 	host_id = FLOW_COL_U32(p->b, host_id)[row];
 	if (host_id != p->host_id) {
 		p->host_id = host_id;
@@ -269,7 +270,7 @@ static int get_claims(const struct once *o, const struct scan_rows *rows, uint32
 int once_select(const struct once *o, struct once_memory **memory, struct scan_rows *rows,
 		uint64_t *set_aside)
 {
-	struct pass p = {.o = o, .b = &rows->block};
+	struct pass p = {.o = o, .rows = rows, .b = &rows->block};
 	size_t n = 0;
 	int err;
 
