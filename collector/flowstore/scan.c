@@ -86,6 +86,9 @@ static int open_scan(sqlite3 *db, const struct catalog_range *range,
 	(void)pthread_mutex_unlock(s->lock);
 	if (err)
 		return err;
+	for (size_t i = 0; i < s->catalog.n; i++)
+		if (s->catalog.items[i].n_rows > s->most_rows)
+			s->most_rows = s->catalog.items[i].n_rows;
 	s->totals.blocks = s->catalog.n_all;
 	s->totals.blocks_skipped = s->catalog.n_all - s->catalog.n;
 	s->totals.damaged_zones = s->catalog.n_damaged;

@@ -118,14 +118,14 @@ static int load_parts(struct scan *s, const struct catalog_item *item, struct sc
 	return 1;
 }
 
-/* A codec for as many rows as the block has: for more it would be fresh memory for nothing. */
-static int reserve_codec(struct scan_memory *m, size_t n_rows)
+/* For as many rows as the largest block has: for more it would be fresh memory for nothing. */
+static int reserve_codec(const struct scan *s, struct scan_memory *m)
 {
-	if (m->codec && n_rows <= column_codec_max_rows(m->codec))
+	if (m->codec && s->most_rows <= column_codec_max_rows(m->codec))
 		return 0;
 	column_codec_free(m->codec);
 	m->codec = NULL;
-	return column_codec_new(n_rows, &m->codec);
+	return column_codec_new(s->most_rows, &m->codec);
 }
 
 int scan_block_open(struct scan *s, struct scan_memory *m)
@@ -149,7 +149,7 @@ int scan_block_open(struct scan *s, struct scan_memory *m)
 		return 0;
 	}
 	if (!err)
-		err = reserve_codec(m, item->n_rows);
+		err = reserve_codec(s, m);
 	return err ? err : 1;
 }
 

@@ -28,6 +28,7 @@ struct scan {
 	bool dictionaries_first;	  /* they may rule a segment out */
 	const struct predicate *of_hosts; /* a part that must hold; NULL: there is none */
 	struct catalog catalog;
+	size_t most_rows; /* of its blocks */
 	sqlite3_stmt *get_fresh, *get_head, *get_column;
 	pthread_mutex_t own_lock, *lock; /* of all below, and of db; own, or of a scan beside */
 	size_t next;			 /* of the catalog */
