@@ -45,6 +45,11 @@ override CPPFLAGS += $(if $(NETTLE),-DWEIR_NETTLE)
 PROBE_LIBS     := -lbpf -lelf -lz -lzmq -lsqlite3 $(NETTLE)
 COLLECTOR_LIBS := -lsqlite3
 SERVE_LIBS     := -lzmq
+# Commands load their libraries at each start, which takes longer than many a question: weir-collector
+# has those in it that are installed as archives too. STATIC= loads them.
+STATIC         ?= $(if $(SAN),,1)
+archive         = $(filter /%,$(shell $(CC) -print-file-name=lib$(1:-l%=%).a))
+in_program      = $(if $(STATIC),$(foreach l,$1,$(or $(if $(filter -lm,$l),,$(call archive,$l)),$l)),$1)
 
 UNIT  := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 BPFT  := $(patsubst %.c,$(B)/%,$(wildcard tests/bpf/test_*.c))
@@ -115,7 +120,7 @@ $(B)/weir-probe: $(B)/probe/main.o $(PROBE) $(PROTO) $(COMMON)
 	$(Q)$(CC) $(LDFLAGS) $^ $(PROBE_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
 $(B)/weir-collector: $(B)/collector/main.o $(COLLECTOR) $(PROTO) $(COMMON)
 	$(call say,LD)
-	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) -o $@
+	$(Q)$(CC) $(LDFLAGS) $^ $(call in_program,$(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS)) -o $@
 $(B)/weir-collector-serve: $(B)/collector/serve_main.o $(COLLECTOR) $(PROTO) $(COMMON)
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS) $^ $(COLLECTOR_LIBS) $(PROTO_LIBS) $(COMMON_LIBS) $(SERVE_LIBS) -o $@
