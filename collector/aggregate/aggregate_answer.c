@@ -207,12 +207,13 @@ struct aggregate_value aggregate_key(const struct aggregate *a, uint32_t group, 
 /* --- the first ones -----------------------------------------------------------------------------
  */
 
-/* Values by which groups are ordered, worked out once: n_orders of each. */
+/* Rows of a group and the values that it is ordered by: of the first ones, and of one more. */
 struct ranking {
 	const struct aggregate *a;
 	const struct aggregate_order *orders;
 	size_t n_orders;
-	struct aggregate_value *values;
+	uint32_t *groups;
+	struct aggregate_value *values; /* n_orders of each */
 };
 
 static int compare_values(const struct aggregate_value *x, const struct aggregate_value *y)
@@ -230,7 +231,16 @@ static int compare_values(const struct aggregate_value *x, const struct aggregat
 	return (a > b) - (a < b);
 }
 
-static int compare_groups(const struct ranking *r, uint32_t x, uint32_t y)
+static struct aggregate_value without_sign(struct aggregate_value v)
+{
+	if (v.type == AGGREGATE_INT && v.integer < 0)
+		v.integer = -v.integer;
+	else if (v.type == AGGREGATE_REAL)
+		v.real = fabs(v.real);
+	return v;
+}
+
+static int compare_rows(const struct ranking *r, uint32_t x, uint32_t y)
 {
 	const struct aggregate *a = r->a;
 
@@ -243,8 +253,8 @@ static int compare_groups(const struct ranking *r, uint32_t x, uint32_t y)
 	}
 	for (size_t k = 0; k < a->spec->n_keys; k++) {
 		int c = group_key_compare(a->values, &a->spec->keys[k],
-					  group_table_ids(&a->table, x)[k],
-					  group_table_ids(&a->table, y)[k]);
+					  group_table_ids(&a->table, r->groups[x])[k],
+					  group_table_ids(&a->table, r->groups[y])[k]);
 
 		if (c)
 			return c;
@@ -254,7 +264,7 @@ static int compare_groups(const struct ranking *r, uint32_t x, uint32_t y)
 
 static int compare_for_sort(const void *x, const void *y, void *ranking)
 {
-	return compare_groups(ranking, *(const uint32_t *)x, *(const uint32_t *)y);
+	return compare_rows(ranking, *(const uint32_t *)x, *(const uint32_t *)y);
 }
 
 /* heap[0] comes last of all in it. */
@@ -266,9 +276,9 @@ static void sift_down(const struct ranking *r, uint32_t *heap, size_t n, size_t 
 
 		if (child >= n)
 			return;
-		if (child + 1 < n && compare_groups(r, heap[child + 1], heap[child]) > 0)
+		if (child + 1 < n && compare_rows(r, heap[child + 1], heap[child]) > 0)
 			child++;
-		if (compare_groups(r, heap[child], x) <= 0)
+		if (compare_rows(r, heap[child], x) <= 0)
 			return;
 		heap[at] = heap[child];
 		heap[child] = x;
@@ -276,56 +286,63 @@ static void sift_down(const struct ranking *r, uint32_t *heap, size_t n, size_t 
 	}
 }
 
-static void select_first(const struct ranking *r, size_t n, uint32_t *groups, size_t limit)
+/* The values of the group, into that row. */
+static void put_row(struct aggregate *a, const struct ranking *r, size_t row, uint32_t group)
 {
-	for (size_t g = 0; g < limit; g++)
-		groups[g] = (uint32_t)g;
-	if (limit < n)
-		for (size_t i = limit / 2 + 1; i-- > 0;)
-			sift_down(r, groups, limit, i);
-	for (size_t g = limit; g < n; g++) {
-		if (compare_groups(r, (uint32_t)g, groups[0]) >= 0)
-			continue;
-		groups[0] = (uint32_t)g;
-		sift_down(r, groups, limit, 0);
+	r->groups[row] = group;
+	for (size_t i = 0; i < r->n_orders; i++) {
+		struct aggregate_value v = aggregate_value(a, group, r->orders[i].measure);
+
+		r->values[row * r->n_orders + i] = r->orders[i].absolute ? without_sign(v) : v;
 	}
-	qsort_r(groups, limit, sizeof(*groups), compare_for_sort, (void *)r);
 }
 
-static struct aggregate_value without_sign(struct aggregate_value v)
+/* The rows of the first limit of n groups, in their order. */
+static void select_first(struct aggregate *a, const struct ranking *r, size_t n, uint32_t *rows,
+			 size_t limit)
 {
-	if (v.type == AGGREGATE_INT && v.integer < 0)
-		v.integer = -v.integer;
-	else if (v.type == AGGREGATE_REAL)
-		v.real = fabs(v.real);
-	return v;
+	size_t bytes = r->n_orders * sizeof(*r->values);
+
+	for (size_t g = 0; g < limit; g++) {
+		put_row(a, r, g, (uint32_t)g);
+		rows[g] = (uint32_t)g;
+	}
+	if (limit < n)
+		for (size_t i = limit / 2 + 1; i-- > 0;)
+			sift_down(r, rows, limit, i);
+	for (size_t g = limit; g < n; g++) {
+		put_row(a, r, limit, (uint32_t)g);
+		if (compare_rows(r, (uint32_t)limit, rows[0]) >= 0)
+			continue;
+		r->groups[rows[0]] = (uint32_t)g;
+		memcpy(&r->values[rows[0] * r->n_orders], &r->values[limit * r->n_orders], bytes);
+		sift_down(r, rows, limit, 0);
+	}
+	qsort_r(rows, limit, sizeof(*rows), compare_for_sort, (void *)r);
 }
 
 int aggregate_select(struct aggregate *a, const struct aggregate_order *orders, size_t n_orders,
 		     uint64_t limit, uint32_t **ret, size_t *ret_n)
 {
 	size_t n = a->table.n, n_first = limit && limit < n ? limit : n;
-	cleanup(free_p) struct aggregate_value *values = calloc(n * n_orders + 1, sizeof(*values));
+	cleanup(free_p) struct aggregate_value *values =
+		calloc((n_first + 1) * n_orders + 1, sizeof(*values));
 	cleanup(free_p) uint32_t *groups = malloc((n_first + 1) * sizeof(*groups));
-	struct ranking r = {a, orders, n_orders, values};
+	cleanup(free_p) uint32_t *rows = malloc((n_first + 1) * sizeof(*rows));
+	struct ranking r = {a, orders, n_orders, groups, values};
 
 	free(a->selected);
 	free(a->sums_of[0]);
 	a->sums_of[0] = NULL;
 	a->selected = calloc(n + 1, 1);
-	if (!values || !groups || !a->selected)
+	if (!values || !groups || !rows || !a->selected)
 		return -ENOMEM;
-	for (size_t i = 0; i < n * n_orders; i++) {
-		const struct aggregate_order *o = &orders[i % n_orders];
-
-		values[i] = aggregate_value(a, (uint32_t)(i / n_orders), o->measure);
-		if (o->absolute)
-			values[i] = without_sign(values[i]);
+	select_first(a, &r, n, rows, n_first);
+	for (size_t i = 0; i < n_first; i++) {
+		rows[i] = groups[rows[i]];
+		a->selected[rows[i]] = 1;
 	}
-	select_first(&r, n, groups, n_first);
-	for (size_t i = 0; i < n_first; i++)
-		a->selected[groups[i]] = 1;
-	*ret = take_ptr(groups);
+	*ret = take_ptr(rows);
 	*ret_n = n_first;
 	return 0;
 }

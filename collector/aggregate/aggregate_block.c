@@ -6,15 +6,6 @@
 
 #include "collector/aggregate/aggregate_private.h"
 
-/* Rows of a block that are added together: what belongs to them stays in the cache. */
-struct batch {
-	const struct flow_block *b;
-	size_t n;
-	const uint32_t *rows;
-	uint32_t groups[GROUP_BATCH];
-	uint64_t values[GROUP_BATCH];
-};
-
 /* --- memory ---------------------------------------------------------------------------- */
 
 void aggregate_worker_done(struct aggregate_worker *w)
@@ -30,6 +21,8 @@ void aggregate_worker_done(struct aggregate_worker *w)
 		free(w->masks[i]);
 	}
 	free(w->rows);
+	free(w->ends);
+	free(w->groups);
 	free(w->single);
 	free(w->scratch);
 }
@@ -58,6 +51,10 @@ static int reserve(struct aggregate_worker *w, size_t n_rows)
 	if (n_rows <= w->max_rows)
 		return 0;
 	err = resize(&w->rows, n_rows * sizeof(*w->rows));
+	if (!err)
+		err = resize(&w->ends, n_rows * sizeof(*w->ends));
+	if (!err)
+		err = resize(&w->groups, n_rows * sizeof(*w->groups));
 	if (!err)
 		err = resize(&w->single, n_rows);
 	for (size_t k = 0; !err && k < a->spec->n_keys; k++)
@@ -162,229 +159,6 @@ static int prepare_terms(struct aggregate_worker *w, const struct term_plan *pla
 	return err;
 }
 
-/* --- terms of a batch ------------------------------------------------------------------------ */
-
-/* The values of the term, with 0 for those that it does not count. */
-static void gather(struct batch *x, const struct term *t, const uint8_t *mask)
-{
-	for (size_t c = 0; c < t->n_columns; c++) {
-		union flow_array a = x->b->column[t->columns[c]];
-		bool wide = flow_column_info[t->columns[c]].kind == FLOW_U64;
-
-		if (c == 0 && wide)
-			for (size_t i = 0; i < x->n; i++)
-				x->values[i] = a.u64[x->rows[i]];
-		else if (c == 0)
-			for (size_t i = 0; i < x->n; i++)
-				x->values[i] = a.u32[x->rows[i]];
-		else if (wide)
-			for (size_t i = 0; i < x->n; i++)
-				x->values[i] += a.u64[x->rows[i]];
-		else
-			for (size_t i = 0; i < x->n; i++)
-				x->values[i] += a.u32[x->rows[i]];
-	}
-	for (size_t i = 0; mask && i < x->n; i++)
-		x->values[i] &= 0 - (uint64_t)mask[x->rows[i]];
-}
-
-static void add_sum(struct group_sums *s, size_t slot, const struct batch *x)
-{
-	uint64_t *slots = s->slots + slot, high = 0;
-	size_t stride = s->plan->n;
-
-	for (size_t i = 0; i < x->n; i++)
-		high |= slots[x->groups[i] * stride] += x->values[i];
-	s->high |= high;
-}
-
-static void add_count(struct group_sums *s, size_t slot, const struct batch *x, const uint8_t *mask)
-{
-	uint64_t *slots = s->slots + slot;
-	size_t stride = s->plan->n;
-
-	for (size_t i = 0; i < x->n; i++)
-		slots[x->groups[i] * stride] += mask ? mask[x->rows[i]] : 1;
-}
-
-static void add_max(struct group_sums *s, size_t slot, const struct batch *x)
-{
-	uint64_t *slots = s->slots + slot;
-	size_t stride = s->plan->n;
-
-	for (size_t i = 0; i < x->n; i++) {
-		uint64_t *to = &slots[x->groups[i] * stride];
-
-		*to = x->values[i] > *to ? x->values[i] : *to;
-	}
-}
-
-static void add_min(struct group_sums *s, size_t slot, struct batch *x, const uint8_t *mask)
-{
-	for (size_t i = 0; i < x->n; i++)
-		x->values[i] = mask && !mask[x->rows[i]] ? 0 : ~x->values[i];
-	add_max(s, slot, x);
-}
-
-static void add_max_text(struct aggregate_worker *w, size_t slot, const struct term *t,
-			 const struct batch *x, const uint32_t *ids, const uint8_t *mask)
-{
-	struct group_key key = term_key(t);
-
-	for (size_t i = 0; i < x->n; i++) {
-		uint64_t *to = group_sums_of(w->sums, x->groups[i]) + slot;
-
-		if (ids[i] == *to || (mask && !mask[x->rows[i]]))
-			continue;
-		if (group_key_compare(w->a->values, &key, ids[i], (uint32_t)*to) > 0)
-			*to = ids[i];
-	}
-}
-
-static int add_values(struct group_sums *s, size_t list, const struct batch *x, const uint8_t *mask)
-{
-	uint32_t groups[GROUP_BATCH];
-	uint64_t values[GROUP_BATCH];
-	size_t n = 0;
-
-	if (!mask)
-		return value_list_add(&s->lists[list], x->groups, x->values, x->n);
-	for (size_t i = 0; i < x->n; i++) {
-		groups[n] = x->groups[i];
-		values[n] = x->values[i];
-		n += mask[x->rows[i]];
-	}
-	return value_list_add(&s->lists[list], groups, values, n);
-}
-
-static int add_distinct(struct group_sums *s, size_t set, const struct batch *x,
-			const uint32_t *ids, const uint8_t *mask)
-{
-	struct distinct_pair pairs[GROUP_BATCH];
-	size_t n = 0;
-
-	for (size_t i = 0; i < x->n; i++) {
-		pairs[n] = (struct distinct_pair){ids[i], x->groups[i]};
-		n += ids[i] != 0 && (!mask || mask[x->rows[i]]);
-	}
-	return distinct_set_add(&s->sets[set], pairs, n);
-}
-
-/* Records that are all of their flow are counted, of the others the set tells how many flows. */
-static int add_flows(struct group_sums *s, size_t slot, const struct batch *x,
-		     const uint8_t *single, const uint8_t *mask)
-{
-	const uint32_t *hosts = FLOW_COL_U32(x->b, host_id);
-	struct distinct_pair pairs[GROUP_BATCH];
-	uint32_t rows[GROUP_BATCH] = {0}, at[GROUP_BATCH] = {0}; /* at: in the batch */
-	uint64_t ids[GROUP_BATCH];
-	size_t n = 0, n_pairs = 0;
-
-	for (size_t i = 0; i < x->n; i++) {
-		uint32_t row = x->rows[i];
-		bool counts = !mask || mask[row];
-
-		rows[n] = row;
-		at[n] = (uint32_t)i;
-		n += counts & !single[row];
-		group_sums_of(s, x->groups[i])[slot] += counts & single[row];
-	}
-	flow_block_ids(x->b, rows, n, ids);
-	for (size_t i = 0; i < n; i++) {
-		uint64_t group = x->groups[at[i]];
-		struct distinct_pair p = {ids[i], group << 32 | hosts[rows[i]]};
-
-		/* Records of one flow often follow each other. */
-		pairs[n_pairs] = p;
-		n_pairs += !(n_pairs && pairs[n_pairs - 1].a == p.a && pairs[n_pairs - 1].b == p.b);
-	}
-	return distinct_set_add(&s->sets[slot], pairs, n_pairs);
-}
-
-/* from: of the batch, in what the block's rows have ids in. */
-static int add_term(struct aggregate_worker *w, size_t i, const struct term *t, struct batch *x,
-		    size_t from)
-{
-	const uint8_t *mask = w->masked[i] ? w->masks[i] : NULL;
-
-	switch (t->kind) {
-	case TERM_COUNT:
-		add_count(w->sums, i, x, mask);
-		return 0;
-	case TERM_MAX_TEXT:
-		add_max_text(w, i, t, x, w->term_ids[i] + from, mask);
-		return 0;
-	case TERM_DISTINCT:
-		return add_distinct(w->sums, i, x, w->term_ids[i] + from, mask);
-	case TERM_FLOWS:
-		return add_flows(w->sums, i, x, w->single, mask);
-	case TERM_SUM:
-		gather(x, t, mask);
-		add_sum(w->sums, i, x);
-		return 0;
-	case TERM_MAX:
-		gather(x, t, mask);
-		add_max(w->sums, i, x);
-		return 0;
-	case TERM_MIN:
-		gather(x, t, NULL);
-		add_min(w->sums, i, x, mask);
-		return 0;
-	case TERM_VALUES:
-		gather(x, t, NULL);
-		return add_values(w->sums, i, x, mask);
-	}
-	return 0;
-}
-
-/* --- batches ---------------------------------------------------------------------------------- */
-
-/* Leaves out the rows of groups that are not there, also from their ids. */
-static void keep_known(struct aggregate_worker *w, const struct term_plan *plan, struct batch *x,
-		       uint32_t *rows, size_t from)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < x->n; i++) {
-		if (x->groups[i] == GROUP_UNKNOWN)
-			continue;
-		x->groups[n] = x->groups[i];
-		rows[from + n] = rows[from + i];
-		for (size_t t = 0; t < plan->n; t++)
-			if (w->term_ids[t])
-				w->term_ids[t][from + n] = w->term_ids[t][from + i];
-		n++;
-	}
-	x->n = n;
-}
-
-static int add_batch(struct aggregate_worker *w, const struct term_plan *plan, struct batch *x,
-		     uint32_t *rows, size_t from)
-{
-	const uint32_t *ids[GROUP_MAX_KEYS];
-	int err = 0;
-
-	for (size_t k = 0; k < w->a->spec->n_keys; k++)
-		ids[k] = w->key_ids[k] + from;
-	if (w->in->known_groups) {
-		group_table_find(w->table, ids, x->n, x->groups);
-		keep_known(w, plan, x, rows, from);
-	} else {
-		err = group_table_add(w->table, ids, x->n, x->groups);
-	}
-	if (!err)
-		err = group_sums_reserve(w->sums, w->table->n);
-	if (err)
-		return err;
-	x->rows = rows + from;
-	for (size_t i = 0; i < x->n; i++)
-		__builtin_prefetch(group_sums_of(w->sums, x->groups[i]), 1);
-	for (size_t i = 0; !err && i < plan->n; i++)
-		if (plan->terms[i].pass == w->in->pass)
-			err = add_term(w, i, &plan->terms[i], x, from);
-	return err;
-}
-
 /* The selected rows that also satisfy where, into w->rows. */
 static int take_rows(struct aggregate_worker *w, const struct predicate *where,
 		     const struct scan_rows *rows, size_t *ret_n)
@@ -402,21 +176,188 @@ static int take_rows(struct aggregate_worker *w, const struct predicate *where,
 	return 0;
 }
 
+/* --- runs: rows with the same keys, one behind the other ------------------------------------ */
+
+static void mark_changes(union flow_array a, bool wide, const uint32_t *rows, size_t n,
+			 uint8_t *ret)
+{
+	if (wide)
+		for (size_t i = 1; i < n; i++)
+			ret[i] |= a.u64[rows[i]] != a.u64[rows[i - 1]];
+	else
+		for (size_t i = 1; i < n; i++)
+			ret[i] |= a.u32[rows[i]] != a.u32[rows[i - 1]];
+}
+
+/* Where a run begins, of which there is none longer than a batch. Returns how many there are. */
+static size_t list_runs(const uint8_t *starts, size_t n, uint32_t *ret)
+{
+	size_t n_runs = 0, last = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bool start = starts[i] || i - last == GROUP_BATCH;
+
+		ret[n_runs] = (uint32_t)i;
+		n_runs += start;
+		last = start ? i : last;
+	}
+	return n_runs;
+}
+
+/*
+ * Parts the rows into runs. A key that has no value of its own beside its column's
+ * is looked up once a run, any other for every row.
+ */
+static int make_runs(struct aggregate_worker *w, const struct aggregate_spec *spec,
+		     const struct flow_block *b, const uint32_t *rows, size_t n)
+{
+	uint8_t *starts = w->single; /* not in use yet */
+	int err = 0;
+
+	memset(starts, 0, n);
+	starts[0] = 1;
+	for (size_t k = 0; !err && k < spec->n_keys; k++) {
+		const struct group_key *key = &spec->keys[k];
+
+		if (group_key_is_column(key)) {
+			mark_changes(b->column[key->column],
+				     flow_column_info[key->column].kind == FLOW_U64, rows, n,
+				     starts);
+			continue;
+		}
+		err = group_key_ids(w->a->values, &w->keys, key, b, rows, n, w->key_ids[k]);
+		for (size_t i = 1; !err && i < n; i++)
+			starts[i] |= w->key_ids[k][i] != w->key_ids[k][i - 1];
+	}
+	if (!err)
+		w->n_runs = list_runs(starts, n, w->ends);
+	return err;
+}
+
+/* Of each run, in the place of those of rows. w->ends is where it begins. */
+static int ids_of_runs(struct aggregate_worker *w, const struct aggregate_spec *spec,
+		       const struct flow_block *b, const uint32_t *rows)
+{
+	int err = 0;
+
+	for (size_t r = 0; r < w->n_runs; r++)
+		w->groups[r] = rows[w->ends[r]];
+	for (size_t k = 0; !err && k < spec->n_keys; k++) {
+		uint32_t *ids = w->key_ids[k];
+
+		if (group_key_is_column(&spec->keys[k]))
+			err = group_key_ids(w->a->values, &w->keys, &spec->keys[k], b, w->groups,
+					    w->n_runs, ids);
+		else
+			for (size_t r = 0; r < w->n_runs; r++)
+				ids[r] = ids[w->ends[r]];
+	}
+	return err;
+}
+
+static int find_groups(struct aggregate_worker *w)
+{
+	const uint32_t *ids[GROUP_MAX_KEYS];
+	int err = 0;
+
+	for (size_t from = 0; !err && from < w->n_runs; from += GROUP_BATCH) {
+		size_t n = w->n_runs - from < GROUP_BATCH ? w->n_runs - from : GROUP_BATCH;
+
+		for (size_t k = 0; k < w->a->spec->n_keys; k++)
+			ids[k] = w->key_ids[k] + from;
+		if (w->in->known_groups)
+			group_table_find(w->table, ids, n, w->groups + from);
+		else
+			err = group_table_add(w->table, ids, n, w->groups + from);
+	}
+	return err ? err : group_sums_reserve(w->sums, w->table->n);
+}
+
+/* Leaves out the runs of groups that are not there, and their rows. */
+static void keep_known(struct aggregate_worker *w, size_t *n_rows)
+{
+	size_t n = 0, n_runs = 0, from = 0;
+
+	for (size_t r = 0; r < w->n_runs; r++) {
+		size_t len = w->ends[r] - from;
+
+		if (w->groups[r] != GROUP_UNKNOWN) {
+			memmove(w->rows + n, w->rows + from, len * sizeof(*w->rows));
+			w->groups[n_runs] = w->groups[r];
+			n += len;
+			w->ends[n_runs++] = (uint32_t)n;
+		}
+		from += len;
+	}
+	w->n_runs = n_runs;
+	*n_rows = n;
+}
+
+/* The groups of w->rows, by runs. */
+static int group_rows(struct aggregate_worker *w, const struct aggregate_spec *spec,
+		      const struct flow_block *b, size_t *n)
+{
+	int err = make_runs(w, spec, b, w->rows, *n);
+
+	if (!err)
+		err = ids_of_runs(w, spec, b, w->rows);
+	if (!err)
+		err = find_groups(w);
+	if (err)
+		return err;
+	for (size_t r = 0; r < w->n_runs; r++) /* from where it begins to where it ends */
+		w->ends[r] = r + 1 < w->n_runs ? w->ends[r + 1] : (uint32_t)*n;
+	if (w->in->known_groups)
+		keep_known(w, n);
+	return 0;
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
+
+/* As many runs from r on as fit. Returns the one behind them. */
+static size_t take_batch(const struct aggregate_worker *w, size_t r, struct aggregate_batch *x)
+{
+	size_t first = r ? w->ends[r - 1] : 0, end = r;
+
+	while (end < w->n_runs && w->ends[end] - first <= GROUP_BATCH)
+		end++;
+	x->first = first;
+	x->n = w->ends[end - 1] - first;
+	x->rows = w->rows + first;
+	x->n_runs = end - r;
+	x->groups = w->groups + r;
+	x->ends = w->ends + r;
+	return end;
+}
+
+static int add_batch(struct aggregate_worker *w, const struct term_plan *plan,
+		     struct aggregate_batch *x)
+{
+	int err = 0;
+
+	for (size_t r = 0; r < x->n_runs; r++)
+		__builtin_prefetch(group_sums_of(w->sums, x->groups[r]), 1);
+	for (size_t i = 0; !err && i < plan->n; i++)
+		if (plan->terms[i].pass == w->in->pass)
+			err = aggregate_add_term(w, i, &plan->terms[i], x);
+	return err;
+}
+
 static int add_way(struct aggregate_worker *w, const struct aggregate_spec *spec,
 		   const struct term_plan *plan, const struct scan_rows *rows)
 {
-	struct batch x = {.b = &rows->block};
+	struct aggregate_batch x = {.b = &rows->block};
 	size_t n;
 	int err = take_rows(w, spec->where, rows, &n);
 
-	for (size_t k = 0; !err && k < spec->n_keys; k++)
-		err = group_key_ids(w->a->values, &w->keys, &spec->keys[k], x.b, w->rows, n,
-				    w->key_ids[k]);
+	if (err || n == 0)
+		return err;
+	err = group_rows(w, spec, x.b, &n);
 	if (!err)
 		err = prepare_terms(w, plan, x.b, w->rows, n);
-	for (size_t from = 0; !err && from < n; from += GROUP_BATCH) {
-		x.n = n - from < GROUP_BATCH ? n - from : GROUP_BATCH;
-		err = add_batch(w, plan, &x, w->rows, from);
+	for (size_t r = 0; !err && r < w->n_runs;) {
+		r = take_batch(w, r, &x);
+		err = add_batch(w, plan, &x);
 	}
 	return err;
 }

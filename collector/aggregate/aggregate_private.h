@@ -33,7 +33,10 @@ struct aggregate_worker {
 	bool once_more; /* the second way of spec */
 	struct group_key_memory keys;
 	size_t max_rows;
-	uint32_t *rows; /* those of the block that a way of spec takes */
+	uint32_t *rows;	  /* those of the block that a way of spec takes */
+	size_t n_runs;	  /* of rows with the same keys */
+	uint32_t *ends;	  /* of runs: behind their last row */
+	uint32_t *groups; /* of runs */
 	uint32_t *key_ids[GROUP_MAX_KEYS];
 	uint32_t *term_ids[TERMS_MAX]; /* of texts and different values */
 	uint8_t *masks[TERMS_MAX];     /* by row of the block; NULL: none was needed yet */
@@ -46,8 +49,21 @@ struct aggregate_worker {
 	int err;
 };
 
+/* Runs whose rows are added together: what belongs to them stays in the cache. */
+struct aggregate_batch {
+	const struct flow_block *b;
+	size_t first, n; /* rows: of those of the worker; up to GROUP_BATCH */
+	const uint32_t *rows;
+	size_t n_runs;
+	const uint32_t *groups, *ends; /* of each run; ends count from the worker's first row */
+	uint64_t values[GROUP_BATCH];
+};
+
 void aggregate_worker_done(struct aggregate_worker *w);
 /* Adds the selected rows of a block, in each way of spec. */
 int aggregate_add_block(struct aggregate_worker *w, const struct scan_rows *rows);
+/* Term i of the plan, of the rows of a batch. */
+int aggregate_add_term(struct aggregate_worker *w, size_t i, const struct term *t,
+		       struct aggregate_batch *x);
 
 #endif /* WEIR_COLLECTOR_AGGREGATE_AGGREGATE_PRIVATE_H */

@@ -79,6 +79,11 @@ void group_key_columns(const struct group_key *k, struct flow_columns *columns)
 		flow_columns_add(columns, FLOW_COLUMN_end_reason);
 }
 
+bool group_key_is_column(const struct group_key *k)
+{
+	return k->kind != FLOWS_PROTO_NAME && !flow_column_may_be_null(k->column);
+}
+
 /* --- values -------------------------------------------------------------------------- */
 
 static int read_hosts(struct group_values *v, sqlite3 *db)

@@ -41,6 +41,9 @@ struct group_key group_key_of(enum flow_column c);
 /* Adds the columns that group_key_ids() reads. */
 void group_key_columns(const struct group_key *k, struct flow_columns *columns);
 
+/* Whether rows with one value of the column, whatever else they have, are one for the key. */
+bool group_key_is_column(const struct group_key *k);
+
 /* The values of all keys, and the names of hosts. */
 struct group_values;
 int group_values_new(sqlite3 *db, struct group_values **ret);

@@ -110,7 +110,31 @@ static int add_chunk(struct value_list *l, struct value_chunk **chain)
 	return 0;
 }
 
-int value_list_add(struct value_list *l, const uint32_t *groups, const uint64_t *values, size_t n)
+static int append(struct value_list *l, struct value_chunk **chain, const uint64_t *values,
+		  size_t n)
+{
+	while (n) {
+		struct value_chunk *c = *chain;
+		size_t some;
+		int err = !c || c->n == c->max ? add_chunk(l, chain) : 0;
+
+		if (err)
+			return err;
+		c = *chain;
+		some = n < (size_t)(c->max - c->n) ? n : (size_t)(c->max - c->n);
+		for (size_t i = 0; l->wide && i < some; i++)
+			wide_values(c)[c->n + i] = values[i];
+		for (size_t i = 0; !l->wide && i < some; i++)
+			c->values[c->n + i] = (uint32_t)values[i];
+		c->n = (uint16_t)(c->n + some);
+		values += some;
+		n -= some;
+	}
+	return 0;
+}
+
+int value_list_add(struct value_list *l, const uint32_t *groups, const uint32_t *counts, size_t n,
+		   const uint64_t *values)
 {
 	size_t n_groups = 0;
 	int err;
@@ -124,21 +148,11 @@ int value_list_add(struct value_list *l, const uint32_t *groups, const uint64_t 
 		__builtin_prefetch(&l->chains[groups[i]]);
 	for (size_t i = 0; i < n; i++)
 		__builtin_prefetch(l->chains[groups[i]], 1);
-	for (size_t i = 0; i < n; i++) {
-		struct value_chunk **chain = &l->chains[groups[i]], *c = *chain;
-
-		if (!c || c->n == c->max) {
-			err = add_chunk(l, chain);
-			if (err)
-				return err;
-			c = *chain;
-		}
-		if (l->wide)
-			wide_values(c)[c->n++] = values[i];
-		else
-			c->values[c->n++] = (uint32_t)values[i];
+	for (size_t i = 0; !err && i < n; i++) {
+		err = append(l, &l->chains[groups[i]], values, counts[i]);
+		values += counts[i];
 	}
-	return 0;
+	return err;
 }
 
 int value_list_join(struct value_list *l, struct value_list *other, const uint32_t *map)

@@ -26,7 +26,9 @@ struct value_list {
 
 void value_list_done(struct value_list *l);
 
-int value_list_add(struct value_list *l, const uint32_t *groups, const uint64_t *values, size_t n);
+/* Of each of n groups (one may come again) the next counts[] of the values. */
+int value_list_add(struct value_list *l, const uint32_t *groups, const uint32_t *counts, size_t n,
+		   const uint64_t *values);
 /* Takes all from other, whose group g is map[g]; map NULL: g. */
 int value_list_join(struct value_list *l, struct value_list *other, const uint32_t *map);
 
