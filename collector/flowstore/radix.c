@@ -43,7 +43,7 @@ static void scatter(const struct item *from, struct item *to, size_t n, unsigned
 		to[counts[digit_of(from[i].key, digit)]++] = from[i];
 }
 
-int radix_order(uint64_t *keys, size_t n, uint32_t *ret)
+int radix_order(const uint64_t *keys, size_t n, uint32_t *ret)
 {
 	uint32_t(*counts)[RADIX] = malloc(N_DIGITS * sizeof(*counts));
 	struct item *items = malloc(2 * n * sizeof(*items)), *from = items, *to;

@@ -13,8 +13,8 @@
 
 /*
  * ret[0 .. n): the numbers 0 to n - 1 such that keys[ret[i]] rises; equal keys
- * stay in their turn. keys is used up. Returns -ENOMEM.
+ * stay in their turn. Returns -ENOMEM.
  */
-int radix_order(uint64_t *keys, size_t n, uint32_t *ret);
+int radix_order(const uint64_t *keys, size_t n, uint32_t *ret);
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_RADIX_H */

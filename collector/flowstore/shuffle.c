@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "collector/flowstore/radix.h"
+#include "collector/flowstore/slabs.h"
 #include "common/cleanup.h"
 
 #define PART_BITS     9 /* what is sorted at a time stays in the cache */
@@ -30,6 +31,7 @@ struct part {
 struct shuffle {
 	size_t record_bytes, max_records;
 	pthread_mutex_t lock; /* of all below */
+	struct slabs chunks;
 	size_t n, next_part;
 	struct part parts[N_PARTS];
 	int err; /* of a thread: all stop */
@@ -41,6 +43,7 @@ struct shuffle {
 
 struct shuffle_hand {
 	struct shuffle *s;
+	struct slabs chunks;
 	struct part parts[N_PARTS];
 };
 
@@ -65,23 +68,11 @@ int shuffle_new(size_t record_bytes, size_t max_records, struct shuffle **ret)
 	return 0;
 }
 
-static void free_chunks(struct part *p)
-{
-	while (p->first) {
-		struct chunk *c = p->first;
-
-		p->first = c->next;
-		free(c);
-	}
-	p->last = NULL;
-}
-
 void shuffle_free(struct shuffle *s)
 {
 	if (!s)
 		return;
-	for (size_t p = 0; p < N_PARTS; p++)
-		free_chunks(&s->parts[p]);
+	slabs_done(&s->chunks);
 	(void)pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -129,27 +120,21 @@ int shuffle_expect(struct shuffle_hand *hand, size_t n)
 	return err;
 }
 
-int shuffle_deal(struct shuffle_hand *hand, const void *record)
+void *shuffle_deal(struct shuffle_hand *hand, uint64_t hash)
 {
+	struct part *p = &hand->parts[hash >> (64 - PART_BITS)];
 	size_t size = hand->s->record_bytes;
-	struct part *p;
-	struct chunk *c;
-	uint64_t hash;
+	struct chunk *c = p->first;
 
-	memcpy(&hash, record, sizeof(hash));
-	p = &hand->parts[hash >> (64 - PART_BITS)];
-	c = p->first;
 	if (!c || c->n == CHUNK_RECORDS) {
-		c = malloc(sizeof(*c) + CHUNK_RECORDS * size);
+		c = slabs_take(&hand->chunks, sizeof(*c) + CHUNK_RECORDS * size);
 		if (!c)
-			return -ENOMEM;
-		c->n = 0;
+			return NULL;
 		c->next = p->first;
 		p->first = c;
 		p->last = p->last ? p->last : c;
 	}
-	memcpy((uint8_t *)c->records + c->n++ * size, record, size);
-	return 0;
+	return (uint8_t *)c->records + c->n++ * size;
 }
 
 /* What a thread has goes before what others have. */
@@ -167,6 +152,7 @@ static void hand_over(struct shuffle_hand *hand)
 		all->first = mine->first;
 		all->last = all->last ? all->last : mine->last;
 	}
+	slabs_join(&s->chunks, &hand->chunks);
 	(void)pthread_mutex_unlock(&s->lock);
 }
 
@@ -217,15 +203,7 @@ static int desk_reserve(struct desk *d, size_t n, size_t record_bytes)
 	return 0;
 }
 
-static uint64_t key_at(const struct shuffle *s, const struct desk *d, size_t place)
-{
-	uint64_t hash;
-
-	memcpy(&hash, d->records + place * s->record_bytes, sizeof(hash));
-	return hash & KEY_MASK;
-}
-
-static int lay_out(const struct shuffle *s, struct desk *d, struct part *p)
+static int lay_out(const struct shuffle *s, struct desk *d, const struct part *p)
 {
 	size_t n = 0;
 	int err;
@@ -241,22 +219,23 @@ static int lay_out(const struct shuffle *s, struct desk *d, struct part *p)
 		memcpy(d->records + n * s->record_bytes, c->records, c->n * s->record_bytes);
 		n += c->n;
 	}
-	free_chunks(p);
-	for (size_t i = 0; i < n; i++)
-		d->keys[i] = key_at(s, d, i);
+	for (size_t i = 0; i < n; i++) {
+		memcpy(&d->keys[i], d->records + i * s->record_bytes, sizeof(*d->keys));
+		d->keys[i] &= KEY_MASK;
+	}
 	return radix_order(d->keys, n, d->order);
 }
 
-static int visit_part(struct shuffle *s, struct desk *d, struct part *p, void *worker)
+static int visit_part(struct shuffle *s, struct desk *d, const struct part *p, void *worker)
 {
 	int err = lay_out(s, d, p);
 	size_t next;
 
 	for (size_t k = 0; !err && k < d->n; k = next) {
-		uint64_t key = key_at(s, d, d->order[k]);
+		uint64_t key = d->keys[d->order[k]];
 
 		next = k + 1;
-		while (next < d->n && key_at(s, d, d->order[next]) == key)
+		while (next < d->n && d->keys[d->order[next]] == key)
 			next++;
 		if (next - k > 1)
 			err = s->visitor->visit(worker,

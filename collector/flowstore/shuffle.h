@@ -7,7 +7,8 @@
  * A record begins with its hash (uint64_t), which must be well mixed.
  *
  * Threads: as many as there are CPUs, SHUFFLE_MAX_THREADS at most, for the length
- * of the call. Memory: the records, and while a part is in order, it once more.
+ * of the call. Memory: the records until shuffle_free(), and while a part is in
+ * order, it once more.
  * Errors: -ENOMEM; -E2BIG: more than max_records; and what the callbacks return.
  * The first one stops all threads.
  */
@@ -32,8 +33,8 @@ int shuffle_collect(struct shuffle *s, int (*deal)(struct shuffle_hand *hand, vo
 		    void *arg);
 /* Makes room for n records more of all threads; then each of them is dealt. */
 int shuffle_expect(struct shuffle_hand *hand, size_t n);
-/* Copied. */
-int shuffle_deal(struct shuffle_hand *hand, const void *record);
+/* Where to put a record of that hash. NULL: out of memory. */
+void *shuffle_deal(struct shuffle_hand *hand, uint64_t hash);
 
 /* At least two records whose hashes are equal, but for one case in 2^33. */
 struct shuffle_group {
@@ -60,7 +61,7 @@ struct shuffle_visitor {
 	void (*close)(void *worker);
 };
 
-/* Gives every group to visit() once. The records are gone afterwards. */
+/* Gives every group to visit() once. */
 int shuffle_visit(struct shuffle *s, const struct shuffle_visitor *v, void *arg);
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_SHUFFLE_H */

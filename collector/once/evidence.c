@@ -139,14 +139,18 @@ static int add_few(struct work *w, struct shuffle_hand *hand, const struct scan_
 {
 	const struct flow_block *b = &rows->block;
 	uint64_t ids[FEW_AT_ONCE];
-	int err = 0;
 
 	flow_block_ids(b, asked, n, ids);
-	for (size_t k = 0; !err && k < n; k++) {
+	for (size_t k = 0; k < n; k++) {
 		uint32_t i = asked[k];
 		uint64_t end_ms = FLOW_COL_U64(b, end_ms)[i];
-		const struct sighting s = {
-			.conversation = hash_conversation(w->seed, b, i),
+		uint64_t conversation = hash_conversation(w->seed, b, i);
+		struct sighting *s = shuffle_deal(hand, conversation);
+
+		if (!s)
+			return -ENOMEM;
+		*s = (struct sighting){
+			.conversation = conversation,
 			.flow_id = ids[k],
 			.start_ms = end_ms - FLOW_COL_U64(b, duration_us)[i] / 1000,
 			.block = block,
@@ -155,10 +159,8 @@ static int add_few(struct work *w, struct shuffle_hand *hand, const struct scan_
 			.sent = FLOW_COL_U32(b, direction)[i] == FLOW_DIRECTION_EGRESS,
 			.host_id = FLOW_COL_U32(b, host_id)[i],
 		};
-
-		err = shuffle_deal(hand, &s);
 	}
-	return err;
+	return 0;
 }
 
 /* The rows in asked[0 .. n). */

@@ -107,12 +107,11 @@ static bool is_low(const uint8_t src[16], uint32_t src_port, const uint8_t dst[1
 	return order < 0 || (order == 0 && src_port < dst_port);
 }
 
-static struct side side_of(const struct two_ended *t, const struct flow_block *b, size_t i,
-			   const uint32_t *ids)
+static struct side side_of(const struct flow_block *b, size_t i, const uint32_t *ids, uint64_t hash)
 {
 	uint32_t src = FLOW_COL_U32(b, src_addr)[i], dst = FLOW_COL_U32(b, dst_addr)[i];
 	struct side s = {
-		.hash = hash_flow(t->seed, b, i),
+		.hash = hash,
 		.flow_id = FLOW_COL_U64(b, flow_id)[i],
 		.packets = FLOW_COL_U64(b, total_packets)[i],
 		.rev_packets = FLOW_COL_U64(b, rev_total_packets)[i],
@@ -190,9 +189,12 @@ static int deal_rows(struct two_ended *t, struct shuffle_hand *hand, const struc
 	if (!err)
 		err = number_addrs(t, b, chosen, n, ids);
 	for (size_t k = 0; !err && k < n; k++) {
-		const struct side s = side_of(t, b, chosen[k], ids);
+		uint64_t hash = hash_flow(t->seed, b, chosen[k]);
+		struct side *s = shuffle_deal(hand, hash);
 
-		err = shuffle_deal(hand, &s);
+		if (!s)
+			return -ENOMEM;
+		*s = side_of(b, chosen[k], ids, hash);
 	}
 	return err;
 }
