@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "collector/aggregate/aggregate_private.h"
+#include "collector/flowstore/hash.h"
 #include "common/cleanup.h"
 
 #define BLOCKS_A_THREAD 4 /* fewer are read before a thread has begun */
@@ -42,8 +43,9 @@ int aggregate_new(sqlite3 *db, const struct aggregate_spec *spec, struct aggrega
 		flow_columns_add(&a->columns, FLOW_COLUMN_src_addr); /* see mark_single() */
 		flow_columns_add(&a->columns, FLOW_COLUMN_dst_addr);
 	}
+	a->seed = hash_seed();
 	group_table_init(&a->table, spec->n_keys);
-	err = group_sums_init(&a->sums, &a->plan);
+	err = group_sums_init(&a->sums, &a->plan, a->seed);
 	if (!err)
 		err = group_values_new(db, &a->values);
 	if (err)
@@ -101,43 +103,16 @@ static int worker_init(struct aggregate_worker *w, struct aggregate *a,
 		       const struct aggregate_input *in, struct scan *scan, bool first)
 {
 	*w = (struct aggregate_worker){.a = a, .in = in, .scan = scan};
-	group_table_init(&w->own_table, a->spec->n_keys);
-	w->table = first || in->known_groups ? &a->table : &w->own_table;
 	w->sums = first ? &a->sums : &w->own_sums;
-	return w->err = group_sums_init(&w->own_sums, &a->plan);
-}
-
-/* The groups of from in a's table, which they join. */
-static int join_groups(struct aggregate *a, const struct group_table *from, uint32_t *map)
-{
-	uint32_t columns[GROUP_MAX_KEYS][GROUP_BATCH];
-	const uint32_t *ids[GROUP_MAX_KEYS];
-	int err = 0;
-
-	for (size_t k = 0; k < GROUP_MAX_KEYS; k++)
-		ids[k] = columns[k];
-	for (size_t at = 0; !err && at < from->n; at += GROUP_BATCH) {
-		size_t n = from->n - at < GROUP_BATCH ? from->n - at : GROUP_BATCH;
-
-		for (size_t i = 0; i < n; i++)
-			for (size_t k = 0; k < from->n_keys; k++)
-				columns[k][i] = group_table_ids(from, at + i)[k];
-		err = group_table_add(&a->table, ids, n, map + at);
-	}
-	return err ? err : group_sums_reserve(&a->sums, a->table.n);
+	return w->err = group_sums_init(&w->own_sums, &a->plan, a->seed);
 }
 
 static int join_worker(struct aggregate *a, struct aggregate_worker *w)
 {
-	cleanup(free_p) uint32_t *map = NULL;
 	int err = w->err;
 
-	if (!err && w->sums != &a->sums && w->table != &a->table) {
-		map = malloc((w->own_table.n + 1) * sizeof(*map));
-		err = map ? join_groups(a, &w->own_table, map) : -ENOMEM;
-	}
 	if (!err && w->sums != &a->sums)
-		err = group_sums_join(&a->sums, &w->own_sums, map, a->values);
+		err = group_sums_join(&a->sums, &w->own_sums, a->values);
 	a->set_aside += w->set_aside;
 	aggregate_worker_done(w);
 	return err;

@@ -10,7 +10,6 @@
 
 void aggregate_worker_done(struct aggregate_worker *w)
 {
-	group_table_done(&w->own_table);
 	group_sums_done(&w->own_sums);
 	group_key_memory_done(&w->keys);
 	once_memory_free(w->once);
@@ -266,11 +265,11 @@ static int find_groups(struct aggregate_worker *w)
 		for (size_t k = 0; k < w->a->spec->n_keys; k++)
 			ids[k] = w->key_ids[k] + from;
 		if (w->in->known_groups)
-			group_table_find(w->table, ids, n, w->groups + from);
+			group_table_find(&w->a->table, ids, n, w->groups + from);
 		else
-			err = group_table_add(w->table, ids, n, w->groups + from);
+			err = group_table_add(&w->a->table, ids, n, w->groups + from);
 	}
-	return err ? err : group_sums_reserve(w->sums, w->table->n);
+	return err ? err : group_sums_reserve(w->sums, group_table_count(&w->a->table));
 }
 
 /* Leaves out the runs of groups that are not there, and their rows. */

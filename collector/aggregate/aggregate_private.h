@@ -15,7 +15,8 @@ struct aggregate {
 	struct term_plan plan, also; /* also: if spec has it */
 	struct flow_columns columns;
 	struct group_values *values;
-	struct group_table table;
+	struct group_table table; /* of all threads */
+	uint64_t seed;		  /* of all sets */
 	struct group_sums sums;
 	struct scan_totals totals;
 	uint64_t set_aside;
@@ -28,7 +29,6 @@ struct aggregate_worker {
 	struct aggregate *a;
 	const struct aggregate_input *in;
 	struct scan *scan;
-	struct group_table *table, own_table;
 	struct group_sums *sums, own_sums;
 	bool once_more; /* the second way of spec */
 	struct group_key_memory keys;

@@ -88,7 +88,8 @@ static int make_room(struct distinct_set *s, struct distinct_part *part)
 static int begin(struct distinct_set *s)
 {
 	s->parts = calloc(DISTINCT_PARTS, sizeof(*s->parts));
-	s->seed = hash_seed();
+	if (!s->seed)
+		s->seed = hash_seed();
 	return s->parts ? 0 : -ENOMEM;
 }
 
@@ -105,6 +106,35 @@ int distinct_set_add(struct distinct_set *s, const struct distinct_pair *pairs, 
 		if (!err)
 			part->pairs[part->n++] = pairs[i];
 	}
+	return err;
+}
+
+static int join_part(struct distinct_part *part, const struct distinct_part *other)
+{
+	size_t max = (size_t)part->n + other->n;
+	struct distinct_pair *pairs;
+
+	if (max > MAX_PAIRS)
+		return -ENOMEM;
+	if (max > part->max) {
+		pairs = realloc(part->pairs, max * sizeof(*pairs));
+		if (!pairs)
+			return -ENOMEM;
+		part->pairs = pairs;
+		part->max = (uint32_t)max;
+	}
+	if (other->n)
+		memcpy(part->pairs + part->n, other->pairs, other->n * sizeof(*other->pairs));
+	part->n = (uint32_t)max;
+	return 0;
+}
+
+int distinct_set_join(struct distinct_set *s, const struct distinct_set *other)
+{
+	int err = other->parts && !s->parts ? begin(s) : 0;
+
+	for (size_t p = 0; !err && other->parts && p < DISTINCT_PARTS; p++)
+		err = join_part(&s->parts[p], &other->parts[p]);
 	return err;
 }
 

@@ -20,7 +20,7 @@ struct distinct_pair {
 	uint64_t a, b;
 };
 
-/* A zeroed one is empty. */
+/* A zeroed one is empty; with a seed of hash_seed() it can be joined to others with that one. */
 struct distinct_set {
 	struct distinct_part {
 		struct distinct_pair *pairs;
@@ -33,6 +33,8 @@ struct distinct_set {
 
 void distinct_set_done(struct distinct_set *s);
 int distinct_set_add(struct distinct_set *s, const struct distinct_pair *pairs, size_t n);
+/* Adds what is in other. */
+int distinct_set_join(struct distinct_set *s, const struct distinct_set *other);
 /* Until the next is added, each pair is in its part once. */
 int distinct_set_settle(struct distinct_set *s);
 

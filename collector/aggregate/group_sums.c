@@ -16,7 +16,7 @@ static size_t row_bytes(const struct group_sums *s)
 	return (s->plan && s->plan->n ? s->plan->n : 1) * sizeof(*s->slots);
 }
 
-int group_sums_init(struct group_sums *s, const struct term_plan *plan)
+int group_sums_init(struct group_sums *s, const struct term_plan *plan, uint64_t seed)
 {
 	*s = (struct group_sums){
 		.plan = plan,
@@ -28,6 +28,7 @@ int group_sums_init(struct group_sums *s, const struct term_plan *plan)
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct term *t = &plan->terms[i];
 
+		s->sets[i].seed = seed;
 		s->lists[i].wide =
 			t->n_columns > 1 ||
 			(t->n_columns && flow_column_info[t->columns[0]].kind == FLOW_U64);
@@ -97,65 +98,26 @@ void group_sums_join_slot(struct group_sums *s, size_t term, struct group_values
 	}
 }
 
-static int join_part(struct distinct_set *set, const struct distinct_part *other,
-		     const uint32_t *map, unsigned shift)
-{
-	struct distinct_pair pairs[GROUP_BATCH];
-	int err = 0;
-
-	for (size_t from = 0; !err && from < other->n; from += GROUP_BATCH) {
-		size_t n = other->n - from < GROUP_BATCH ? other->n - from : GROUP_BATCH;
-
-		for (size_t i = 0; i < n; i++) {
-			struct distinct_pair p = other->pairs[from + i];
-
-			if (map)
-				p.b = (uint64_t)map[p.b >> shift] << shift |
-				      (p.b & ((UINT64_C(1) << shift) - 1));
-			pairs[i] = p;
-		}
-		err = distinct_set_add(set, pairs, n);
-	}
-	return err;
-}
-
-static int join_set(struct distinct_set *set, const struct distinct_set *other, const uint32_t *map,
-		    unsigned shift)
-{
-	int err = 0;
-
-	for (size_t p = 0; !err && other->parts && p < DISTINCT_PARTS; p++)
-		err = join_part(set, &other->parts[p], map, shift);
-	return err;
-}
-
 /* Where the group is in the second number of a pair. */
 static unsigned group_shift(const struct term *t)
 {
 	return t->kind == TERM_FLOWS ? 32 : 0;
 }
 
-int group_sums_join(struct group_sums *s, struct group_sums *other, const uint32_t *map,
-		    struct group_values *values)
+int group_sums_join(struct group_sums *s, struct group_sums *other, struct group_values *values)
 {
 	size_t n = s->plan->n;
-	int err = 0;
+	int err = group_sums_reserve(s, other->n_groups);
 
 	s->high |= other->high;
-	for (size_t g = 0; g < other->n_groups; g++) {
-		uint64_t *to = group_sums_of(s, map ? map[g] : g);
-		const uint64_t *from = group_sums_of(other, g);
-
-		if (map && g + 16 < other->n_groups)
-			__builtin_prefetch(group_sums_of(s, map[g + 16]), 1);
+	for (size_t g = 0; !err && g < other->n_groups; g++)
 		for (size_t i = 0; i < n; i++)
-			group_sums_join_slot(s, i, values, &to[i], from[i]);
-	}
+			group_sums_join_slot(s, i, values, &group_sums_of(s, g)[i],
+					     group_sums_of(other, g)[i]);
 	for (size_t i = 0; !err && i < n; i++) {
-		err = value_list_join(&s->lists[i], &other->lists[i], map);
+		err = value_list_join(&s->lists[i], &other->lists[i]);
 		if (!err)
-			err = join_set(&s->sets[i], &other->sets[i], map,
-				       group_shift(&s->plan->terms[i]));
+			err = distinct_set_join(&s->sets[i], &other->sets[i]);
 	}
 	return err;
 }

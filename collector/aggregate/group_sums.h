@@ -27,13 +27,13 @@ struct group_sums {
 	uint64_t high;		   /* or of all sums */
 };
 
-int group_sums_init(struct group_sums *s, const struct term_plan *plan);
+/* seed: of hash_seed(), the same for all that are joined. */
+int group_sums_init(struct group_sums *s, const struct term_plan *plan, uint64_t seed);
 void group_sums_done(struct group_sums *s);
 /* Slots of zeros up to n_groups. */
 int group_sums_reserve(struct group_sums *s, size_t n_groups);
-/* Adds other, whose group g is map[g]; map NULL: g. All groups have slots. Its values are moved. */
-int group_sums_join(struct group_sums *s, struct group_sums *other, const uint32_t *map,
-		    struct group_values *values);
+/* Adds other, whose values are moved. */
+int group_sums_join(struct group_sums *s, struct group_sums *other, struct group_values *values);
 /* Fills slots of sets. */
 int group_sums_finish(struct group_sums *s);
 

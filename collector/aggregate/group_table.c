@@ -10,6 +10,18 @@
 #include "collector/flowstore/hash.h"
 #include "collector/flowstore/huge_memory.h"
 
+#define MIN_PLACES 4096
+
+/*
+ * Open addressing, two thirds full at most. One that became too small stays until the
+ * end: somebody may be looking into it.
+ */
+struct group_places {
+	uint64_t *table; /* hash and group + 1; 0: free */
+	size_t mask;
+	struct group_places *before;
+};
+
 /* Up to GROUP_MAX_KEYS ids of 32 bits. */
 struct key {
 	uint64_t a, b;
@@ -18,113 +30,153 @@ struct key {
 void group_table_init(struct group_table *t, size_t n_keys)
 {
 	*t = (struct group_table){.n_keys = n_keys, .seed = hash_seed()};
+	(void)pthread_mutex_init(&t->lock, NULL); /* cannot fail on Linux */
 }
 
-static size_t row_bytes(const struct group_table *t)
+/* --- pages --------------------------------------------------------------------------- */
+
+static size_t page_bytes(size_t page, size_t width)
 {
-	return (t->n_keys ? t->n_keys : 1) * sizeof(*t->ids);
+	return (group_page_first(page + 1) - group_page_first(page)) * width * sizeof(uint32_t);
+}
+
+/* Entries up to i. */
+static int reserve_pages(struct group_pages *p, size_t i, size_t width)
+{
+	for (size_t page = group_page_of(i) + 1; page-- > 0 && !p->page[page];) {
+		uint32_t *at = huge_calloc(page_bytes(page, width));
+
+		if (!at)
+			return -ENOMEM;
+		__atomic_store_n(&p->page[page], at, __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
+static void pages_done(struct group_pages *p, size_t width)
+{
+	for (size_t page = 0; page < GROUP_PAGES; page++)
+		huge_free(p->page[page], page_bytes(page, width));
+}
+
+/* --- the table, behind the lock -------------------------------------------------------- */
+
+static void places_free(struct group_places *p)
+{
+	if (!p)
+		return;
+	huge_free(p->table, (p->mask + 1) * sizeof(*p->table));
+	free(p);
 }
 
 void group_table_done(struct group_table *t)
 {
-	huge_free(t->ids, t->max * row_bytes(t));
-	huge_free(t->table, (t->mask + 1) * sizeof(*t->table));
-	free(t->of_id);
-}
+	pages_done(&t->ids, t->n_keys);
+	pages_done(&t->of_id, 1);
+	while (t->places) {
+		struct group_places *before = t->places->before;
 
-/* --- growing ------------------------------------------------------------------------- */
-
-/* Room for n groups more. */
-static int reserve(struct group_table *t, size_t n)
-{
-	size_t max = t->max ? t->max : 1024;
-	uint32_t *ids;
-
-	if (t->n + n <= t->max)
-		return 0;
-	while (max < t->n + n)
-		max *= 2;
-	if (max > GROUP_MAX)
-		return -EOVERFLOW;
-	ids = huge_grow(t->ids, t->max * row_bytes(t), max * row_bytes(t));
-	if (!ids)
-		return -ENOMEM;
-	t->ids = ids;
-	t->max = max;
-	return 0;
-}
-
-/* The table has room for n groups more, and is half empty. */
-static int reserve_table(struct group_table *t, size_t n)
-{
-	size_t size = t->mask + 1;
-	uint64_t *table;
-
-	if (t->table && 2 * (t->n + n) <= size)
-		return 0;
-	size = size < 4096 ? 4096 : size;
-	while (size < 2 * (t->n + n))
-		size *= 2;
-	table = huge_calloc(size * sizeof(*table));
-	if (!table)
-		return -ENOMEM;
-	for (size_t i = 0; t->table && i <= t->mask; i++) {
-		size_t at = (t->table[i] >> 32) & (size - 1);
-
-		if (!t->table[i])
-			continue;
-		while (table[at])
-			at = (at + 1) & (size - 1);
-		table[at] = t->table[i];
+		places_free(t->places);
+		t->places = before;
 	}
-	huge_free(t->table, (t->mask + 1) * sizeof(*t->table));
-	t->table = table;
-	t->mask = size - 1;
+	(void)pthread_mutex_destroy(&t->lock);
+}
+
+static struct group_places *places_new(size_t size)
+{
+	struct group_places *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->mask = size - 1;
+	p->table = huge_calloc(size * sizeof(*p->table));
+	if (p->table)
+		return p;
+	free(p);
+	return NULL;
+}
+
+/* There is room for n groups more. */
+static int reserve_places(struct group_table *t, size_t n)
+{
+	struct group_places *old = t->places, *p;
+	size_t size = old ? old->mask + 1 : MIN_PLACES;
+
+	while (3 * (t->n + n) > 2 * size)
+		size *= 2;
+	if (old && size == old->mask + 1)
+		return 0;
+	p = places_new(size);
+	if (!p)
+		return -ENOMEM;
+	for (size_t i = 0; old && i <= old->mask; i++) {
+		size_t at = (old->table[i] >> 32) & p->mask;
+
+		if (!old->table[i])
+			continue;
+		while (p->table[at])
+			at = (at + 1) & p->mask;
+		p->table[at] = old->table[i];
+	}
+	p->before = old;
+	__atomic_store_n(&t->places, p, __ATOMIC_RELEASE);
 	return 0;
+}
+
+static int reserve_groups(struct group_table *t, size_t n)
+{
+	if (t->n + n > GROUP_MAX)
+		return -EOVERFLOW;
+	return reserve_pages(&t->ids, t->n + n - 1, t->n_keys);
+}
+
+/* A new group, of ids[k][i]. Its number is for others to find only after that. */
+static uint32_t new_group(struct group_table *t, const uint32_t *const *ids, size_t i)
+{
+	size_t group = t->n;
+	uint32_t *to = group_pages_at(&t->ids, group, t->n_keys);
+
+	for (size_t k = 0; k < t->n_keys; k++)
+		to[k] = ids[k][i];
+	__atomic_store_n(&t->n, group + 1, __ATOMIC_RELEASE);
+	return (uint32_t)group;
 }
 
 /* --- one key: its ids are small and dense ------------------------------------------------ */
 
-static int reserve_ids(struct group_table *t, const uint32_t *ids, size_t n)
+/* Returns how many are not there. */
+static size_t find_by_id(const struct group_table *t, const uint32_t *ids, size_t n, uint32_t *ret)
 {
-	size_t max = t->max_id ? t->max_id : 1024;
-	uint32_t largest = 0, *of_id;
+	size_t missing = 0;
 
-	for (size_t i = 0; i < n; i++)
-		largest = ids[i] > largest ? ids[i] : largest;
-	if (largest < t->max_id)
-		return 0;
-	while (max <= largest)
-		max *= 2;
-	of_id = realloc(t->of_id, max * sizeof(*of_id));
-	if (!of_id)
-		return -ENOMEM;
-	memset(of_id + t->max_id, 0, (max - t->max_id) * sizeof(*of_id));
-	t->of_id = of_id;
-	t->max_id = max;
-	return 0;
+	for (size_t i = 0; i < n; i++) {
+		const uint32_t *group = group_pages_at(&t->of_id, ids[i], 1);
+
+		/* none: 0 - 1 is GROUP_UNKNOWN */
+		ret[i] = (group ? __atomic_load_n(group, __ATOMIC_ACQUIRE) : 0) - 1;
+		missing += ret[i] == GROUP_UNKNOWN;
+	}
+	return missing;
 }
 
-static int add_by_id(struct group_table *t, const uint32_t *ids, size_t n, uint32_t *ret)
+static int insert_ids(struct group_table *t, const uint32_t *const *ids, size_t n, uint32_t *ret)
 {
-	int err = reserve_ids(t, ids, n);
+	int err = 0;
 
 	for (size_t i = 0; !err && i < n; i++) {
-		uint32_t *group = &t->of_id[ids[i]];
+		uint32_t *group;
 
-		if (!*group) {
-			t->ids[t->n] = ids[i];
-			*group = (uint32_t)++t->n;
-		}
+		if (ret[i] != GROUP_UNKNOWN)
+			continue;
+		err = reserve_pages(&t->of_id, ids[0][i], 1);
+		if (err)
+			break;
+		group = group_pages_at(&t->of_id, ids[0][i], 1);
+		if (!*group)
+			__atomic_store_n(group, new_group(t, ids, i) + 1, __ATOMIC_RELEASE);
 		ret[i] = *group - 1;
 	}
 	return err;
-}
-
-static void find_by_id(const struct group_table *t, const uint32_t *ids, size_t n, uint32_t *ret)
-{
-	for (size_t i = 0; i < n; i++) /* none: 0 - 1 is GROUP_UNKNOWN */
-		ret[i] = ids[i] < t->max_id ? t->of_id[ids[i]] - 1 : GROUP_UNKNOWN;
 }
 
 /* --- several --------------------------------------------------------------------------------- */
@@ -158,107 +210,126 @@ static bool same(struct key a, struct key b)
 	return a.a == b.a && a.b == b.b;
 }
 
-/* The place of the key, or the empty one where it is to be. */
-static size_t place_of(const struct group_table *t, struct key k, uint32_t hash)
+static uint32_t hash_key(const struct group_table *t, struct key k)
 {
-	size_t at = hash & t->mask;
+	return (uint32_t)(hash_pair(t->seed, k.a, k.b) >> 32);
+}
 
-	while (t->table[at] && (t->table[at] >> 32 != hash ||
-				!same(key_of_group(t, (uint32_t)t->table[at] - 1), k)))
-		at = (at + 1) & t->mask;
-	return at;
+/* The entry of the key, or 0; *ret_at: its place, or the free one where it is to be. */
+static uint64_t look_up(const struct group_table *t, const struct group_places *p, struct key k,
+			uint32_t hash, size_t *ret_at)
+{
+	size_t at = hash & p->mask;
+	uint64_t entry;
+
+	while ((entry = __atomic_load_n(&p->table[at], __ATOMIC_ACQUIRE)) != 0 &&
+	       (entry >> 32 != hash || !same(key_of_group(t, (uint32_t)entry - 1), k)))
+		at = (at + 1) & p->mask;
+	*ret_at = at;
+	return entry;
 }
 
 /* Hashes the keys, and asks for their places before any of them is read. */
-static void look_ahead(const struct group_table *t, const uint32_t *const *ids, size_t n,
-		       struct key *keys, uint32_t *hashes)
+static void look_ahead(const struct group_table *t, const struct group_places *p,
+		       const uint32_t *const *ids, size_t n, struct key *keys, uint32_t *hashes)
 {
 	for (size_t i = 0; i < n; i++) {
 		keys[i] = key_of(t->n_keys, ids, i);
-		if (i && same(keys[i], keys[i - 1])) {
-			hashes[i] = hashes[i - 1];
-			continue;
-		}
-		hashes[i] = (uint32_t)(hash_pair(t->seed, keys[i].a, keys[i].b) >> 32);
-		__builtin_prefetch(&t->table[hashes[i] & t->mask]);
+		hashes[i] = hash_key(t, keys[i]);
+		if (p)
+			__builtin_prefetch(&p->table[hashes[i] & p->mask]);
 	}
-	for (size_t i = 0; i < n; i++) {
-		uint32_t group = (uint32_t)t->table[hashes[i] & t->mask];
+	for (size_t i = 0; p && i < n; i++) {
+		uint32_t group =
+			(uint32_t)__atomic_load_n(&p->table[hashes[i] & p->mask], __ATOMIC_ACQUIRE);
 
 		if (group)
 			__builtin_prefetch(group_table_ids(t, group - 1));
 	}
 }
 
-static int add_by_keys(struct group_table *t, const uint32_t *const *ids, size_t n, uint32_t *ret)
+/* Returns how many are not there. */
+static size_t find_by_keys(const struct group_table *t, const uint32_t *const *ids, size_t n,
+			   uint32_t *ret)
 {
+	const struct group_places *p = __atomic_load_n(&t->places, __ATOMIC_ACQUIRE);
 	struct key keys[GROUP_BATCH];
 	uint32_t hashes[GROUP_BATCH];
-	int err = reserve_table(t, n);
+	size_t missing = 0, at;
 
-	if (err)
-		return err;
-	look_ahead(t, ids, n, keys, hashes);
+	look_ahead(t, p, ids, n, keys, hashes);
 	for (size_t i = 0; i < n; i++) {
-		size_t at;
-
-		if (i && same(keys[i], keys[i - 1])) {
-			ret[i] = ret[i - 1];
-			continue;
-		}
-		at = place_of(t, keys[i], hashes[i]);
-		if (!t->table[at]) {
-			for (size_t k = 0; k < t->n_keys; k++)
-				t->ids[t->n * t->n_keys + k] = ids[k][i];
-			t->table[at] = (uint64_t)hashes[i] << 32 | ++t->n;
-		}
-		ret[i] = (uint32_t)t->table[at] - 1;
+		/* none: 0 - 1 is GROUP_UNKNOWN */
+		ret[i] = (p ? (uint32_t)look_up(t, p, keys[i], hashes[i], &at) : 0) - 1;
+		missing += ret[i] == GROUP_UNKNOWN;
 	}
-	return 0;
+	return missing;
 }
 
-static void find_by_keys(const struct group_table *t, const uint32_t *const *ids, size_t n,
-			 uint32_t *ret)
+/* Those that are not there; one may have come in the meantime, or twice. */
+static int insert_keys(struct group_table *t, const uint32_t *const *ids, size_t n, size_t missing,
+		       uint32_t *ret)
 {
-	struct key keys[GROUP_BATCH];
-	uint32_t hashes[GROUP_BATCH];
+	int err = reserve_places(t, missing);
 
-	look_ahead(t, ids, n, keys, hashes);
-	for (size_t i = 0; i < n; i++) {
-		if (i && same(keys[i], keys[i - 1]))
-			ret[i] = ret[i - 1];
-		else /* none: 0 - 1 is GROUP_UNKNOWN */
-			ret[i] = (uint32_t)t->table[place_of(t, keys[i], hashes[i])] - 1;
+	for (size_t i = 0; !err && i < n; i++) {
+		struct key key;
+		uint32_t hash;
+		uint64_t entry;
+		size_t at;
+
+		if (ret[i] != GROUP_UNKNOWN)
+			continue;
+		key = key_of(t->n_keys, ids, i);
+		hash = hash_key(t, key);
+		entry = look_up(t, t->places, key, hash, &at);
+		if (!entry) {
+			entry = (uint64_t)hash << 32 | (new_group(t, ids, i) + 1);
+			__atomic_store_n(&t->places->table[at], entry, __ATOMIC_RELEASE);
+		}
+		ret[i] = (uint32_t)entry - 1;
 	}
+	return err;
 }
 
 /* --- any number --------------------------------------------------------------------------------
  */
 
+static size_t find(const struct group_table *t, const uint32_t *const *ids, size_t n, uint32_t *ret)
+{
+	size_t there = group_table_count(t);
+
+	if (t->n_keys > 1)
+		return find_by_keys(t, ids, n, ret);
+	if (t->n_keys == 1)
+		return find_by_id(t, ids[0], n, ret);
+	memset(ret, there ? 0 : 0xff, n * sizeof(*ret));
+	return there ? 0 : n;
+}
+
 int group_table_add(struct group_table *t, const uint32_t *const *ids, size_t n, uint32_t *ret)
 {
-	int err = reserve(t, n);
+	size_t missing = find(t, ids, n, ret);
+	int err;
 
-	if (err || n == 0)
-		return err;
-	if (t->n_keys > 1)
-		return add_by_keys(t, ids, n, ret);
-	if (t->n_keys == 1)
-		return add_by_id(t, ids[0], n, ret);
-	t->n = 1;
-	memset(ret, 0, n * sizeof(*ret));
-	return 0;
+	if (missing == 0)
+		return 0;
+	(void)pthread_mutex_lock(&t->lock);
+	err = reserve_groups(t, missing);
+	if (!err && t->n_keys > 1) {
+		err = insert_keys(t, ids, n, missing, ret);
+	} else if (!err && t->n_keys == 1) {
+		err = insert_ids(t, ids, n, ret);
+	} else if (!err) {
+		__atomic_store_n(&t->n, 1, __ATOMIC_RELEASE);
+		memset(ret, 0, n * sizeof(*ret));
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	return err;
 }
 
 void group_table_find(const struct group_table *t, const uint32_t *const *ids, size_t n,
 		      uint32_t *ret)
 {
-	if (t->n == 0)
-		memset(ret, 0xff, n * sizeof(*ret));
-	else if (t->n_keys > 1)
-		find_by_keys(t, ids, n, ret);
-	else if (t->n_keys == 1)
-		find_by_id(t, ids[0], n, ret);
-	else
-		memset(ret, 0, n * sizeof(*ret));
+	(void)find(t, ids, n, ret);
 }

@@ -155,19 +155,15 @@ int value_list_add(struct value_list *l, const uint32_t *groups, const uint32_t 
 	return err;
 }
 
-int value_list_join(struct value_list *l, struct value_list *other, const uint32_t *map)
+int value_list_join(struct value_list *l, struct value_list *other)
 {
 	struct value_memory **end = &other->memory;
-	size_t n_groups = 0;
-	int err;
+	int err = reserve(l, other->n_groups);
 
-	for (size_t g = 0; g < other->n_groups; g++)
-		n_groups = (map ? map[g] : g) >= n_groups ? (map ? map[g] : g) + 1 : n_groups;
-	err = reserve(l, n_groups);
 	if (err)
 		return err;
 	for (size_t g = 0; g < other->n_groups; g++) {
-		struct value_chunk **to = &l->chains[map ? map[g] : g], *first = other->chains[g];
+		struct value_chunk **to = &l->chains[g], *first = other->chains[g];
 
 		if (!first)
 			continue;

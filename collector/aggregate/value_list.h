@@ -29,8 +29,8 @@ void value_list_done(struct value_list *l);
 /* Of each of n groups (one may come again) the next counts[] of the values. */
 int value_list_add(struct value_list *l, const uint32_t *groups, const uint32_t *counts, size_t n,
 		   const uint64_t *values);
-/* Takes all from other, whose group g is map[g]; map NULL: g. */
-int value_list_join(struct value_list *l, struct value_list *other, const uint32_t *map);
+/* Takes all from other. */
+int value_list_join(struct value_list *l, struct value_list *other);
 
 /* How many values a group has, or all groups but those that are marked; without NULL: all. */
 size_t value_list_count(const struct value_list *l, size_t group);
