@@ -185,7 +185,7 @@ static bool get_raw_columns(struct flow_decoder *d)
 	return true;
 }
 
-static void relate(struct flow_block *b)
+void flow_relate(struct flow_block *b)
 {
 	for (size_t k = 0; k < flow_n_relations; k++) {
 		const struct flow_relation *r = &flow_relations[k];
@@ -225,15 +225,20 @@ VECTORS static uint64_t get_starts(const uint64_t *end_ms, const uint64_t *kept,
 	return any;
 }
 
+uint64_t flow_make_starts(struct flow_block *b)
+{
+	uint64_t *start = FLOW_COL_U64(b, start_ms);
+
+	return start ? get_starts(FLOW_COL_U64(b, end_ms), FLOW_COL_U64(b, duration_us), start,
+				  b->n_rows)
+		     : 0;
+}
+
 /* Called when end_ms and duration_us are known to be in range. */
 static bool get_start_ms(struct flow_decoder *d)
 {
-	const uint64_t *end = FLOW_COL_U64(d->b, end_ms), *us = FLOW_COL_U64(d->b, duration_us);
-	uint64_t *start = FLOW_COL_U64(d->b, start_ms);
-	size_t n = d->b->n_rows;
-
-	return !start || get_starts(end, us, start, n) < FLOW_TIME_MAX_MS ||
-	       within_u64(start, n, FLOW_TIME_MAX_MS) ||
+	return flow_make_starts(d->b) < FLOW_TIME_MAX_MS ||
+	       within_u64(FLOW_COL_U64(d->b, start_ms), d->b->n_rows, FLOW_TIME_MAX_MS) ||
 	       flow_decoder_bad(d, "a flow starts before 1970");
 }
 
@@ -378,7 +383,7 @@ static int get_columns(struct flow_decoder *d)
 
 	if (!get_raw_columns(d) || !get_id_differences(d))
 		return -EBADMSG;
-	relate(d->b);
+	flow_relate(d->b);
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (!check_range(d, (enum flow_column)c))
 			return -EBADMSG;

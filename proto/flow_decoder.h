@@ -23,9 +23,6 @@ static inline bool flow_decoder_bad(struct flow_decoder *d, const char *why)
 	return false;
 }
 
-/* The memory that all columns of zeros share, so that it stays in the cache. */
-extern uint64_t flow_zeros[FLOW_BLOCK_MAX_ROWS];
-
 /*
  * Memory of d->b for the columns that are not all zeros, and the dictionaries in it.
  * Returns -ENOMEM or -EBADMSG.

@@ -54,6 +54,17 @@ const struct flow_relation *flow_relation_of(enum flow_column c);
 struct flow_columns flow_closure(const struct flow_columns *columns);
 bool flow_any_of_kind(const struct flow_columns *s, enum flow_kind kind);
 
+/*
+ * From numbers as they are kept to values: adds to each column that is there what it is
+ * related to, and makes start_ms, if that is there. Durations stay as they are kept.
+ * Returns the or of all starts.
+ */
+void flow_relate(struct flow_block *b);
+uint64_t flow_make_starts(struct flow_block *b);
+
+/* The memory that all columns of zeros share, so that it stays in the cache. */
+extern uint64_t flow_zeros[FLOW_BLOCK_MAX_ROWS];
+
 /* Columns that both hosts of a conversation say nearly the same in: twins.h. */
 bool flow_is_twinned(enum flow_column c);
 bool flow_any_twinned(const struct flow_columns *s);

@@ -18,12 +18,22 @@
 
 #define MAX_DAMAGED 1024
 
-enum statement { LIST, GET_FRESH, IS_FRESH, LAST_SEGMENT, GET_HEAD, GET_COLUMN, N_STATEMENTS };
+enum statement {
+	LIST,
+	GET_FRESH,
+	IS_FRESH,
+	LAST_ID,
+	LAST_SEGMENT,
+	GET_HEAD,
+	GET_COLUMN,
+	N_STATEMENTS
+};
 
 static const char *const statement_sql[N_STATEMENTS] = {
 	[LIST] = "SELECT id, host_id, n_rows FROM flow_fresh WHERE id > ? ORDER BY id",
 	[GET_FRESH] = "SELECT data, id FROM flow_fresh WHERE id BETWEEN ? AND ? ORDER BY id",
 	[IS_FRESH] = "SELECT 1 FROM flow_fresh WHERE id = ?",
+	[LAST_ID] = "SELECT seq FROM sqlite_sequence WHERE name = 'flow_segment'",
 	[LAST_SEGMENT] = ("SELECT id, n_rows FROM flow_segment"
 			  " WHERE id > (SELECT segment_id FROM rollup_state)"
 			  " ORDER BY id DESC LIMIT 1"),
@@ -62,6 +72,9 @@ struct compactor {
 	struct merge_input *inputs;
 	struct merge_memory *memory;
 	size_t n_sources, max_sources;
+	struct flow_columns columns; /* that are kept of it */
+	struct merged merged;
+	int64_t last_id;
 };
 
 DEFINE_CLEANUP(struct compactor *, compactor_free)
@@ -77,6 +90,7 @@ int compactor_new(sqlite3 *db, size_t rows, size_t batches, struct compactor **r
 	c->db = db;
 	c->wanted_rows = rows ? rows : SEGMENT_ROWS;
 	c->max_fresh = batches ? batches : COMPACT_MAX_FRESH;
+	zone_columns(&c->columns);
 	err = column_codec_new(FLOW_BLOCK_MAX_ROWS, &c->codec);
 	if (!err)
 		err = statements_prepare(db, statement_sql, N_STATEMENTS, c->st);
@@ -320,25 +334,41 @@ static int take_ids(struct compactor *c, struct segment *s)
 	return 0;
 }
 
+/* Above all that there are or ever were, and all that are on their way. */
+static int take_id(struct compactor *c, struct segment *s)
+{
+	int rc = sqlite3_step(c->st[LAST_ID]);
+	int64_t last = rc == SQLITE_ROW ? sqlite3_column_int64(c->st[LAST_ID], 0) : 0;
+
+	(void)sqlite3_reset(c->st[LAST_ID]); /* repeats the code of the step */
+	if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+		return db_last_errno(c->db);
+	c->last_id = 1 + (last > c->last_id ? last : c->last_id);
+	s->id = c->last_id;
+	return 0;
+}
+
 static int make_segment(struct compactor *c, struct segment **ret)
 {
 	cleanup(segment_free_p) struct segment *s = NULL;
-	struct flow_parts parts;
 	const char *why = NULL;
 	size_t bad = 0;
 	int err;
 
 	FAILPOINT("segment_read");
-	err = merge_blocks(c->codec, &c->memory, c->inputs, c->n_sources, &parts, &bad, &why);
+	err = merge_blocks(c->codec, &c->memory, c->inputs, c->n_sources, &c->columns, &c->merged,
+			   &bad, &why);
 	if (err == -EBADMSG) {
 		(void)note_damaged(c, &c->sources[bad], why);
 		return -EAGAIN;
 	}
 	if (err)
 		return err;
-	err = segment_new(c->codec, &parts, &s);
+	err = segment_new(&c->merged.parts, &c->merged.block, &s);
 	if (!err)
 		err = take_ids(c, s);
+	if (!err)
+		err = take_id(c, s);
 	if (err)
 		return err;
 	*ret = take_ptr(s);
@@ -415,6 +445,18 @@ int compactor_make(struct compactor *c, struct segment **ret)
 		drop_sources(c);
 	}
 	return err == -EAGAIN ? 0 : err;
+}
+
+void compactor_keep(struct compactor *c, const struct flow_columns *columns)
+{
+	for (unsigned i = 0; i < FLOW_N_COLUMNS; i++)
+		if (flow_columns_has(columns, (enum flow_column)i))
+			flow_columns_add(&c->columns, (enum flow_column)i);
+}
+
+const struct flow_block *compactor_block(const struct compactor *c)
+{
+	return &c->merged.block;
 }
 
 bool compactor_is_stored(struct compactor *c, int64_t fresh_id)

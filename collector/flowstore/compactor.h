@@ -8,7 +8,8 @@
  *
  * Who stores a segment puts it in the place of what it was made from, in one
  * transaction (flow_writer_segment()), so that at every moment every reader sees
- * each record once.
+ * each record once. Its id is known before: ids rise from one that is made to the next,
+ * and one that could not be stored leaves its own unused.
  *
  * Threads: none of its own.
  */
@@ -24,6 +25,8 @@
 #define SEGMENT_ROWS	  65536
 #define COMPACT_MAX_FRESH 2048
 
+struct flow_block;
+struct flow_columns;
 struct segment;
 struct compactor;
 
@@ -37,6 +40,14 @@ void compactor_free(struct compactor *c);
  * 0 if there is nothing to do; or an error of collector/store/db.h.
  */
 int compactor_make(struct compactor *c, struct segment **ret);
+
+/*
+ * Columns of numbers and addresses that compactor_block() is to have; they are there
+ * anyhow while a segment is made.
+ */
+void compactor_keep(struct compactor *c, const struct flow_columns *columns);
+/* The records of the last segment made, in the order of its rows; until the next is made. */
+const struct flow_block *compactor_block(const struct compactor *c);
 
 /* Fresh batches up to this id are on their way into segments, and not taken again; 0: none are. */
 void compactor_set_handed_over(struct compactor *c, int64_t fresh_id);

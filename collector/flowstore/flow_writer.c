@@ -29,8 +29,10 @@ static const char *const statement_sql[N_STATEMENTS] = {
 	[PUT_FRESH] =
 		"INSERT INTO flow_fresh (host_id, n_rows, min_start_ms, min_end_ms, max_end_ms,"
 		" data) VALUES (?, ?, ?, ?, ?, ?)",
-	[PUT_SEGMENT] = "INSERT INTO flow_segment (n_rows, min_start_ms, min_end_ms, max_end_ms,"
-			" n_bytes, zone, head, zone_crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+	[PUT_SEGMENT] =
+		"INSERT INTO flow_segment (id, n_rows, min_start_ms, min_end_ms, max_end_ms,"
+		" n_bytes, zone, head, zone_crc)"
+		" VALUES (nullif(?, 0), ?, ?, ?, ?, ?, ?, ?, ?)",
 	[PUT_COLUMN] = "INSERT INTO flow_column (id, data) VALUES (?, ?)",
 	[DROP_FRESH] = "DELETE FROM flow_fresh WHERE id = ?",
 	[DROP_SEGMENT] = "DELETE FROM flow_segment WHERE id = ?",
@@ -125,6 +127,7 @@ static int put_segment(struct flow_writer *w, const struct segment *s)
 	int64_t id;
 	int err;
 
+	binder_int(&b, s->id);
 	binder_count(&b, s->n_rows);
 	binder_count(&b, s->zone.min_start_ms);
 	binder_count(&b, s->zone.min_end_ms);

@@ -26,6 +26,7 @@ struct input {
 struct merge_memory {
 	void *bytes;
 	size_t size;
+	uint8_t (*addrs)[16]; /* of the last result */
 };
 
 struct merge {
@@ -33,6 +34,7 @@ struct merge {
 	struct merge_memory *memory;
 	size_t n, n_rows;
 	struct input *inputs;
+	struct flow_columns columns; /* that stay */
 	struct addr_table addrs;
 	struct dictionary texts;
 	uint32_t *order; /* row i of the result is row order[i] of the inputs in their turn */
@@ -43,6 +45,7 @@ struct merge {
 	} in, out;	    /* a column, in turn and in order */
 	struct twins twins; /* of the result */
 	struct flow_parts parts;
+	struct flow_block block;
 	struct flow_encoder encoder;
 	size_t bad;
 	const char *why;
@@ -273,6 +276,17 @@ static bool constant_of(const struct input *in, enum flow_column c, uint64_t *re
 	return kind == FLOW_U64 || *ret <= UINT32_MAX;
 }
 
+static void fill_column(const struct merge *m, enum flow_column c, uint64_t value)
+{
+	union flow_array a = m->block.column[c];
+	bool wide = flow_column_info[c].kind == FLOW_U64;
+
+	for (size_t i = 0; a.any && wide && i < m->n_rows; i++)
+		a.u64[i] = value;
+	for (size_t i = 0; a.any && !wide && i < m->n_rows; i++)
+		a.u32[i] = (uint32_t)value;
+}
+
 /* Whether the column has one value in all rows of all inputs: then that is all there is to do. */
 static bool merge_constant(struct merge *m, enum flow_column c)
 {
@@ -284,22 +298,33 @@ static bool merge_constant(struct merge *m, enum flow_column c)
 		if (!constant_of(&m->inputs[i], c, &value) || value != first)
 			return false;
 	flow_put_constant(&m->encoder, c, first);
+	fill_column(m, c, first);
 	return true;
+}
+
+/* Where the column goes in order: it stays, or gives way to the next. */
+static void *place_of(const struct merge *m, enum flow_column c)
+{
+	return m->block.column[c].any ? m->block.column[c].any : m->out.any;
 }
 
 static int merge_u32(struct merge *m, enum flow_column c)
 {
+	uint32_t *out = place_of(m, c);
+
 	for (size_t i = 0; i < m->n; i++)
 		if (!decode_u32(m, &m->inputs[i], c, m->in.u32 + m->inputs[i].first_row))
 			return decode_failed(m, i);
 	for (size_t i = 0; i < m->n_rows; i++)
-		m->out.u32[i] = m->in.u32[m->order[i]];
-	flow_put_u32(&m->encoder, c, m->out.u32);
+		out[i] = m->in.u32[m->order[i]];
+	flow_put_u32(&m->encoder, c, out);
 	return 0;
 }
 
 static int merge_u64(struct merge *m, enum flow_column c)
 {
+	uint64_t *out = place_of(m, c);
+
 	for (size_t i = 0; i < m->n; i++) {
 		const struct input *in = &m->inputs[i];
 		struct column_rows all = {0, in->from->parts.n_rows};
@@ -309,8 +334,8 @@ static int merge_u64(struct merge *m, enum flow_column c)
 			return decode_failed(m, i);
 	}
 	for (size_t i = 0; i < m->n_rows; i++)
-		m->out.u64[i] = m->in.u64[m->order[i]];
-	flow_put_u64(&m->encoder, c, m->out.u64);
+		out[i] = m->in.u64[m->order[i]];
+	flow_put_u64(&m->encoder, c, out);
 	return 0;
 }
 
@@ -373,14 +398,27 @@ static int merge_hist(struct merge *m, enum flow_column c, unsigned values_part)
 
 /* --- all ------------------------------------------------------------------------------- */
 
+/* What is related to others is no zeros in the end. */
+static void keep_zeros(struct merge *m, enum flow_column c)
+{
+	if (flow_relation_of(c) || c == FLOW_COLUMN_duration_us)
+		fill_column(m, c, 0);
+	else if (m->block.column[c].any)
+		m->block.column[c].u64 = flow_zeros;
+}
+
 static int merge_column(struct merge *m, enum flow_column c)
 {
 	if (c == FLOW_COLUMN_data_rtt_hist)
 		return merge_hist(m, c, FLOW_PART_HIST_VALUES);
 	if (c == FLOW_COLUMN_rev_data_rtt_hist)
 		return merge_hist(m, c, FLOW_PART_REV_HIST_VALUES);
-	if (c == FLOW_COLUMN_start_ms || !is_present(m, c))
+	if (c == FLOW_COLUMN_start_ms)
 		return 0;
+	if (!is_present(m, c)) {
+		keep_zeros(m, c);
+		return 0;
+	}
 	if (merge_constant(m, c))
 		return 0;
 	return flow_column_info[c].kind == FLOW_U64 ? merge_u64(m, c) : merge_u32(m, c);
@@ -408,28 +446,51 @@ static size_t dictionary_bytes(const struct merge *m)
 	return bytes;
 }
 
-/* The order, two columns, and all parts, in memory that is there already if it can be. */
+static int reserve(struct merge_memory *memory, size_t size)
+{
+	if (size <= memory->size)
+		return 0;
+	free(memory->bytes);
+	memory->size = 0;
+	memory->bytes = malloc(size);
+	if (!memory->bytes)
+		return -ENOMEM;
+	memory->size = size;
+	return 0;
+}
+
+/* The order, two columns, those that stay, and all parts, in memory that may be there already. */
 static int place(struct merge *m)
 {
-	size_t column = (m->n_rows + 1) * sizeof(uint64_t);
-	size_t size = 3 * column + flow_encoder_bound(m->n_rows, dictionary_bytes(m));
-	struct merge_memory *memory = m->memory;
+	size_t column = (m->n_rows + 1) * sizeof(uint64_t), n_kept = 0;
+	uint8_t *at;
 
-	if (size > memory->size) {
-		free(memory->bytes);
-		memory->size = 0;
-		memory->bytes = malloc(size);
-		if (!memory->bytes)
-			return -ENOMEM;
-		memory->size = size;
-	}
-	m->in.any = memory->bytes;
-	m->out.any = (uint8_t *)memory->bytes + column;
-	m->order = (uint32_t *)((uint8_t *)memory->bytes + 2 * column);
-	m->parts.n_rows = m->n_rows;
-	m->encoder = (struct flow_encoder){m->codec, COLUMN_SMALL, &m->parts,
-					   (uint8_t *)memory->bytes + 3 * column, NULL};
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+		n_kept += flow_columns_has(&m->columns, (enum flow_column)c);
+	if (reserve(m->memory, (3 + n_kept) * column +
+				       flow_encoder_bound(m->n_rows, dictionary_bytes(m))) != 0)
+		return -ENOMEM;
+	at = m->memory->bytes;
+	m->in.any = at;
+	m->out.any = at += column;
+	m->order = (uint32_t *)(at += column);
+	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
+		if (flow_columns_has(&m->columns, (enum flow_column)c))
+			m->block.column[c].any = at += column;
+	m->parts.n_rows = m->block.n_rows = m->n_rows;
+	m->encoder = (struct flow_encoder){m->codec, COLUMN_SMALL, &m->parts, at + column, NULL};
 	return 0;
+}
+
+/* Their addresses have their order by now, and go with them. */
+static void finish_block(struct merge *m)
+{
+	flow_relate(&m->block);
+	(void)flow_make_starts(&m->block); /* each has been checked as it came in */
+	free(m->memory->addrs);
+	m->memory->addrs = m->block.addrs = m->addrs.addrs;
+	m->block.n_addrs = m->addrs.n;
+	m->addrs.addrs = NULL;
 }
 
 static int merge_all(struct merge *m)
@@ -449,7 +510,11 @@ static int merge_all(struct merge *m)
 		err = merge_column(m, (enum flow_column)c);
 	if (!err)
 		err = flow_put_addrs(&m->encoder, m->addrs.addrs, m->addrs.n);
-	return err ? err : put_texts(m);
+	if (!err)
+		err = put_texts(m);
+	if (!err)
+		finish_block(m);
+	return err;
 }
 
 static void merge_done(struct merge *m)
@@ -468,16 +533,18 @@ static void merge_done(struct merge *m)
 
 void merge_memory_free(struct merge_memory *m)
 {
-	if (m)
-		free(m->bytes);
+	if (!m)
+		return;
+	free(m->addrs);
+	free(m->bytes);
 	free(m);
 }
 
 int merge_blocks(struct column_codec *codec, struct merge_memory **memory,
-		 const struct merge_input *inputs, size_t n, struct flow_parts *ret,
-		 size_t *ret_bad, const char **ret_why)
+		 const struct merge_input *inputs, size_t n, const struct flow_columns *columns,
+		 struct merged *ret, size_t *ret_bad, const char **ret_why)
 {
-	struct merge m = {.codec = codec, .n = n};
+	struct merge m = {.codec = codec, .n = n, .columns = flow_closure(columns)};
 	int err = 0;
 
 	if (!*memory)
@@ -496,7 +563,8 @@ int merge_blocks(struct column_codec *codec, struct merge_memory **memory,
 		err = merge_all(&m);
 	merge_done(&m);
 	if (!err) {
-		*ret = m.parts;
+		ret->parts = m.parts;
+		ret->block = m.block;
 		return 0;
 	}
 	if (err == -EBADMSG) {

@@ -27,14 +27,20 @@ struct merge_memory;
 /* NULL: there is none yet; released at last. */
 void merge_memory_free(struct merge_memory *m);
 
+/* The rows in their order, encoded; and as columns, those that were asked for. */
+struct merged {
+	struct flow_parts parts;
+	struct flow_block block; /* without texts; duration_us as it is kept */
+};
+
 /*
  * The rows of all n inputs, at most FLOW_BLOCK_MAX_ROWS and as many as the
- * codec is good for. *memory is NULL at first. The result is in it, until the
- * next merge or merge_memory_free(). Returns -ENOMEM, -EIO, or -EBADMSG with the
- * input that is damaged in *ret_bad and why in *ret_why.
+ * codec is good for. columns: numbers and addresses. *memory is NULL at first. The
+ * result is in it, until the next merge or merge_memory_free(). Returns -ENOMEM, -EIO, or
+ * -EBADMSG with the input that is damaged in *ret_bad and why in *ret_why.
  */
 int merge_blocks(struct column_codec *codec, struct merge_memory **memory,
-		 const struct merge_input *inputs, size_t n, struct flow_parts *ret,
-		 size_t *ret_bad, const char **ret_why);
+		 const struct merge_input *inputs, size_t n, const struct flow_columns *columns,
+		 struct merged *ret, size_t *ret_bad, const char **ret_why);
 
 #endif /* WEIR_COLLECTOR_FLOWSTORE_MERGE_H */

@@ -98,16 +98,16 @@ static void put_in_places(struct segment *s)
 	memcpy(s->columns, in_turn, n * sizeof(in_turn[0]));
 }
 
-int segment_new(struct column_codec *codec, const struct flow_parts *parts, struct segment **ret)
+int segment_new(const struct flow_parts *parts, const struct flow_block *b, struct segment **ret)
 {
 	cleanup(segment_free_p) struct segment *s = calloc(1, sizeof(*s));
 	struct flow_parts head = *parts;
-	int err;
+	int err = 0;
 
 	if (!s)
 		return -ENOMEM;
 	s->n_rows = parts->n_rows;
-	err = zone_make(codec, parts, &s->zone);
+	s->zone = zone_of(b);
 	for (unsigned p = 0; !err && p < FLOW_N_PARTS; p++) {
 		if (!parts->part[p].present || parts->part[p].len < INLINE_MAX_BYTES)
 			continue;

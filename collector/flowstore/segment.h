@@ -26,6 +26,7 @@
 
 /* One to be written, with what it takes the place of. */
 struct segment {
+	int64_t id; /* 0: the one after the last */
 	size_t n_rows, n_bytes;
 	struct zone zone;
 	uint8_t *zone_data, *head;
@@ -40,8 +41,11 @@ struct segment {
 	size_t n_fresh, n_segments;
 };
 
-/* Copies the parts, which have a host_id. Release with segment_free(). */
-int segment_new(struct column_codec *codec, const struct flow_parts *parts, struct segment **ret);
+/*
+ * Copies the parts, which have a host_id. b: their rows, with the columns of zone_of().
+ * Release with segment_free().
+ */
+int segment_new(const struct flow_parts *parts, const struct flow_block *b, struct segment **ret);
 /* NULL is a no-op. */
 void segment_free(struct segment *s);
 

@@ -149,6 +149,7 @@ static int read_rows(struct upgrade *u)
 
 static int make_segment(struct upgrade *u, struct segment **ret)
 {
+	struct flow_columns columns = {{0}};
 	struct flow_parts parts;
 	struct flow_block b;
 	int err = flow_block_from_rows(u->rows, u->n, &b);
@@ -160,7 +161,12 @@ static int make_segment(struct upgrade *u, struct segment **ret)
 	flow_block_done(&b);
 	if (err)
 		return err;
-	err = segment_new(u->codec, &parts, ret);
+	zone_columns(&columns); /* as they are kept: times are not always as exact */
+	err = flow_parts_decode(u->codec, &parts, &columns, &b, NULL);
+	if (!err) {
+		err = segment_new(&parts, &b, ret);
+		flow_block_done(&b);
+	}
 	flow_parts_done(&parts);
 	return err == -EBADMSG ? -EINVAL : err;
 }

@@ -28,33 +28,30 @@ static void add_values(struct zone_values *v, const uint32_t *values, size_t n)
 			add_value(v, values[i]);
 }
 
-int zone_make(struct column_codec *codec, const struct flow_parts *parts, struct zone *ret)
+void zone_columns(struct flow_columns *columns)
+{
+	flow_columns_add(columns, FLOW_COLUMN_host_id);
+	flow_columns_add(columns, FLOW_COLUMN_proto);
+	flow_columns_add(columns, FLOW_COLUMN_dst_port);
+	flow_columns_add(columns, FLOW_COLUMN_start_ms);
+	flow_columns_add(columns, FLOW_COLUMN_end_ms);
+}
+
+struct zone zone_of(const struct flow_block *b)
 {
 	struct zone z = {.min_start_ms = UINT64_MAX, .min_end_ms = UINT64_MAX};
-	struct flow_columns columns = {{0}};
-	struct flow_block b;
-	int err;
 
-	flow_columns_add(&columns, FLOW_COLUMN_host_id);
-	flow_columns_add(&columns, FLOW_COLUMN_proto);
-	flow_columns_add(&columns, FLOW_COLUMN_dst_port);
-	flow_columns_add(&columns, FLOW_COLUMN_start_ms);
-	err = flow_parts_decode(codec, parts, &columns, &b, NULL);
-	if (err)
-		return err;
-	add_values(&z.hosts, FLOW_COL_U32(&b, host_id), b.n_rows);
-	add_values(&z.protos, FLOW_COL_U32(&b, proto), b.n_rows);
-	add_values(&z.dst_ports, FLOW_COL_U32(&b, dst_port), b.n_rows);
-	for (size_t i = 0; i < b.n_rows; i++) {
-		uint64_t start = FLOW_COL_U64(&b, start_ms)[i], end = FLOW_COL_U64(&b, end_ms)[i];
+	add_values(&z.hosts, FLOW_COL_U32(b, host_id), b->n_rows);
+	add_values(&z.protos, FLOW_COL_U32(b, proto), b->n_rows);
+	add_values(&z.dst_ports, FLOW_COL_U32(b, dst_port), b->n_rows);
+	for (size_t i = 0; i < b->n_rows; i++) {
+		uint64_t start = FLOW_COL_U64(b, start_ms)[i], end = FLOW_COL_U64(b, end_ms)[i];
 
 		z.min_start_ms = start < z.min_start_ms ? start : z.min_start_ms;
 		z.min_end_ms = end < z.min_end_ms ? end : z.min_end_ms;
 		z.max_end_ms = end > z.max_end_ms ? end : z.max_end_ms;
 	}
-	flow_block_done(&b);
-	*ret = z;
-	return 0;
+	return z;
 }
 
 static uint8_t *put_values(uint8_t *at, const struct zone_values *v)

@@ -27,8 +27,9 @@ struct zone {
 	struct zone_values hosts, protos, dst_ports;
 };
 
-/* From the columns that parts have. */
-int zone_make(struct column_codec *codec, const struct flow_parts *parts, struct zone *ret);
+/* Adds the columns that zone_of() reads. */
+void zone_columns(struct flow_columns *columns);
+struct zone zone_of(const struct flow_block *b);
 
 /* The values (not the times) as one blob, for free(), and back. */
 int zone_pack(const struct zone *z, uint8_t **ret, size_t *ret_len);

@@ -129,7 +129,7 @@ static int read_table(sqlite3 *db, struct address_book *b)
 	    sqlite3_step(n) != SQLITE_ROW ||
 	    sqlite3_prepare_v2(db,
 			       "SELECT addr, host_id, since_ms, ifnull(until_ms, 1 << 62)"
-			       " FROM host_addr ORDER BY addr",
+			       " FROM host_addr ORDER BY addr, host_id, since_ms",
 			       -1, &st, NULL) != SQLITE_OK)
 		return db_last_errno(db);
 	err = make_tables(b, (size_t)sqlite3_column_int64(n, 0));
@@ -175,6 +175,32 @@ static const struct entry *find(const struct address_book *b, const uint8_t addr
 	while (b->table[at].n > 0 && memcmp(b->table[at].addr, addr, 16) != 0)
 		at = (at + 1) & b->table_mask;
 	return b->table[at].n > 0 ? &b->table[at] : NULL;
+}
+
+static bool same_tenures(const struct address_book *a, const struct entry *x,
+			 const struct address_book *b, const struct entry *y)
+{
+	if (!y || x->n != y->n)
+		return false;
+	for (uint32_t i = 0; i < x->n; i++) {
+		const struct tenure *t = &a->tenures[x->first + i], *u = &b->tenures[y->first + i];
+
+		if (t->host_id != u->host_id || t->since_ms != u->since_ms ||
+		    t->until_ms != u->until_ms)
+			return false;
+	}
+	return true;
+}
+
+bool address_book_equals(const struct address_book *a, const struct address_book *b)
+{
+	if (a->n_tenures != b->n_tenures)
+		return false;
+	for (size_t i = 0; i <= a->table_mask; i++)
+		if (a->table[i].n > 0 &&
+		    !same_tenures(a, &a->table[i], b, find(b, a->table[i].addr)))
+			return false;
+	return true;
 }
 
 /* The only host that has it at that time, or 0. */

@@ -47,6 +47,8 @@ void address_book_free(struct address_book *book);
 
 /* Whether no host has told any address. */
 bool address_book_is_empty(const struct address_book *book);
+/* Whether both say the same of every address at every time. */
+bool address_book_equals(const struct address_book *a, const struct address_book *b);
 /* The host that owns the address at that time; 0: nobody does. */
 uint32_t address_book_owner(const struct address_book *book, const uint8_t addr[16], int64_t ms);
 

@@ -29,6 +29,11 @@ static int is_settled(const struct roller *r, uint64_t now_ns)
 	return sqlite3_column_int64(st, 0) >= r->until;
 }
 
+void roller_done(struct roller *r)
+{
+	rollup_ready_done(&r->ready);
+}
+
 int roller_step(struct roller *r, uint64_t now_ns, struct rollup **ret)
 {
 	int err;
@@ -39,7 +44,8 @@ int roller_step(struct roller *r, uint64_t now_ns, struct rollup **ret)
 	if (err <= 0)
 		return err;
 	r->until = 0;
-	err = rollup_make(r->db, now_ns >= r->due_ns ? 1 : ROLLER_SEGMENTS, SEGMENT_ROWS / 2, ret);
+	err = rollup_make(r->db, now_ns >= r->due_ns ? 1 : ROLLER_SEGMENTS, SEGMENT_ROWS / 2,
+			  &r->ready, ret);
 	if (err > 0) {
 		r->until = (*ret)->until;
 		r->at_ns = now_ns;

@@ -12,16 +12,21 @@
 
 #include <sqlite3.h>
 
-#define ROLLER_SEGMENTS 16
+#include "collector/rollup/rollup.h"
+#include "collector/rollup/rollup_ready.h"
 
-struct rollup;
+#define ROLLER_SEGMENTS 16
 
 /* Zeroed but for db, which is borrowed. */
 struct roller {
 	sqlite3 *db;
 	int64_t until;			 /* of the one on its way to the writer, 0: none */
 	uint64_t at_ns, look_ns, due_ns; /* it was made; look again; even one segment will do */
+	struct rollup_ready ready;
 };
+
+/* Not the connection. */
+void roller_done(struct roller *r);
 
 /*
  * Makes a rollup if it is time for one. Returns 1 and *ret, for the writer and then

@@ -9,6 +9,7 @@
 #include "collector/flowstore/scan.h"
 #include "collector/once/address_book.h"
 #include "collector/once/host_minutes.h"
+#include "collector/rollup/rollup_ready.h"
 #include "collector/rollup/rollup_table.h"
 #include "collector/sqlite/db_error.h"
 #include "common/cleanup.h"
@@ -22,7 +23,9 @@ struct maker {
 	struct rollup *rollup;
 	struct address_book *book;
 	struct host_minutes *reported;
+	struct rollup_ready *ready;
 	struct rollup_table fine, minutes, hours;
+	size_t n_rows; /* that make these two */
 	struct scan_rows *rows;
 	struct item {
 		int64_t id;
@@ -70,8 +73,18 @@ static int list_segments(struct maker *m, size_t small_rows)
 	return rc == SQLITE_DONE ? 0 : db_last_errno(m->db);
 }
 
+/* Of records, as they are claimed: nothing can be added to them from then on. */
+static int add_rows(struct maker *m, struct rollup_table *fine)
+{
+	int err;
+
+	rollup_table_settle(fine, m->reported);
+	err = rollup_table_add_minutes(&m->minutes, fine);
+	return err ? err : rollup_table_add_hours(&m->hours, fine);
+}
+
 /* One that has gone since it was listed was deleted by retention: there is nothing to add. */
-static int add_segment(struct maker *m, const struct item *item)
+static int read_segment(struct maker *m, const struct item *item)
 {
 	const struct catalog_range only = {.after = item->id - 1, .until = item->id};
 	struct rollup *r = m->rollup;
@@ -82,12 +95,22 @@ static int add_segment(struct maker *m, const struct item *item)
 	rollup_table_columns(&columns);
 	err = scan_open_range(m->db, &only, NULL, &columns, &scan);
 	while (!err && (err = scan_next(scan, &m->rows)) > 0)
-		err = rollup_table_add(&m->fine, &m->rows->block, m->book, m->reported);
+		err = rollup_table_add(&m->fine, &m->rows->block, m->book);
 	if (!err && scan_totals(scan).damaged_blocks)
 		r->gaps[r->n_gaps++] = (struct rollup_gap){item->id, item->n_rows, item->min_end_ms,
 							   item->max_end_ms};
 	scan_close(scan);
-	r->until = item->id;
+	return err;
+}
+
+static int add_segment(struct maker *m, const struct item *item)
+{
+	struct rollup_table *ready = m->ready ? rollup_ready_find(m->ready, item->id) : NULL;
+	size_t before = m->fine.n;
+	int err = ready ? add_rows(m, ready) : read_segment(m, item);
+
+	m->n_rows += ready ? ready->n : m->fine.n - before;
+	m->rollup->until = item->id;
 	return err;
 }
 
@@ -113,12 +136,12 @@ static int make(struct maker *m)
 
 	if (!err)
 		err = load_reported(m);
-	for (size_t i = 0; !err && i < m->n && m->fine.n < ENOUGH_ROWS; i++)
+	if (!err && m->ready)
+		rollup_ready_check(m->ready, m->book);
+	for (size_t i = 0; !err && i < m->n && m->n_rows < ENOUGH_ROWS; i++)
 		err = add_segment(m, &m->items[i]);
 	if (!err)
-		err = rollup_table_add_minutes(&m->minutes, &m->fine);
-	if (!err)
-		err = rollup_table_add_hours(&m->hours, &m->fine);
+		err = add_rows(m, &m->fine);
 	if (err)
 		return err;
 	rollup_table_sort(&m->minutes);
@@ -130,15 +153,18 @@ static int make(struct maker *m)
 	return 1;
 }
 
-int rollup_make(sqlite3 *db, size_t at_least, size_t small_rows, struct rollup **ret)
+int rollup_make(sqlite3 *db, size_t at_least, size_t small_rows, struct rollup_ready *ready,
+		struct rollup **ret)
 {
 	cleanup(rollup_free_p) struct rollup *r = calloc(1, sizeof(*r));
-	struct maker m = {.db = db, .rollup = r};
+	struct maker m = {.db = db, .rollup = r, .ready = ready};
 	int err;
 
 	if (!r)
 		return -ENOMEM;
 	err = list_segments(&m, small_rows);
+	if (!err && ready)
+		rollup_ready_forget(ready, r->after);
 	if (!err && m.n > 0 && m.n >= at_least)
 		err = make(&m);
 	rollup_table_done(&m.fine);

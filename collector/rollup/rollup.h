@@ -31,6 +31,7 @@
 #define ROLLUP_CLAIM_UNOWNED (-2) /* only the records tell */
 /* between: of a host at neither end, which has two that claim it. This is the first. */
 #define ROLLUP_CLAIM_OF(host_id, between) ((int64_t)(host_id)*2 + (between))
+#define ROLLUP_CLAIM_HOST(claim)	  ((uint32_t)((claim) / 2))
 #define ROLLUP_MAX_SEGMENTS		  32 /* of one rollup */
 
 /* The sums and the maxima of a row, in the order of the columns of the tables. */
@@ -86,13 +87,17 @@ struct rollup {
 	size_t n_gaps;
 };
 
+struct rollup_ready;
+
 /*
  * Makes one of the segments that are in no rollup yet, if there are at least
  * at_least; the last one of all is left alone while it has less than small_rows
- * records, as it may be made new. db is borrowed. Returns 1 and *ret, or 0 if
- * there are too few.
+ * records, as it may be made new. ready: rows of some of them, NULL if there are
+ * none; what is in the tables by now is forgotten there. db is borrowed. Returns 1 and *ret,
+ * or 0 if there are too few.
  */
-int rollup_make(sqlite3 *db, size_t at_least, size_t small_rows, struct rollup **ret);
+int rollup_make(sqlite3 *db, size_t at_least, size_t small_rows, struct rollup_ready *ready,
+		struct rollup **ret);
 /* NULL is a no-op. */
 void rollup_free(struct rollup *r);
 

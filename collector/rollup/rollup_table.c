@@ -154,14 +154,8 @@ struct end {
 
 struct block {
 	const struct flow_block *b;
-	const struct host_minutes *reported;
 	struct end *ends;
 	uint32_t *claims;
-	struct {
-		uint32_t host, claim;
-		int64_t minute_ms;
-		bool aside;
-	} asked; /* last */
 };
 
 static void block_done(struct block *k)
@@ -208,18 +202,8 @@ static int block_init(struct block *k, const struct flow_block *b, const struct 
 	return err;
 }
 
-/* Who claims the records was there in that minute, all of it: that does not change any more. */
-static bool is_set_aside(const struct block *k, uint32_t host, uint32_t claim, int64_t minute_ms)
-{
-	int64_t from_ms = minute_ms - host_minutes_skew(k->reported, host);
-
-	return host_minutes_extent(k->reported, claim, from_ms, from_ms + ROLLUP_MINUTE_MS,
-				   ONCE_SLACK_MS) == HOST_MINUTES_ALWAYS;
-}
-
-/* Neighbours mostly have the same answer. */
-static int64_t claim_of(struct block *k, size_t i, const struct end *src, const struct end *dst,
-			int64_t minute_ms)
+static int64_t claim_of(const struct block *k, size_t i, const struct end *src,
+			const struct end *dst)
 {
 	uint32_t host = FLOW_COL_U32(k->b, host_id)[i], claim = k->claims[i];
 
@@ -227,18 +211,10 @@ static int64_t claim_of(struct block *k, size_t i, const struct end *src, const 
 		return ROLLUP_CLAIM_NONE;
 	if (claim == ADDRESS_BOOK_UNOWNED)
 		return ROLLUP_CLAIM_UNOWNED;
-	if (k->asked.host != host || k->asked.claim != claim || k->asked.minute_ms != minute_ms) {
-		k->asked.host = host;
-		k->asked.claim = claim;
-		k->asked.minute_ms = minute_ms;
-		k->asked.aside = is_set_aside(k, host, claim, minute_ms);
-	}
-	if (k->asked.aside)
-		return ROLLUP_CLAIM_ASIDE;
 	return ROLLUP_CLAIM_OF(claim, src->owner != host && dst->owner != host);
 }
 
-static struct rollup_key key_of(struct block *k, size_t i)
+static struct rollup_key key_of(const struct block *k, size_t i)
 {
 	const struct flow_block *b = k->b;
 	const struct end *src = &k->ends[FLOW_COL_U32(b, src_addr)[i]];
@@ -251,7 +227,7 @@ static struct rollup_key key_of(struct block *k, size_t i)
 	return (struct rollup_key){
 		.start_ms = minute_ms,
 		.peer = direction == FLOW_DIRECTION_INGRESS ? src->peer : dst->peer,
-		.claim = claim_of(k, i, src, dst, minute_ms),
+		.claim = claim_of(k, i, src, dst),
 		.host_id = FLOW_COL_U32(b, host_id)[i],
 		.dst_port = service_of(b, i),
 		.proto = (uint16_t)(FLOW_COL_U32(b, proto)[i] + (catch_all ? ROLLUP_CATCH_ALL : 0)),
@@ -313,13 +289,12 @@ static void add_record(struct rollup_row *r, const struct flow_block *b, size_t 
 
 /* Neighbours mostly have the same key: segments are sorted by most of it. */
 int rollup_table_add(struct rollup_table *t, const struct flow_block *b,
-		     const struct address_book *book, const struct host_minutes *reported)
+		     const struct address_book *book)
 {
 	cleanup(block_done) struct block k = {0};
 	struct rollup_row *row = NULL;
 	int err = block_init(&k, b, book);
 
-	k.reported = reported;
 	for (size_t i = 0; !err && i < b->n_rows; i++) {
 		struct rollup_key key = key_of(&k, i);
 
@@ -331,6 +306,35 @@ int rollup_table_add(struct rollup_table *t, const struct flow_block *b,
 			err = -ENOMEM;
 	}
 	return err;
+}
+
+void rollup_table_trim(struct rollup_table *t)
+{
+	struct rollup_row *rows = realloc(t->rows, (t->n + 1) * sizeof(*rows));
+
+	if (rows)
+		t->rows = rows;
+	free(t->slots);
+	t->slots = NULL;
+}
+
+/* --- claims that are settled ----------------------------------------------------------- */
+
+/* Who claims the records was there in that minute, all of it: that does not change any more. */
+static bool is_set_aside(const struct rollup_key *k, const struct host_minutes *reported)
+{
+	int64_t from_ms = k->start_ms - host_minutes_skew(reported, k->host_id);
+
+	return host_minutes_extent(reported, ROLLUP_CLAIM_HOST(k->claim), from_ms,
+				   from_ms + ROLLUP_MINUTE_MS,
+				   ONCE_SLACK_MS) == HOST_MINUTES_ALWAYS;
+}
+
+void rollup_table_settle(struct rollup_table *t, const struct host_minutes *reported)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->rows[i].key.claim > 0 && is_set_aside(&t->rows[i].key, reported))
+			t->rows[i].key.claim = ROLLUP_CLAIM_ASIDE;
 }
 
 /* --- coarser rows ------------------------------------------------------------------------- */

@@ -28,9 +28,16 @@ void rollup_table_done(struct rollup_table *t);
 
 /* Adds the columns that rollup_table_add() reads. */
 void rollup_table_columns(struct flow_columns *columns);
-/* Adds every record of b, by minute and whole peer. reported: around the times of b. */
+/* Adds every record of b, by minute and whole peer, with the claims of the book. */
 int rollup_table_add(struct rollup_table *t, const struct flow_block *b,
-		     const struct address_book *book, const struct host_minutes *reported);
+		     const struct address_book *book);
+/* Gives back what only adding takes: nothing can be added from then on. */
+void rollup_table_trim(struct rollup_table *t);
+/*
+ * ROLLUP_CLAIM_ASIDE where the host that claims the records has reported all of the
+ * minute. reported: around the times of all rows. Nothing can be added from then on.
+ */
+void rollup_table_settle(struct rollup_table *t, const struct host_minutes *reported);
 /* Adds the rows of such a table: those of the table of minutes, or of hours. */
 int rollup_table_add_minutes(struct rollup_table *t, const struct rollup_table *fine);
 int rollup_table_add_hours(struct rollup_table *t, const struct rollup_table *fine);

@@ -132,10 +132,11 @@ void compacting_run(const char *db_path, struct queue *jobs, int stop_fd)
 	cleanup(compactor_free_p) struct compactor *c = NULL;
 	const char *why = "out of memory";
 	struct pending pending = {0};
-	struct roller roller = {0};
+	cleanup(roller_done) struct roller roller = {0};
+	struct flow_columns columns = {{0}};
 	char wal[WAL_PATH_MAX];
 	bool failing = false;
-	int found = 0, rolled, pause_ms = POLL_MS;
+	int found = 0, rolled, err, pause_ms = POLL_MS;
 
 	if (db_open_reader(db_path, &db, &why) != 0 ||
 	    compactor_new(db, FAILPOINT_NUMBER("WEIR_SEGMENT_ROWS", 0),
@@ -145,6 +146,8 @@ void compacting_run(const char *db_path, struct queue *jobs, int stop_fd)
 	}
 	(void)wal_path(db_path, wal); /* SQLite has opened it */
 	roller.db = db;
+	rollup_table_columns(&columns);
+	compactor_keep(c, &columns);
 	while (!wait_ms(stop_fd, pause_ms) && !give_way(wal, stop_fd)) {
 		struct segment *s = NULL;
 
@@ -153,8 +156,11 @@ void compacting_run(const char *db_path, struct queue *jobs, int stop_fd)
 		if (pending.n == MAX_PENDING)
 			continue;
 		found = compactor_make(c, &s);
-		if (found > 0 && s)
+		if (found > 0) {
+			err = rollup_ready_add(&roller.ready, db, s->id, compactor_block(c));
 			hand_over(c, &pending, s, jobs, stop_fd);
+			found = err ? err : found;
+		}
 		if (found >= 0 && (rolled = roll(&roller, jobs, stop_fd)) < 0)
 			found = rolled;
 		if (found < 0 && !failing)

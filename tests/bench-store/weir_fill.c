@@ -177,7 +177,7 @@ static int roll_up(struct filling *f, size_t at_least)
 	uint64_t t0 = cpu_ns(), t1;
 	int found;
 
-	while ((found = rollup_make(f->reader, at_least, SEGMENT_ROWS / 2, &r)) > 0) {
+	while ((found = rollup_make(f->reader, at_least, SEGMENT_ROWS / 2, NULL, &r)) > 0) {
 		int err;
 
 		t1 = cpu_ns();

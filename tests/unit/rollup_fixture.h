@@ -132,7 +132,7 @@ static inline int roll_up(struct fixture *f)
 	struct rollup *r = NULL;
 	int made = 0, found;
 
-	while ((found = rollup_make(f->store.reader, 1, ROWS / 2, &r)) > 0) {
+	while ((found = rollup_make(f->store.reader, 1, ROWS / 2, NULL, &r)) > 0) {
 		assert_int_equal(store_rollup(f, r), 0);
 		rollup_free(r);
 		made++;

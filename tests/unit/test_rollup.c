@@ -17,6 +17,7 @@
 #include "collector/rollup/peer_group.h"
 #include "collector/rollup/roller.h"
 #include "collector/rollup/rollup.h"
+#include "collector/rollup/rollup_ready.h"
 #include "collector/rollup/rollup_writer.h"
 #include "collector/sqlite/sql_functions.h"
 #include "collector/store/db.h"
@@ -132,7 +133,8 @@ static void test_views_sum_what_the_records_say(void **state)
 	put_blocks(f, 60);
 	while (number(f, "SELECT count(*) FROM flow_fresh") > 0)
 		compact(f, 1);
-	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, &r) > 0; rollup_free(r))
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, NULL, &r) > 0;
+	     rollup_free(r))
 		assert_int_equal(store_rollup(f, r), 0);
 	keep_plain(f);
 	assert_view(
@@ -190,7 +192,8 @@ static void test_order_of_writing_does_not_matter(void **state)
 	assert_int_equal(compactor_new(f->store.reader, ROWS, 2, &c), 0);
 	assert_int_equal(compactor_make(c, &s), 1);
 	assert_int_equal(s->n_segments, 1);
-	assert_int_equal(rollup_make(f->store.reader, 1, 0, &r), 1); /* takes the small one, too */
+	assert_int_equal(rollup_make(f->store.reader, 1, 0, NULL, &r),
+			 1); /* takes the small one, too */
 	assert_int_equal(store_rollup(f, r), 0);
 	assert_int_equal(store_segment(f, s), -EINVAL);
 	segment_free(s);
@@ -201,7 +204,7 @@ static void test_order_of_writing_does_not_matter(void **state)
 	compactor_free(c);
 	assert_int_equal(store_rollup(f, r), -EINVAL); /* twice */
 	rollup_free(r);
-	assert_int_equal(rollup_make(f->store.reader, 1, 0, &r), 1);
+	assert_int_equal(rollup_make(f->store.reader, 1, 0, NULL, &r), 1);
 	assert_int_equal(store_rollup(f, r), 0);
 	rollup_free(r);
 	keep_plain(f);
@@ -218,7 +221,8 @@ static void test_rollups_outlive_their_segments(void **state)
 	while (number(f, "SELECT count(*) FROM flow_fresh") > 0)
 		compact(f, 1);
 	keep_plain(f);
-	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, &r) > 0; rollup_free(r))
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, NULL, &r) > 0;
+	     rollup_free(r))
 		assert_int_equal(store_rollup(f, r), 0);
 	assert_int_equal(flow_writer_expire(f->store.writer, INT64_MAX, SIZE_MAX, &rows), 0);
 	assert_int_equal(number(f, "SELECT count(*) FROM flow_segment"), 0);
@@ -261,6 +265,89 @@ static void test_a_damaged_segment_is_a_gap(void **state)
 	assert_same_as_plain(f);
 }
 
+/* --- segments that are in memory ----------------------------------------------------- */
+
+/* Segments of what is there, whose rows are ready; some are not stored, and made again. */
+static void compact_ready(struct fixture *f, struct rollup_ready *ready)
+{
+	struct flow_columns columns = {{0}};
+	struct compactor *c = NULL;
+	struct segment *s;
+
+	rollup_table_columns(&columns);
+	assert_int_equal(compactor_new(f->store.reader, ROWS, 2, &c), 0);
+	compactor_keep(c, &columns);
+	for (int i = 0; compactor_make(c, &s) > 0; i++) {
+		assert_int_equal(
+			rollup_ready_add(ready, f->store.reader, s->id, compactor_block(c)), 0);
+		if (i % 3 != 1)
+			assert_int_equal(store_segment(f, s), 0);
+		segment_free(s);
+	}
+	compactor_free(c);
+}
+
+static void roll_up_ready(struct fixture *f, struct rollup_ready *ready)
+{
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, ready, &r) > 0;
+	     rollup_free(r))
+		assert_int_equal(store_rollup(f, r), 0);
+}
+
+/* None of them is read: they are damaged by then. */
+static void test_rows_made_ready_are_those_of_the_segments(void **state)
+{
+	struct fixture *f = *state;
+	struct rollup_ready ready = {0};
+
+	put_blocks(f, 30);
+	compact_ready(f, &ready);
+	put_blocks(f, 30);
+	compact_ready(f, &ready);
+	keep_plain(f);
+	assert_true(number(f, "SELECT count(*) FROM flow_segment") > 2);
+	assert_true(ready.n > (size_t)number(f, "SELECT count(*) FROM flow_segment"));
+	sample_exec(f->store.db, "UPDATE flow_segment SET head = zeroblob(length(head))");
+	roll_up_ready(f, &ready);
+	assert_same_as_plain(f);
+	assert_int_equal(number(f, "SELECT count(*) FROM rollup_gap"), 0);
+	rollup_ready_done(&ready);
+}
+
+static void test_rows_made_ready_go_by_the_newest_addresses(void **state)
+{
+	struct fixture *f = *state;
+	struct rollup_ready ready = {0};
+
+	sample_exec(f->store.db, "UPDATE host_addr SET since_ms = 1 << 50 WHERE host_id = 2");
+	put_blocks(f, 30);
+	compact_ready(f, &ready);
+	keep_plain(f);
+	sample_exec(f->store.db, "UPDATE host_addr SET since_ms = 0");
+	roll_up_ready(f, &ready);
+	assert_same_as_plain(f);
+	assert_int_equal(ready.n, 0);
+	rollup_ready_done(&ready);
+}
+
+static void test_rows_made_ready_are_forgotten_when_stored(void **state)
+{
+	struct fixture *f = *state;
+	struct rollup_ready ready = {0};
+
+	for (int i = 0; i < 2 * ROLLUP_MAX_SEGMENTS; i++) {
+		put_blocks(f, 2);
+		compact_ready(f, &ready);
+		if (i % 10 == 9)
+			roll_up_ready(f, &ready);
+	}
+	assert_in_range(ready.n, 4, 20); /* since the last time but one */
+	keep_plain(f);
+	roll_up_ready(f, &ready);
+	assert_same_as_plain(f);
+	rollup_ready_done(&ready);
+}
+
 /* Sums of what a hostile probe may say stay within 63 bits. */
 static void test_sums_do_not_run_over(void **state)
 {
@@ -280,12 +367,14 @@ static void test_sums_do_not_run_over(void **state)
 	batch_free(b);
 	compact(f, 1);
 	sample_exec(f->store.db, "UPDATE rollup_state SET segment_id = 0");
-	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, &r) > 0; rollup_free(r))
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, NULL, &r) > 0;
+	     rollup_free(r))
 		assert_int_equal(store_rollup(f, r), 0);
 	assert_int_equal(number(f, "SELECT bytes FROM rollup_hour"), INT64_C(1) << 55);
 	sample_exec(f->store.db, "UPDATE rollup_hour SET bytes = 4611686018427387903");
 	sample_exec(f->store.db, "UPDATE rollup_state SET segment_id = 0");
-	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, &r) > 0; rollup_free(r))
+	for (struct rollup *r = NULL; rollup_make(f->store.reader, 1, 0, NULL, &r) > 0;
+	     rollup_free(r))
 		assert_int_equal(store_rollup(f, r), 0);
 	assert_int_equal(number(f, "SELECT bytes FROM rollup_hour"), INT64_C(1) << 62);
 }
@@ -359,7 +448,7 @@ static void test_every_allocation_failure_is_clean(void **state)
 		bool failed;
 
 		(void)fail_alloc_at(n);
-		err = rollup_make(f->store.reader, 1, 0, &r);
+		err = rollup_make(f->store.reader, 1, 0, NULL, &r);
 		failed = fail_alloc_at(0);
 		rollup_free(r);
 		if (!failed)
@@ -380,6 +469,9 @@ int main(void)
 		TEST(test_order_of_writing_does_not_matter),
 		TEST(test_rollups_outlive_their_segments),
 		TEST(test_a_damaged_segment_is_a_gap),
+		TEST(test_rows_made_ready_are_those_of_the_segments),
+		TEST(test_rows_made_ready_go_by_the_newest_addresses),
+		TEST(test_rows_made_ready_are_forgotten_when_stored),
 		TEST(test_sums_do_not_run_over),
 		TEST(test_roller_waits_for_the_writer),
 		TEST(test_peer_groups),

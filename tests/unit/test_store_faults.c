@@ -127,7 +127,7 @@ static int make_segment(struct fixture *f, sqlite3 *db)
 static int make_rollup(struct fixture *f, sqlite3 *db)
 {
 	struct rollup *r = NULL;
-	int err = rollup_make(db, 1, 0, &r);
+	int err = rollup_make(db, 1, 0, NULL, &r);
 
 	return err > 0 ? run_job(f, JOB_ROLLUP, r) : err;
 }
