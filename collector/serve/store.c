@@ -579,6 +579,13 @@ int store_apply(struct store *s, struct job *job, int64_t now_ms)
 	return err ? err : run(s, JOB_KEEP);
 }
 
+int store_apply_surely(struct store *s, struct job *job, int64_t now_ms)
+{
+	bool often = job->kind == JOB_BATCH || job->kind == JOB_SEGMENT;
+
+	return often ? apply(s, job, now_ms) : store_apply(s, job, now_ms);
+}
+
 void store_checkpoint(struct store *s)
 {
 	/* The writer must not wait for readers: what they hold is copied next time. */

@@ -60,6 +60,12 @@ void store_rollback(struct store *s);
  * leaves nothing behind and is no error.
  */
 int store_apply(struct store *s, struct job *job, int64_t now_ms);
+/*
+ * The same for what comes often and is hardly ever refused: without keeping each page that
+ * it changes for the case that it is. -EINVAL: it is, then the transaction is to be
+ * rolled back, and all its jobs done again by store_apply().
+ */
+int store_apply_surely(struct store *s, struct job *job, int64_t now_ms);
 
 /* Copies the WAL into the database and cuts it to nothing, unless a reader is in the way. */
 void store_checkpoint(struct store *s);

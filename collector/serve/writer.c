@@ -37,6 +37,7 @@ struct writer {
 	uint64_t failing_log;		   /* log_due() */
 	uint64_t expire_at_ms, tidy_at_ms; /* CLOCK_MONOTONIC */
 	uint64_t wal_at_ms;		   /* not before: asking a full WAL again */
+	bool doubtful;			   /* one of the group has been refused */
 	size_t n;
 	struct job *group[GROUP_MAX_JOBS];
 };
@@ -68,6 +69,31 @@ static int has_room(struct writer *w)
 	return store_wal_bytes(w->store) < WAL_FULL_BYTES ? 0 : -EBUSY;
 }
 
+/* All of the group again, so that one that is refused leaves the others as they are. */
+static int apply_again(struct writer *w)
+{
+	int err;
+
+	store_rollback(w->store);
+	err = store_begin(w->store);
+	for (size_t i = 0; !err && i < w->n; i++)
+		err = store_apply(w->store, w->group[i], real_ms());
+	return err;
+}
+
+/* The last of the group. */
+static int apply(struct writer *w)
+{
+	struct job *job = w->group[w->n - 1];
+	int err;
+
+	if (w->doubtful)
+		return store_apply(w->store, job, real_ms());
+	err = store_apply_surely(w->store, job, real_ms());
+	w->doubtful = err == -EINVAL;
+	return w->doubtful ? apply_again(w) : err;
+}
+
 /* Applies first and what follows it until the group is full or its time is over. */
 static int apply_group(struct writer *w, struct job *first)
 {
@@ -79,11 +105,12 @@ static int apply_group(struct writer *w, struct job *first)
 	if (!err)
 		err = store_begin(w->store);
 	w->n = 0;
+	w->doubtful = false;
 	while (job) {
 		w->group[w->n++] = job;
 		bytes += job->weight;
 		if (!err)
-			err = store_apply(w->store, job, real_ms());
+			err = apply(w);
 		now_ms = mono_ms();
 		if (err || w->n == GROUP_MAX_JOBS || bytes >= GROUP_MAX_BYTES || now_ms >= until_ms)
 			break;

@@ -11,6 +11,8 @@
 
 #include "collector/flowstore/segment.h"
 #include "collector/serve/retention.h"
+#include "collector/serve/writer.h"
+#include "common/queue.h"
 #include "tests/unit/fail_alloc.h"
 #include "tests/unit/store_fixture.h"
 
@@ -173,6 +175,47 @@ static void test_stale_segment_hurts_itself_only(void **state)
 	job_free(bad_job);
 }
 
+/* What is refused by the database among what is not, in one group of the writer. */
+static void test_refused_batch_hurts_itself_only(void **state)
+{
+	static const struct writer_settings settings = {.commit_interval_ms = 60000};
+	static const enum job_outcome outcomes[] = {JOB_DONE, JOB_DONE, JOB_INVALID, JOB_DONE};
+	struct flow_record r = sample_flow("10.0.0.1", "10.0.0.2", 80, 1000);
+	struct fixture *f = *state;
+	struct queue *jobs = NULL, *replies = NULL;
+	struct job *job = NULL;
+
+	assert_int_equal(queue_new(100, 100, job_free, &jobs), 0);
+	assert_int_equal(queue_new(100, 100, job_free, &replies), 0);
+	apply_hello(f, 1, 1);
+	apply_hello(f, 2, 1);
+	apply_hello(f, 3, 1);
+	for (uint64_t i = 0; i < 4; i++) {
+		struct batch *b = sample_batch(i == 2 ? 2 : 1 + 2 * (i == 3), 1 + (i == 1), &r, 1);
+
+		if (i == 2)
+			b->summary.minutes[0].packets = UINT64_MAX;
+		assert_int_equal(job_new(JOB_BATCH, b, 0, 0, &job), 0);
+		assert_int_equal(queue_push(jobs, job, 0), 0);
+	}
+	assert_int_equal(job_new(JOB_SEGMENT, stale_segment(), 0, 0, &job), 0);
+	assert_int_equal(queue_push(jobs, job, 0), 0);
+	queue_close(jobs);
+	writer_run(f->store, &settings, jobs, replies);
+	for (size_t i = 0; i < 4; i++) {
+		job = queue_pop(replies, 0);
+		assert_non_null(job);
+		assert_int_equal(job->outcome, outcomes[i]);
+		job_free(job);
+	}
+	assert_int_equal(count_flows(f), 3);
+	assert_int_equal(sample_int(f->outside, "SELECT count(*) FROM flow_segment"), 0);
+	assert_int_equal(sample_int(f->outside, "SELECT sum(records) FROM coverage_minute"), 3);
+	assert_int_equal(sample_int(f->outside, "SELECT sum(last_seq) FROM epoch"), 3);
+	queue_free(jobs);
+	queue_free(replies);
+}
+
 static int try_batch(struct fixture *f, struct batch *batch)
 {
 	struct job *job = NULL;
@@ -277,6 +320,7 @@ int main(void)
 		TEST(test_epochs_are_bounded),
 		TEST(test_rollback_leaves_nothing),
 		TEST(test_stale_segment_hurts_itself_only),
+		TEST(test_refused_batch_hurts_itself_only),
 		TEST(test_failed_write_leaves_nothing_and_passes),
 		TEST(test_expire_takes_the_oldest_in_steps),
 		TEST(test_checkpoint_empties_the_wal),
