@@ -11,7 +11,8 @@
 #include "collector/flowstore/hash.h"
 #include "common/cleanup.h"
 
-#define BLOCKS_A_THREAD 4 /* fewer are read before a thread has begun */
+#define BLOCKS_A_THREAD	 4	/* fewer are read before a thread has begun */
+#define SETTLED_A_THREAD 100000 /* things in sets */
 
 DEFINE_CLEANUP(struct aggregate *, aggregate_free)
 DEFINE_CLEANUP(struct scan *, scan_close)
@@ -87,15 +88,21 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static size_t threads_for(struct scan *scan)
+/* As many as there is work for, and cores. */
+static size_t threads_at_most(uint64_t n)
 {
-	struct scan_totals t = scan_totals(scan);
-	uint64_t blocks = t.blocks - t.blocks_skipped, n = blocks / BLOCKS_A_THREAD + 1;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (cores > 0 && n > (uint64_t)cores)
 		n = (uint64_t)cores;
 	return n < AGGREGATE_MAX_THREADS ? n : AGGREGATE_MAX_THREADS;
+}
+
+static size_t threads_for(struct scan *scan)
+{
+	struct scan_totals t = scan_totals(scan);
+
+	return threads_at_most((t.blocks - t.blocks_skipped) / BLOCKS_A_THREAD + 1);
 }
 
 /* The first one adds to what is there already, the others to what is joined to it at last. */
@@ -128,15 +135,16 @@ static void add_totals(struct scan_totals *to, const struct scan_totals *t)
 	to->damaged_rows += t->damaged_rows;
 }
 
-/* The first worker is this thread; one that cannot be started is done without. */
-static void run_workers(struct aggregate_worker *workers, size_t n)
+/* The first is this thread; one that cannot be started is done without: work is taken, not given.
+ */
+static void run_threads(void *(*run)(void *), void *const *args, size_t n)
 {
 	pthread_t threads[AGGREGATE_MAX_THREADS];
 	bool started[AGGREGATE_MAX_THREADS] = {false};
 
 	for (size_t i = 1; i < n; i++)
-		started[i] = pthread_create(&threads[i], NULL, work, &workers[i]) == 0;
-	work(&workers[0]);
+		started[i] = pthread_create(&threads[i], NULL, run, args[i]) == 0;
+	(void)run(args[0]);
 	for (size_t i = 1; i < n; i++)
 		if (started[i])
 			(void)pthread_join(threads[i], NULL); /* it is one of ours */
@@ -146,6 +154,7 @@ int aggregate_read(struct aggregate *a, const struct aggregate_input *in)
 {
 	cleanup(scan_close_p) struct scan *scan = NULL;
 	struct aggregate_worker workers[AGGREGATE_MAX_THREADS];
+	void *args[AGGREGATE_MAX_THREADS];
 	struct flow_columns columns = a->columns;
 	struct scan_totals t;
 	size_t n, made = 1;
@@ -160,8 +169,10 @@ int aggregate_read(struct aggregate *a, const struct aggregate_input *in)
 	err = worker_init(&workers[0], a, in, scan, true);
 	for (; !err && made < n; made++)
 		err = worker_init(&workers[made], a, in, scan, false);
+	for (size_t i = 0; i < AGGREGATE_MAX_THREADS; i++)
+		args[i] = &workers[i];
 	if (!err)
-		run_workers(workers, n);
+		run_threads(work, args, n);
 	for (size_t i = 0; i < made; i++) {
 		int joined = join_worker(a, &workers[i]);
 
@@ -227,11 +238,39 @@ struct scan_totals aggregate_totals(const struct aggregate *a, uint64_t *ret_set
 	return a->totals;
 }
 
+struct settling {
+	struct group_sums *sums;
+	size_t next; /* part */
+	int err;     /* of any thread */
+};
+
+static void *settle(void *arg)
+{
+	struct settling *s = arg;
+	size_t part;
+
+	while ((part = __atomic_fetch_add(&s->next, 1, __ATOMIC_RELAXED)) < DISTINCT_PARTS) {
+		int err = group_sums_settle(s->sums, part);
+
+		if (err)
+			__atomic_store_n(&s->err, err, __ATOMIC_RELAXED);
+	}
+	return NULL;
+}
+
 int aggregate_finish(struct aggregate *a)
 {
+	struct settling s = {.sums = &a->sums};
+	void *args[AGGREGATE_MAX_THREADS];
 	int err = group_sums_reserve(&a->sums, a->table.n);
 
-	return err ? err : group_sums_finish(&a->sums);
+	if (err)
+		return err;
+	for (size_t i = 0; i < AGGREGATE_MAX_THREADS; i++)
+		args[i] = &s;
+	run_threads(settle, args,
+		    threads_at_most(group_sums_in_sets(&a->sums) / SETTLED_A_THREAD + 1));
+	return s.err ? s.err : group_sums_finish(&a->sums);
 }
 
 size_t aggregate_n_groups(const struct aggregate *a)

@@ -58,8 +58,8 @@ static int count_distinct(struct aggregate *a, size_t term, uint32_t which, uint
 
 	for (size_t p = 0; !err && from->parts && p < DISTINCT_PARTS; p++)
 		err = add_values(a, &from->parts[p], which, &set);
-	if (!err)
-		err = distinct_set_settle(&set);
+	for (size_t p = 0; !err && p < DISTINCT_PARTS; p++)
+		err = distinct_set_settle(&set, p);
 	*ret = 0; /* not what the slots of the groups come to */
 	for (size_t p = 0; !err && set.parts && p < DISTINCT_PARTS; p++)
 		*ret += set.parts[p].n;

@@ -16,32 +16,32 @@ void distinct_set_done(struct distinct_set *s)
 	for (size_t p = 0; s->parts && p < DISTINCT_PARTS; p++)
 		free(s->parts[p].pairs);
 	free(s->parts);
-	free(s->places);
+	free(s->places.at);
 	*s = (struct distinct_set){0};
 }
 
 /* A table of numbers of pairs, counted from 1, at most half full; all 0. *ret_mask: its size - 1.
  */
-static int clear_places(struct distinct_set *s, size_t n_pairs, size_t *ret_mask)
+static int clear_places(struct distinct_places *p, size_t n_pairs, size_t *ret_mask)
 {
 	size_t n = 2 * MIN_PAIRS;
 
 	while (n < 2 * n_pairs)
 		n *= 2;
-	if (n > s->n_places) {
-		free(s->places);
-		s->n_places = 0;
-		s->places = malloc(n * sizeof(*s->places));
-		if (!s->places)
+	if (n > p->n) {
+		free(p->at);
+		p->n = 0;
+		p->at = malloc(n * sizeof(*p->at));
+		if (!p->at)
 			return -ENOMEM;
-		s->n_places = n;
+		p->n = n;
 	}
-	memset(s->places, 0, n * sizeof(*s->places));
+	memset(p->at, 0, n * sizeof(*p->at));
 	*ret_mask = n - 1;
 	return 0;
 }
 
-static int settle(struct distinct_set *s, struct distinct_part *part)
+static int settle(uint64_t seed, struct distinct_places *places, struct distinct_part *part)
 {
 	uint32_t n = 0;
 	size_t mask;
@@ -49,20 +49,20 @@ static int settle(struct distinct_set *s, struct distinct_part *part)
 
 	if (part->n_once == part->n)
 		return 0;
-	err = clear_places(s, part->n, &mask);
+	err = clear_places(places, part->n, &mask);
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < part->n; i++) {
 		struct distinct_pair p = part->pairs[i];
-		size_t at = hash_pair(s->seed, p.a, p.b) & mask;
+		size_t at = hash_pair(seed, p.a, p.b) & mask;
 
-		while (s->places[at] && (part->pairs[s->places[at] - 1].a != p.a ||
-					 part->pairs[s->places[at] - 1].b != p.b))
+		while (places->at[at] && (part->pairs[places->at[at] - 1].a != p.a ||
+					  part->pairs[places->at[at] - 1].b != p.b))
 			at = (at + 1) & mask;
-		if (s->places[at])
+		if (places->at[at])
 			continue;
 		part->pairs[n++] = p;
-		s->places[at] = n;
+		places->at[at] = n;
 	}
 	part->n = part->n_once = n;
 	return 0;
@@ -73,7 +73,7 @@ static int make_room(struct distinct_set *s, struct distinct_part *part)
 {
 	uint32_t max = part->max ? 2 * part->max : MIN_PAIRS;
 	struct distinct_pair *pairs;
-	int err = settle(s, part);
+	int err = settle(s->seed, &s->places, part);
 
 	if (err || part->n < part->max / 2)
 		return err;
@@ -138,11 +138,11 @@ int distinct_set_join(struct distinct_set *s, const struct distinct_set *other)
 	return err;
 }
 
-int distinct_set_settle(struct distinct_set *s)
+int distinct_set_settle(struct distinct_set *s, size_t part)
 {
-	int err = 0;
+	struct distinct_places places = {0};
+	int err = s->parts ? settle(s->seed, &places, &s->parts[part]) : 0;
 
-	for (size_t p = 0; !err && s->parts && p < DISTINCT_PARTS; p++)
-		err = settle(s, &s->parts[p]);
+	free(places.at);
 	return err;
 }

@@ -6,7 +6,8 @@
  * what is there twice goes when a part is full, by a table that fits the cache. A
  * table of all would be waited for at every pair.
  *
- * Threads: none of its own. Memory: 16 to 64 bytes a pair. Errors: -ENOMEM.
+ * Threads: none of its own; only distinct_set_settle() of different parts at once. Memory: 16 to 64
+ * bytes a pair. Errors: -ENOMEM.
  */
 #ifndef WEIR_COLLECTOR_AGGREGATE_DISTINCT_SET_H
 #define WEIR_COLLECTOR_AGGREGATE_DISTINCT_SET_H
@@ -26,8 +27,10 @@ struct distinct_set {
 		struct distinct_pair *pairs;
 		uint32_t n, n_once, max; /* the first n_once are there once */
 	} * parts;			 /* NULL: nothing was added */
-	uint32_t *places;		 /* of one part while it is looked through */
-	size_t n_places;
+	struct distinct_places {
+		uint32_t *at;
+		size_t n;
+	} places; /* of one part while it is looked through */
 	uint64_t seed;
 };
 
@@ -35,7 +38,7 @@ void distinct_set_done(struct distinct_set *s);
 int distinct_set_add(struct distinct_set *s, const struct distinct_pair *pairs, size_t n);
 /* Adds what is in other. */
 int distinct_set_join(struct distinct_set *s, const struct distinct_set *other);
-/* Until the next is added, each pair is in its part once. */
-int distinct_set_settle(struct distinct_set *s);
+/* Until the next is added, each pair of that part is there once. */
+int distinct_set_settle(struct distinct_set *s, size_t part);
 
 #endif /* WEIR_COLLECTOR_AGGREGATE_DISTINCT_SET_H */

@@ -124,24 +124,41 @@ int group_sums_join(struct group_sums *s, struct group_sums *other, struct group
 
 /* --- the end --------------------------------------------------------------------------------- */
 
+size_t group_sums_in_sets(const struct group_sums *s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->plan->n; i++)
+		for (size_t p = 0; s->sets[i].parts && p < DISTINCT_PARTS; p++)
+			n += s->sets[i].parts[p].n;
+	return n;
+}
+
+int group_sums_settle(struct group_sums *s, size_t part)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < s->plan->n; i++)
+		err = distinct_set_settle(&s->sets[i], part);
+	return err;
+}
+
 /* Each pair counts in the slot of its group. */
-static int count_set(struct group_sums *s, size_t slot)
+static void count_set(struct group_sums *s, size_t slot)
 {
 	struct distinct_set *set = &s->sets[slot];
 	unsigned shift = group_shift(&s->plan->terms[slot]);
-	int err = distinct_set_settle(set);
 
-	for (size_t p = 0; !err && set->parts && p < DISTINCT_PARTS; p++)
+	for (size_t p = 0; set->parts && p < DISTINCT_PARTS; p++)
 		for (size_t i = 0; i < set->parts[p].n; i++)
 			group_sums_of(s, set->parts[p].pairs[i].b >> shift)[slot]++;
-	return err;
 }
 
 int group_sums_finish(struct group_sums *s)
 {
-	int err = s->high & SUM_TOO_LARGE ? -EOVERFLOW : 0;
-
-	for (size_t i = 0; !err && i < s->plan->n; i++)
-		err = count_set(s, i);
-	return err;
+	if (s->high & SUM_TOO_LARGE)
+		return -EOVERFLOW;
+	for (size_t i = 0; i < s->plan->n; i++)
+		count_set(s, i);
+	return 0;
 }

@@ -34,7 +34,11 @@ void group_sums_done(struct group_sums *s);
 int group_sums_reserve(struct group_sums *s, size_t n_groups);
 /* Adds other, whose values are moved. */
 int group_sums_join(struct group_sums *s, struct group_sums *other, struct group_values *values);
-/* Fills slots of sets. */
+/* How many things are in sets, with those that are there twice. */
+size_t group_sums_in_sets(const struct group_sums *s);
+/* What sets have twice goes: of one part below DISTINCT_PARTS, so that threads may share them. */
+int group_sums_settle(struct group_sums *s, size_t part);
+/* Fills slots of sets, which are settled. */
 int group_sums_finish(struct group_sums *s);
 
 static inline uint64_t *group_sums_of(const struct group_sums *s, size_t group)

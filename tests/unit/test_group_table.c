@@ -27,8 +27,8 @@ static uint32_t id_of(uint32_t v, size_t k, size_t n_keys)
 
 struct adder {
 	struct group_table *t;
-	uint32_t first; /* value; each thread begins at another one */
 	uint32_t *groups;
+	uint32_t first; /* value; each thread begins at another one */
 	int err;
 };
 
