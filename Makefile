@@ -37,7 +37,7 @@ PROTO     := $(B)/libproto.a
 PROBE     := $(B)/libprobe.a
 COLLECTOR := $(B)/libcollector.a
 
-COMMON_LIBS    := -linih -lm -lsodium
+COMMON_LIBS    := -linih -lsmartcols -lm -lsodium
 PROTO_LIBS     := -lprotobuf-c -lzstd
 # Optional: without it the server names in QUIC stay encrypted.
 NETTLE         := $(shell pkg-config --libs nettle 2>/dev/null)

@@ -4,12 +4,13 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <libsmartcols/libsmartcols.h>
+#include <locale.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/cleanup.h"
-#include "common/text_table.h"
 #include "common/utf8.h"
 
 struct column {
@@ -25,8 +26,9 @@ struct output {
 	int err;	 /* first failure; nothing is written after it */
 	size_t n, next;	 /* columns, and which one comes */
 	uint64_t n_rows; /* rows begun */
-	/* Tables only: all cells, and the one being written. */
-	struct text_table *table;
+	/* Tables only: rows, the row being filled, and the cell being written. */
+	struct libscols_table *table;
+	struct libscols_line *line;
 	FILE *cell;
 	char *cell_text;
 	size_t cell_size;
@@ -215,21 +217,27 @@ static FILE *cell_begin(struct output *o)
 {
 	if (o->err)
 		return NULL;
-	if (o->next == 0)
+	if (o->next == 0) {
 		o->n_rows++;
+		if (o->format == OUTPUT_TABLE)
+			o->line = scols_table_new_line(o->table, NULL);
+	}
 	if (o->format != OUTPUT_TABLE) {
 		write_separator(o);
 		return o->out;
+	}
+	if (!o->line) {
+		o->err = -ENOMEM;
+		return NULL;
 	}
 	rewind(o->cell);
 	return o->cell;
 }
 
-static int table_cell_end(struct output *o)
+/* Makes cell_text what has been written to cell. */
+static int cell_text_end(struct output *o)
 {
-	if (fputc('\0', o->cell) == EOF || fflush(o->cell) != 0)
-		return -ENOMEM;
-	return text_table_add(o->table, o->cell_text);
+	return fputc('\0', o->cell) == EOF || fflush(o->cell) != 0 ? -ENOMEM : 0;
 }
 
 static void cell_end(struct output *o)
@@ -237,7 +245,10 @@ static void cell_end(struct output *o)
 	bool last = o->next + 1 == o->n;
 
 	if (o->format == OUTPUT_TABLE) {
-		o->err = table_cell_end(o);
+		(void)fputc('\0', o->cell);
+		if (fflush(o->cell) != 0 ||
+		    scols_line_set_data(o->line, o->next, o->cell_text) != 0)
+			o->err = -ENOMEM;
 	} else if (last) {
 		(void)fputs(o->format == OUTPUT_CSV    ? "\r\n"
 			    : o->format == OUTPUT_JSON ? "}"
@@ -354,20 +365,36 @@ static void write_csv_header(const struct output *o)
 	(void)fputs("\r\n", o->out);
 }
 
+/* What libsmartcols does not print: a table without rows. */
+static void write_table_header(const struct output *o)
+{
+	for (size_t i = 0; i < o->n; i++) {
+		if (i > 0)
+			(void)fputs("  ", o->out);
+		write_upper(o->out, o->columns[i].name);
+	}
+	(void)fputc('\n', o->out);
+}
+
 static int table_new(struct output *o)
 {
-	int err = 0;
-
-	o->table = text_table_new(o->n);
+	o->table = scols_new_table();
 	o->cell = open_memstream(&o->cell_text, &o->cell_size);
 	if (!o->table || !o->cell)
 		return -ENOMEM;
-	for (size_t i = 0; !err && i < o->n; i++) {
+	for (size_t i = 0; i < o->n; i++) {
 		rewind(o->cell);
 		write_upper(o->cell, o->columns[i].name);
-		err = table_cell_end(o);
+		if (cell_text_end(o) < 0 || !scols_table_new_column(o->table, o->cell_text, 0, 0))
+			return -ENOMEM;
 	}
-	return err;
+	/* The answer is the same in a pipe, in a file and on any terminal. */
+	if (scols_table_set_termforce(o->table, SCOLS_TERMFORCE_NEVER) != 0 ||
+	    scols_table_set_column_separator(o->table, "  ") != 0)
+		return -ENOMEM;
+	(void)scols_table_enable_noencoding(o->table, 1); /* cells are escaped already */
+	(void)scols_table_set_stream(o->table, o->out);	  /* fail on NULL only */
+	return 0;
 }
 
 DEFINE_CLEANUP(struct output *, output_free)
@@ -399,13 +426,24 @@ int output_begin(FILE *out, enum output_format format, bool raw_numbers,
 
 static void print_table(struct output *o)
 {
+	/* libsmartcols measures the width of UTF-8 by the locale. */
+	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL), before = NULL;
+
 	for (size_t i = 0; i < o->n; i++) {
 		const struct column *c = &o->columns[i];
 
 		if (c->has_number && !c->has_text && c->unit != UNIT_TIME_MS)
-			text_table_align_right(o->table, i);
+			(void)scols_column_set_flags(scols_table_get_column(o->table, i),
+						     SCOLS_FL_RIGHT);
 	}
-	text_table_print(o->table, o->out);
+	if (utf8)
+		before = uselocale(utf8);
+	if (scols_print_table(o->table) != 0)
+		o->err = -ENOMEM;
+	if (utf8) {
+		(void)uselocale(before);
+		freelocale(utf8);
+	}
 }
 
 int output_end(struct output *o)
@@ -414,8 +452,10 @@ int output_end(struct output *o)
 
 	if (o->format == OUTPUT_JSON && !o->err)
 		(void)fputs(o->n_rows ? "\n]\n" : "]\n", o->out);
-	else if (o->format == OUTPUT_TABLE && !o->err)
+	else if (o->format == OUTPUT_TABLE && !o->err && o->n_rows)
 		print_table(o);
+	else if (o->format == OUTPUT_TABLE && !o->err)
+		write_table_header(o);
 	if (fflush(o->out) != 0 && !o->err)
 		o->err = errno == EPIPE ? -EPIPE : -EIO;
 	note_write_error(o);
@@ -428,7 +468,7 @@ void output_free(struct output *o)
 {
 	if (!o)
 		return;
-	text_table_free(o->table);
+	scols_unref_table(o->table);
 	if (o->cell)
 		(void)fclose(o->cell); /* memory only */
 	free(o->cell_text);

@@ -9,7 +9,7 @@ set -eu
 
 run="gcc make clang bpftool libbpf-dev libelf-dev zlib1g-dev
      protobuf-c-compiler libprotobuf-c-dev libzmq3-dev libsodium-dev
-     libsqlite3-dev libzstd-dev libedit-dev libinih-dev
+     libsqlite3-dev libzstd-dev libedit-dev libinih-dev libsmartcols-dev
      nettle-dev pkg-config
      iproute2 iputils-ping"
 test="libcmocka-dev clang-format clang-tidy cppcheck shellcheck sqlite3
