@@ -41,9 +41,6 @@ static int open_within(struct scan *s, const struct catalog_range *range)
 	if (!err)
 		err = statement_prepare(s->db, "SELECT head FROM flow_segment WHERE id = ?",
 					&s->get_head);
-	if (!err)
-		err = statement_prepare(s->db, "SELECT data FROM flow_column WHERE id = ?",
-					&s->get_column);
 	return err ? err
 		   : catalog_open(&s->catalog, s->db, range, s->predicate, s->dictionaries_first);
 }
@@ -125,7 +122,7 @@ void scan_close(struct scan *s)
 	catalog_close(&s->catalog);
 	(void)sqlite3_finalize(s->get_fresh); /* all repeat an old error at most */
 	(void)sqlite3_finalize(s->get_head);
-	(void)sqlite3_finalize(s->get_column);
+	(void)sqlite3_blob_close(s->column);
 	(void)pthread_mutex_unlock(s->lock);
 	(void)pthread_mutex_destroy(&s->own_lock);
 	scan_test_done(&s->whole);

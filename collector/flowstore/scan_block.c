@@ -56,6 +56,38 @@ static int read_blob(struct scan *s, sqlite3_stmt *st, int64_t id, struct scan_m
 	return err ? err : found;
 }
 
+/*
+ * The same of flow_column, straight from SQLite's pages: a statement would put together
+ * a copy of its own first.
+ */
+static int read_column(struct scan *s, int64_t id, struct scan_memory *m, size_t *ret_len)
+{
+	size_t len = 0;
+	int err = 0, rc;
+
+	if (s->column)
+		rc = sqlite3_blob_reopen(s->column, id);
+	else
+		rc = sqlite3_blob_open(s->db, "main", "flow_column", "data", id, 0, &s->column);
+	if (rc == SQLITE_OK) {
+		len = (size_t)sqlite3_blob_bytes(s->column);
+		err = reserve(m, len);
+	}
+	if (rc == SQLITE_OK && !err)
+		rc = sqlite3_blob_read(s->column, m->blob + m->blob_len, (int)len, 0);
+	if (rc != SQLITE_OK) {
+		err = rc == SQLITE_ERROR ? 0 : db_errno(rc); /* that: there is no such row */
+		(void)sqlite3_blob_close(s->column);	     /* of no use any more */
+		s->column = NULL;
+		return err;
+	}
+	if (err)
+		return err;
+	m->blob_len += *ret_len = len;
+	s->totals.bytes_read += len;
+	return 1;
+}
+
 /* Where in the blob each part lies that is not in the head. */
 struct fetched {
 	size_t at[FLOW_N_PARTS], len[FLOW_N_PARTS];
@@ -90,8 +122,7 @@ static int load_parts(struct scan *s, const struct catalog_item *item, struct sc
 	for (unsigned p = 0; err > 0 && p < FLOW_N_PARTS; p++)
 		if (needed[p] && parts->part[p].elsewhere && !parts->part[p].data) {
 			f.at[p] = m->blob_len;
-			err = read_blob(s, s->get_column, segment_column_id(item->id, parts, p), m,
-					&f.len[p]);
+			err = read_column(s, segment_column_id(item->id, parts, p), m, &f.len[p]);
 			if (err == 0)
 				f.len[p] = 0; /* its row is gone: damage */
 			err = err < 0 ? err : 1;

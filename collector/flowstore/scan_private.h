@@ -29,7 +29,8 @@ struct scan {
 	const struct predicate *of_hosts; /* a part that must hold; NULL: there is none */
 	struct catalog catalog;
 	size_t most_rows; /* of its blocks */
-	sqlite3_stmt *get_fresh, *get_head, *get_column;
+	sqlite3_stmt *get_fresh, *get_head;
+	sqlite3_blob *column;		 /* the last that was read of flow_column; NULL: none yet */
 	pthread_mutex_t own_lock, *lock; /* of all below, and of db; own, or of a scan beside */
 	size_t next;			 /* of the catalog */
 	struct scan_totals totals;
