@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "collector/aggregate/aggregate_private.h"
+#include "proto/vectors.h"
 
 /* --- memory ---------------------------------------------------------------------------- */
 
@@ -113,20 +114,38 @@ static int make_mask(struct aggregate_worker *w, size_t i, const struct term *t,
 	return err;
 }
 
+/* Counts of the record and of the flow so far, both ways. */
+struct flow_counts {
+	const uint64_t *packets, *total, *rev, *rev_total;
+};
+
+VECTORS static void mark_whole(const struct flow_counts *c, const uint32_t *end, size_t n,
+			       uint8_t *ret)
+{
+	const uint64_t *packets = c->packets, *total = c->total, *rev = c->rev;
+	const uint64_t *rev_total = c->rev_total;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t before = (packets[i] ^ total[i]) | (rev[i] ^ rev_total[i]);
+
+		ret[i] = (before == 0) & (end[i] != FLOW_END_ACTIVE);
+	}
+}
+
 /*
  * The first and at once the last record of a flow: no other of it can be. Where a
  * record counts twice, it may come to one group twice, if its ends are one.
  */
 static void mark_single(const struct aggregate_worker *w, const struct flow_block *b)
 {
-	const uint64_t *packets = FLOW_COL_U64(b, packets), *total = FLOW_COL_U64(b, total_packets);
-	const uint64_t *rev = FLOW_COL_U64(b, rev_packets);
-	const uint64_t *rev_total = FLOW_COL_U64(b, rev_total_packets);
-	const uint32_t *end = FLOW_COL_U32(b, end_reason);
+	const struct flow_counts c = {
+		FLOW_COL_U64(b, packets),
+		FLOW_COL_U64(b, total_packets),
+		FLOW_COL_U64(b, rev_packets),
+		FLOW_COL_U64(b, rev_total_packets),
+	};
 
-	for (size_t i = 0; i < b->n_rows; i++)
-		w->single[i] = ((packets[i] ^ total[i]) | (rev[i] ^ rev_total[i])) == 0 &&
-			       end[i] != FLOW_END_ACTIVE;
+	mark_whole(&c, FLOW_COL_U32(b, end_reason), b->n_rows, w->single);
 	if (w->a->spec->also)
 		for (size_t i = 0; i < b->n_rows; i++)
 			w->single[i] &=
@@ -167,9 +186,13 @@ static int take_rows(struct aggregate_worker *w, const struct predicate *where,
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < rows->n_selected; i++) {
+	if (!where) {
+		n = rows->n_selected;
+		memcpy(w->rows, rows->selected, n * sizeof(*w->rows));
+	}
+	for (size_t i = 0; where && i < rows->n_selected; i++) {
 		w->rows[n] = rows->selected[i];
-		n += !where || w->single[rows->selected[i]];
+		n += w->single[rows->selected[i]];
 	}
 	*ret_n = n;
 	return 0;
