@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/flowstore/fresh_cache.h"
 #include "collector/flowstore/merge.h"
 #include "collector/flowstore/segment.h"
 #include "collector/sqlite/db_error.h"
@@ -75,6 +76,8 @@ struct compactor {
 	struct flow_columns columns; /* that are kept of it */
 	struct merged merged;
 	int64_t last_id;
+	struct fresh_cache *cache; /* NULL: none */
+	int64_t taken;		   /* no batch up to this one is in no segment; 0: not known */
 };
 
 DEFINE_CLEANUP(struct compactor *, compactor_free)
@@ -239,24 +242,28 @@ static int note_damaged(struct compactor *c, const struct source *s, const char 
 	return 0;
 }
 
+/* Opens the blob of the last source. 1, 0 if it is damaged, or an error. */
+static int open_batch(struct compactor *c, uint32_t host_id, size_t len)
+{
+	struct source *s = &c->sources[c->n_sources - 1];
+	struct merge_input *in = &c->inputs[c->n_sources - 1];
+	const char *why = NULL;
+
+	in->host_id = host_id;
+	return flow_parts_open(s->blobs[0], len, &in->parts, &why) ? note_damaged(c, s, why) : 1;
+}
+
 /* The one that GET_FRESH is at. */
 static int open_fresh(struct compactor *c, const struct fresh *f)
 {
 	struct source *s = add_source(c, true, f->id);
-	struct merge_input *in;
-	const char *why = NULL;
 	size_t len = 0;
 	int err;
 
 	if (!s)
 		return -ENOMEM;
 	err = copy_blob(c, c->st[GET_FRESH], s, &len);
-	if (err < 0)
-		return err;
-	in = &c->inputs[c->n_sources - 1];
-	in->host_id = f->host_id;
-	err = flow_parts_open(s->blobs[0], len, &in->parts, &why);
-	return err ? note_damaged(c, s, why) : 1;
+	return err < 0 ? err : open_batch(c, f->host_id, len);
 }
 
 /* All of the list, which was read in the same transaction. 1, 0 if one is damaged, or an error. */
@@ -394,31 +401,67 @@ static int find_small_segment(struct compactor *c, int64_t *ret)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? found : db_last_errno(c->db);
 }
 
-static int open_sources(struct compactor *c)
+/* 1, -EAGAIN if it is damaged, or an error. */
+static int open_small_segment(struct compactor *c)
 {
 	int64_t small = 0;
 	int err = 0;
 
 	if (!c->handed_over) /* else the last segment may be one that is about to go */
 		err = find_small_segment(c, &small);
-
-	if (err > 0)
-		err = open_segment(c, small);
-	if (err == 0 && c->n_sources > 0) /* damaged */
-		return -EAGAIN;
-	if (err >= 0)
-		err = open_all_fresh(c);
+	if (err <= 0)
+		return err < 0 ? err : 1;
+	err = open_segment(c, small);
 	return err ? err : -EAGAIN;
+}
+
+/* Takes the batch. 1, 0 if it is damaged, or an error. */
+static int open_cached(struct compactor *c, struct fresh_batch *b)
+{
+	struct source *s = add_source(c, true, b->id);
+
+	if (!s)
+		return -ENOMEM;
+	s->blobs[s->n_blobs++] = take_ptr(b->data);
+	return open_batch(c, b->host_id, b->len);
+}
+
+/* As read_sources(), but of the cache; -ENODATA if that does not have all. */
+static int take_sources(struct compactor *c)
+{
+	struct fresh_batch *batches = NULL;
+	int n = c->cache && c->taken ? fresh_cache_take(c->cache, c->taken, c->wanted_rows,
+							c->max_fresh, &batches)
+				     : -ENODATA;
+	int err = n;
+
+	c->n_rows = 0;
+	for (int i = 0; i < n; i++)
+		c->n_rows += batches[i].n_rows;
+	if (n > 0)
+		err = open_small_segment(c);
+	for (int i = 0; i < n && err > 0; i++)
+		err = open_cached(c, &batches[i]);
+	for (int i = 0; i < n; i++)
+		free(batches[i].data); /* what has not become a source */
+	free(batches);
+	return n > 0 && err == 0 ? -EAGAIN : err;
 }
 
 /* Reads what a segment is made of, if it is time for one. Returns 1, 0 or an error. */
 static int read_sources(struct compactor *c)
 {
-	int err = read_list(c);
+	int err = take_sources(c);
 
+	if (err != -ENODATA)
+		return err;
+	err = read_list(c);
 	if (err || (c->n_rows < c->wanted_rows && c->n_fresh < c->max_fresh))
 		return err;
-	return open_sources(c);
+	err = open_small_segment(c);
+	if (err > 0)
+		err = open_all_fresh(c);
+	return err ? err : -EAGAIN;
 }
 
 /* In one transaction: to begin and end one takes longer than to read a small batch. */
@@ -442,9 +485,23 @@ int compactor_make(struct compactor *c, struct segment **ret)
 		err = read_at_once(c);
 		if (err > 0)
 			err = make_segment(c, ret);
+		if (err > 0)
+			c->taken = c->sources[c->n_sources - 1].id;
+		else if (err < 0)
+			c->taken = 0;
 		drop_sources(c);
 	}
 	return err == -EAGAIN ? 0 : err;
+}
+
+void compactor_use_cache(struct compactor *c, struct fresh_cache *cache)
+{
+	c->cache = cache;
+}
+
+void compactor_forget(struct compactor *c)
+{
+	c->taken = 0;
 }
 
 void compactor_keep(struct compactor *c, const struct flow_columns *columns)

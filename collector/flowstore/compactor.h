@@ -27,6 +27,7 @@
 
 struct flow_block;
 struct flow_columns;
+struct fresh_cache;
 struct segment;
 struct compactor;
 
@@ -40,6 +41,11 @@ void compactor_free(struct compactor *c);
  * 0 if there is nothing to do; or an error of collector/store/db.h.
  */
 int compactor_make(struct compactor *c, struct segment **ret);
+
+/* Where fresh batches may be in memory; borrowed. */
+void compactor_use_cache(struct compactor *c, struct fresh_cache *cache);
+/* What was made may not have been stored: what there is, the database tells. */
+void compactor_forget(struct compactor *c);
 
 /*
  * Columns of numbers and addresses that compactor_block() is to have; they are there

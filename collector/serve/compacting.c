@@ -68,6 +68,7 @@ static void hand_over(struct compactor *c, struct pending *p, struct segment *s,
 
 	if (job_new(JOB_SEGMENT, s, 0, weight, &job) != 0) {
 		segment_free(s);
+		compactor_forget(c);
 		return;
 	}
 	FAILPOINT("segment_made");
@@ -87,6 +88,8 @@ static void settle(struct compactor *c, struct pending *p)
 {
 	bool late = clock_mono_ns() - p->since_ns > STORED_WAIT_MS * NS_PER_MS;
 
+	if (p->n > 0 && late)
+		compactor_forget(c);
 	while (p->n > 0 && (late || compactor_is_stored(c, p->fresh_ids[0]))) {
 		p->n--;
 		memmove(p->fresh_ids, p->fresh_ids + 1, p->n * sizeof(p->fresh_ids[0]));
@@ -126,7 +129,7 @@ static int roll(struct roller *roller, struct queue *jobs, int stop_fd)
 	return 1;
 }
 
-void compacting_run(const char *db_path, struct queue *jobs, int stop_fd)
+void compacting_run(const char *db_path, struct fresh_cache *fresh, struct queue *jobs, int stop_fd)
 {
 	cleanup(db_close_p) sqlite3 *db = NULL;
 	cleanup(compactor_free_p) struct compactor *c = NULL;
@@ -148,6 +151,7 @@ void compacting_run(const char *db_path, struct queue *jobs, int stop_fd)
 	roller.db = db;
 	rollup_table_columns(&columns);
 	compactor_keep(c, &columns);
+	compactor_use_cache(c, fresh);
 	while (!wait_ms(stop_fd, pause_ms) && !give_way(wal, stop_fd)) {
 		struct segment *s = NULL;
 

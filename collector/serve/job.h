@@ -88,6 +88,8 @@ struct job {
 		struct rollup *rollup;
 	};
 	enum job_outcome outcome;
+	int64_t fresh_id; /* BATCH: the records are there under this id and host; 0: they are not */
+	int64_t host_id;
 	uint64_t last_seq; /* with DONE and GAP only: last committed of the epoch */
 };
 

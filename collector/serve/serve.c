@@ -16,6 +16,7 @@
 
 #include "collector/access/allow_list.h"
 #include "collector/serve/admin.h"
+#include "collector/flowstore/fresh_cache.h"
 #include "collector/serve/compacting.h"
 #include "collector/serve/control.h"
 #include "collector/serve/credit.h"
@@ -44,7 +45,8 @@
 #define OWN_FDS		 128  /* that the collector itself has open, at most */
 #define WAITING_MAX	 1024 /* connections that have said nothing yet */
 #define WAITING_MIN	 8
-#define OTHER_JOBS	 1024 /* HELLOs, detections, lists */
+#define OTHER_JOBS	 1024	    /* HELLOs, detections, lists */
+#define FRESH_BYTES	 (8u << 20) /* a segment is made of 2 MiB, most of the time */
 
 struct serve {
 	const struct serve_settings *settings;
@@ -103,7 +105,7 @@ static void *compactor_thread(void *arg)
 {
 	struct serve *s = arg;
 
-	compacting_run(s->db_path, s->jobs, s->stop_fd);
+	compacting_run(s->db_path, s->writer.fresh, s->jobs, s->stop_fd);
 	return NULL;
 }
 
@@ -354,6 +356,8 @@ static int serve(struct serve *s)
 		err = make_queues(s);
 	if (!err)
 		err = allow_list_new(&s->allow);
+	if (!err)
+		err = fresh_cache_new(FRESH_BYTES, &s->writer.fresh);
 	s->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!err && s->stop_fd < 0)
 		err = -errno;
@@ -396,6 +400,7 @@ int serve_run(const struct serve_settings *settings)
 	allow_list_free(s.allow);
 	queue_free(s.jobs);
 	queue_free(s.replies);
+	fresh_cache_free(s.writer.fresh);
 	close_p(&s.stop_fd);
 	return code;
 }

@@ -357,13 +357,17 @@ static int apply_hello(struct store *s, struct job *job, int64_t now_ms)
 	return err;
 }
 
-static int put_batch(struct store *s, int64_t host_id, const struct batch *batch, int64_t now_ms)
+static int put_batch(struct store *s, struct job *job, int64_t host_id, int64_t now_ms)
 {
+	const struct batch *batch = job->batch;
 	int err = 0;
 
-	if (batch->n_rows)
+	if (batch->n_rows) {
 		err = flow_writer_fresh(s->flows, host_id, batch->block, batch->block_len,
 					&batch->summary);
+		job->fresh_id = sqlite3_last_insert_rowid(s->db);
+		job->host_id = host_id;
+	}
 	if (!err)
 		err = account_batch(s->account, host_id, batch, now_ms);
 	if (!err)
@@ -377,6 +381,7 @@ static int apply_batch(struct store *s, struct job *job, int64_t now_ms)
 	int64_t host_id;
 	int found, err = 0;
 
+	job->fresh_id = 0; /* it may have been applied before, in vain */
 	found = get_epoch(s, batch->probe_id, batch->epoch, &host_id, &job->last_seq);
 	if (found < 0)
 		return found;
@@ -390,7 +395,7 @@ static int apply_batch(struct store *s, struct job *job, int64_t now_ms)
 	}
 	job->outcome = JOB_DONE;
 	if (batch->seq > job->last_seq) {
-		err = put_batch(s, host_id, batch, now_ms);
+		err = put_batch(s, job, host_id, now_ms);
 		if (!err)
 			job->last_seq = batch->seq;
 	}

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "collector/flowstore/fresh_cache.h"
 #include "collector/serve/job.h"
 #include "collector/serve/retention.h"
 #include "collector/serve/store.h"
@@ -165,6 +166,19 @@ static void note_state(struct writer *w, int err)
 	}
 }
 
+/* What is committed, for the compactor. A command may have deleted some. */
+static void note_fresh(struct writer *w, const struct job *job)
+{
+	struct fresh_cache *cache = w->settings->fresh;
+
+	if (cache && job->kind == JOB_BATCH && job->fresh_id)
+		fresh_cache_add(cache, &(struct fresh_batch){job->fresh_id, (uint32_t)job->host_id,
+							     job->batch->n_rows, job->batch->block,
+							     job->batch->block_len});
+	if (cache && job->kind == JOB_ADMIN)
+		fresh_cache_clear(cache);
+}
+
 static void write_group(struct writer *w, struct job *first)
 {
 	int err = apply_group(w, first);
@@ -178,6 +192,8 @@ static void write_group(struct writer *w, struct job *first)
 	if (err == -ENOSPC)
 		store_checkpoint(w->store); /* what is in the WAL may fit into holes of the file */
 	note_state(w, err);
+	for (size_t i = 0; i < w->n && !err; i++)
+		note_fresh(w, w->group[i]);
 	for (size_t i = 0; i < w->n; i++)
 		give_back(w, w->group[i], err == 0);
 }
@@ -203,8 +219,11 @@ static bool expire(struct writer *w)
 
 	if (now_ms < w->expire_at_ms)
 		return false;
-	if (store_expire(w->store, &limits, EXPIRE_MAX_ROWS, &rows) == 0 && rows > 0)
+	if (store_expire(w->store, &limits, EXPIRE_MAX_ROWS, &rows) == 0 && rows > 0) {
+		if (keep->fresh)
+			fresh_cache_clear(keep->fresh); /* it has those that were deleted */
 		return true;
+	}
 	w->expire_at_ms = now_ms + EXPIRE_PERIOD_MS; /* of trouble, ingest tells */
 	return false;
 }

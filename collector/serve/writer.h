@@ -22,6 +22,7 @@ struct writer_settings {
 	uint64_t retention_ms;	     /* 0: flow records are kept for ever */
 	uint64_t retention_bytes;    /* the oldest go when the database is larger; 0: no limit */
 	uint64_t rollup_minute_retention_ms, rollup_hour_retention_ms; /* 0: for ever */
+	struct fresh_cache *fresh; /* gets what is committed; borrowed; NULL: nobody asks */
 };
 
 /*
