@@ -21,9 +21,10 @@
 #define PATH_BYTES 4096
 
 /*
- * SQLite copies the WAL into the file once it has about 4 MiB, so that a nearly
- * full disk is not filled by it; it is cut to 32 MiB after a reader has held it
- * open for longer.
+ * SQLite copies the WAL into the file once it has about 16 MiB, so that a nearly
+ * full disk is not filled by it; most fresh batches have become part of a segment by
+ * then, and their pages hold something else. It is cut to 32 MiB after a reader has
+ * held it open for longer.
  *
  * secure_delete, which Debian's SQLite has on, would write zeros over every
  * batch that has become part of a segment, and over what retention deletes.
@@ -38,7 +39,7 @@
 #define TEXT_OF_(x) #x
 #define WRITER_PRAGMAS                                                                             \
 	"PRAGMA synchronous = FULL;"                                                               \
-	"PRAGMA wal_autocheckpoint = 500;"                                                         \
+	"PRAGMA wal_autocheckpoint = 2000;"                                                        \
 	"PRAGMA secure_delete = OFF;"                                                              \
 	"PRAGMA cache_size = -16384;"                                                              \
 	"PRAGMA temp_store = MEMORY;"                                                              \
