@@ -92,7 +92,7 @@ int flow_memory_alloc(struct flow_block *b, const struct flow_columns *columns, 
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (flow_columns_has(columns, (enum flow_column)c))
 			size += aligned(b->n_rows * flow_width(flow_column_info[c].kind));
-	if (flow_columns_has(columns, FLOW_COLUMN_ID_OF_FEW))
+	if (flow_columns_has(columns, FLOW_COLUMN_ID_DIFFERENCES))
 		size += aligned(b->n_rows * sizeof(*b->id_differences));
 	at = malloc(size ? size : 1);
 	if (!at)
@@ -107,7 +107,7 @@ int flow_memory_alloc(struct flow_block *b, const struct flow_columns *columns, 
 		at += aligned(b->n_rows * flow_width(flow_column_info[c].kind));
 	}
 	b->id_differences = NULL;
-	if (flow_columns_has(columns, FLOW_COLUMN_ID_OF_FEW)) {
+	if (flow_columns_has(columns, FLOW_COLUMN_ID_DIFFERENCES)) {
 		b->id_differences = (void *)at;
 		at += aligned(b->n_rows * sizeof(*b->id_differences));
 	}

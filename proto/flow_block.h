@@ -96,10 +96,12 @@ int flow_column_find(const char *name);
  * who need the ids of few rows. Only in sets of columns.
  */
 #define FLOW_COLUMN_ID_OF_FEW ((enum flow_column)FLOW_N_COLUMNS)
+/* What of that is no column. */
+#define FLOW_COLUMN_ID_DIFFERENCES ((enum flow_column)(FLOW_N_COLUMNS + 1))
 
 /* A set of columns. */
 struct flow_columns {
-	uint64_t bits[FLOW_N_COLUMNS / 64 + 1];
+	uint64_t bits[(FLOW_N_COLUMNS + 1) / 64 + 1];
 };
 
 static inline void flow_columns_add(struct flow_columns *s, enum flow_column c)
@@ -112,6 +114,13 @@ static inline bool flow_columns_has(const struct flow_columns *s, enum flow_colu
 	return s->bits[c / 64] >> c % 64 & 1;
 }
 
+static inline void flow_columns_remove(struct flow_columns *s, enum flow_column c)
+{
+	s->bits[c / 64] &= ~(UINT64_C(1) << c % 64);
+}
+
+/* Puts what it stands for in the place of FLOW_COLUMN_ID_OF_FEW. */
+void flow_columns_expand_id(struct flow_columns *s);
 /* All of them. */
 struct flow_columns flow_columns_all(void);
 /* Adds a column and what tells whether it has a value: see flow_block_has(). */
@@ -131,7 +140,7 @@ struct flow_block {
 	size_t n_addrs;
 	const char **texts;
 	size_t n_texts;
-	uint64_t *id_differences; /* of FLOW_COLUMN_ID_OF_FEW; private */
+	uint64_t *id_differences; /* of FLOW_COLUMN_ID_DIFFERENCES; private */
 	void *memory;		  /* all of the above, but columns of zeros */
 };
 

@@ -150,8 +150,8 @@ static int alloc_columns(struct flow_decoder *d, const struct flow_columns *want
 		if (flow_columns_has(wanted, (enum flow_column)c) &&
 		    !is_of_zeros(d->parts, (enum flow_column)c))
 			flow_columns_add(&own, (enum flow_column)c);
-	if (flow_columns_has(wanted, FLOW_COLUMN_ID_OF_FEW) && !has_usual_ids(d->parts))
-		flow_columns_add(&own, FLOW_COLUMN_ID_OF_FEW);
+	if (flow_columns_has(wanted, FLOW_COLUMN_ID_DIFFERENCES) && !has_usual_ids(d->parts))
+		flow_columns_add(&own, FLOW_COLUMN_ID_DIFFERENCES);
 	err = flow_memory_alloc(d->b, &own, text_len, ret_text);
 	for (unsigned c = 0; !err && c < FLOW_N_COLUMNS; c++)
 		if (flow_columns_has(wanted, (enum flow_column)c) && !d->b->column[c].any)

@@ -71,7 +71,7 @@ void flow_parts_needed(const struct flow_columns *columns, bool ret[FLOW_N_PARTS
 
 	for (unsigned p = 0; p < FLOW_N_COLUMNS; p++)
 		ret[p] = flow_columns_has(&s, (enum flow_column)p);
-	ret[FLOW_COLUMN_flow_id] |= flow_columns_has(&s, FLOW_COLUMN_ID_OF_FEW);
+	ret[FLOW_COLUMN_flow_id] |= flow_columns_has(&s, FLOW_COLUMN_ID_DIFFERENCES);
 	ret[FLOW_PART_ADDRS] = flow_any_of_kind(&s, FLOW_ADDR);
 	ret[FLOW_PART_TEXTS] = flow_any_of_kind(&s, FLOW_TEXT);
 	ret[FLOW_PART_HIST_VALUES] = ret[FLOW_COLUMN_data_rtt_hist];

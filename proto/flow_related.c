@@ -80,17 +80,27 @@ bool flow_any_twinned(const struct flow_columns *s)
 	return false;
 }
 
+void flow_columns_expand_id(struct flow_columns *s)
+{
+	if (!flow_columns_has(s, FLOW_COLUMN_ID_OF_FEW))
+		return;
+	flow_columns_remove(s, FLOW_COLUMN_ID_OF_FEW);
+	flow_columns_add(s, FLOW_COLUMN_ID_DIFFERENCES);
+	for (size_t i = 0; i < N_ID_READS; i++)
+		flow_columns_add(s, id_reads[i]);
+}
+
 /* Adds what the columns are worked out from. */
 struct flow_columns flow_closure(const struct flow_columns *columns)
 {
 	struct flow_columns s = *columns;
 
-	if (flow_columns_has(&s, FLOW_COLUMN_flow_id))
+	flow_columns_expand_id(&s);
+	if (flow_columns_has(&s, FLOW_COLUMN_flow_id)) {
 		flow_columns_add(&s, FLOW_COLUMN_start_ms);
-	if (flow_columns_has(&s, FLOW_COLUMN_flow_id) ||
-	    flow_columns_has(&s, FLOW_COLUMN_ID_OF_FEW))
 		for (size_t i = 0; i < N_ID_READS; i++)
 			flow_columns_add(&s, id_reads[i]);
+	}
 	if (flow_columns_has(&s, FLOW_COLUMN_start_ms)) {
 		flow_columns_add(&s, FLOW_COLUMN_end_ms);
 		flow_columns_add(&s, FLOW_COLUMN_duration_us);

@@ -243,15 +243,16 @@ int scan_block_decode(struct scan *s, struct scan_memory *m, const struct flow_c
 int scan_block_add(struct scan *s, struct scan_rows *rows, const struct flow_columns *columns)
 {
 	struct scan_memory *m = rows->owner;
-	struct flow_columns missing = {{0}}, none = {{0}};
+	struct flow_columns missing = *columns, none = {{0}};
 	struct flow_block b;
 	int err;
 
+	flow_columns_expand_id(&missing);
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
-		if (flow_columns_has(columns, (enum flow_column)c) && !rows->block.column[c].any)
-			flow_columns_add(&missing, (enum flow_column)c);
-	if (flow_columns_has(columns, FLOW_COLUMN_ID_OF_FEW) && !m->id_of_few)
-		flow_columns_add(&missing, FLOW_COLUMN_ID_OF_FEW);
+		if (rows->block.column[c].any)
+			flow_columns_remove(&missing, (enum flow_column)c);
+	if (m->id_differences)
+		flow_columns_remove(&missing, FLOW_COLUMN_ID_DIFFERENCES);
 	if (memcmp(&missing, &none, sizeof(none)) == 0)
 		return 1;
 	err = scan_block_decode(s, m, &missing, &b);
@@ -260,9 +261,10 @@ int scan_block_add(struct scan *s, struct scan_rows *rows, const struct flow_col
 	for (unsigned c = 0; c < FLOW_N_COLUMNS; c++)
 		if (!rows->block.column[c].any)
 			rows->block.column[c] = b.column[c];
-	if (flow_columns_has(&missing, FLOW_COLUMN_ID_OF_FEW))
+	if (flow_columns_has(&missing, FLOW_COLUMN_ID_DIFFERENCES)) {
 		rows->block.id_differences = b.id_differences;
-	m->id_of_few |= flow_columns_has(&missing, FLOW_COLUMN_ID_OF_FEW);
+		m->id_differences = true;
+	}
 	/* A block without such columns has but the first entry of a dictionary. */
 	if (b.n_addrs > rows->block.n_addrs) {
 		rows->block.addrs = b.addrs;

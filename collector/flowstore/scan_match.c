@@ -227,7 +227,7 @@ int scan_match_item(struct scan *s, const struct catalog_item *item, struct scan
 	m->item = *item;
 	m->rows = (struct column_rows){.n = item->n_rows};
 	m->opened = !is_bare(s);
-	m->id_of_few = false;
+	m->id_differences = false;
 	if (m->opened)
 		err = scan_block_open(s, m);
 	if (err > 0 && s->dictionaries_first)

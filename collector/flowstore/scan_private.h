@@ -54,8 +54,8 @@ struct scan_memory {
 	struct catalog_item item; /* of the block, for scan_fetch() */
 	struct column_rows rows;  /* of the item; all that is in the block */
 	struct flow_parts parts;
-	bool opened;	/* parts are those of the item */
-	bool id_of_few; /* the block has what flow_block_ids() needs */
+	bool opened;	     /* parts are those of the item */
+	bool id_differences; /* the block has FLOW_COLUMN_ID_DIFFERENCES */
 	struct flow_block more[SCAN_MAX_FETCHED];
 	size_t n_more;
 };
