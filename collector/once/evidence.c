@@ -40,14 +40,31 @@ struct evidence {
 	size_t n_blocks, max_blocks;
 };
 
+static int by_key(const void *a, const void *b)
+{
+	const struct block *first = a, *second = b;
+
+	return (first->key > second->key) - (first->key < second->key);
+}
+
+/* What is read. */
+enum step {
+	ENDS,  /* who has told of which conversation: the bits become those that several hosts have
+		*/
+	TIMES, /* the rest, of these */
+	ALL,   /* both at once, of all */
+};
+
 /* While it works. */
 struct work {
 	const struct evidence_question *q;
+	enum step step;
 	struct shuffle *shuffle;
 	struct scan *scan;
 	uint64_t seed;
-	pthread_mutex_t lock; /* of found->blocks */
-	struct evidence *found;
+	pthread_mutex_t lock;	/* of found->blocks */
+	struct evidence *found; /* its blocks in order after the first step */
+	bool contested;		/* set by any thread: a bit is set */
 };
 
 /* A thread that compares. */
@@ -87,22 +104,48 @@ static uint64_t hash_conversation(uint64_t seed, const struct flow_block *b, siz
 
 /* --- reading ------------------------------------------------------------------- */
 
-static const enum flow_column ends_columns[] = {
-	FLOW_COLUMN_host_id,  FLOW_COLUMN_end_ms,     FLOW_COLUMN_src_addr,
-	FLOW_COLUMN_dst_addr, FLOW_COLUMN_end_reason,
+static const enum flow_column first_columns[] = {
+	FLOW_COLUMN_host_id,
+	FLOW_COLUMN_src_addr,
+	FLOW_COLUMN_dst_addr,
+	FLOW_COLUMN_end_reason,
 };
-static const enum flow_column other_columns[] = {
-	FLOW_COLUMN_ID_OF_FEW, FLOW_COLUMN_end_ms, FLOW_COLUMN_duration_us, FLOW_COLUMN_src_port,
-	FLOW_COLUMN_dst_port,  FLOW_COLUMN_proto,  FLOW_COLUMN_icmp_id,	    FLOW_COLUMN_direction,
+static const enum flow_column ends_columns[] = {
+	FLOW_COLUMN_src_port,
+	FLOW_COLUMN_dst_port,
+	FLOW_COLUMN_proto,
+	FLOW_COLUMN_icmp_id,
+};
+static const enum flow_column times_columns[] = {
+	FLOW_COLUMN_ID_OF_FEW,
+	FLOW_COLUMN_end_ms,
+	FLOW_COLUMN_duration_us,
+	FLOW_COLUMN_direction,
 };
 
-static struct flow_columns columns_of(const enum flow_column *list, size_t n)
+static void add_columns(struct flow_columns *s, const enum flow_column *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		flow_columns_add(s, list[i]);
+}
+
+/* Of the rows that are asked about. */
+static struct flow_columns columns_of(enum step step)
 {
 	struct flow_columns s = {{0}};
 
-	for (size_t i = 0; i < n; i++)
-		flow_columns_add(&s, list[i]);
+	add_columns(&s, ends_columns, ARRAY_SIZE(ends_columns));
+	if (step != ENDS)
+		add_columns(&s, times_columns, ARRAY_SIZE(times_columns));
 	return s;
+}
+
+static struct block *find_block(const struct evidence *e, const struct scan_rows *rows)
+{
+	const struct block wanted = {.key = scan_rows_key(rows)};
+
+	return e->n_blocks ? bsearch(&wanted, e->blocks, e->n_blocks, sizeof(wanted), by_key)
+			   : NULL;
 }
 
 static int add_block(struct evidence *e, const struct scan_rows *rows, size_t *ret)
@@ -140,10 +183,10 @@ static int add_few(struct work *w, struct shuffle_hand *hand, const struct scan_
 	const struct flow_block *b = &rows->block;
 	uint64_t ids[FEW_AT_ONCE];
 
-	flow_block_ids(b, asked, n, ids);
+	if (w->step != ENDS)
+		flow_block_ids(b, asked, n, ids);
 	for (size_t k = 0; k < n; k++) {
 		uint32_t i = asked[k];
-		uint64_t end_ms = FLOW_COL_U64(b, end_ms)[i];
 		uint64_t conversation = hash_conversation(w->seed, b, i);
 		struct sighting *s = shuffle_deal(hand, conversation);
 
@@ -151,14 +194,16 @@ static int add_few(struct work *w, struct shuffle_hand *hand, const struct scan_
 			return -ENOMEM;
 		*s = (struct sighting){
 			.conversation = conversation,
-			.flow_id = ids[k],
-			.start_ms = end_ms - FLOW_COL_U64(b, duration_us)[i] / 1000,
 			.block = block,
-			.end_ms = end_ms,
 			.row = scan_row_number(rows, i),
-			.sent = FLOW_COL_U32(b, direction)[i] == FLOW_DIRECTION_EGRESS,
 			.host_id = FLOW_COL_U32(b, host_id)[i],
 		};
+		if (w->step == ENDS)
+			continue;
+		s->flow_id = ids[k];
+		s->end_ms = FLOW_COL_U64(b, end_ms)[i];
+		s->start_ms = s->end_ms - FLOW_COL_U64(b, duration_us)[i] / 1000;
+		s->sent = FLOW_COL_U32(b, direction)[i] == FLOW_DIRECTION_EGRESS;
 	}
 	return 0;
 }
@@ -171,7 +216,9 @@ static int add_rows(struct work *w, struct shuffle_hand *hand, const struct scan
 	size_t block = 0;
 
 	(void)pthread_mutex_lock(&w->lock);
-	if (!err)
+	if (!err && w->step == TIMES)
+		block = (size_t)(find_block(w->found, rows) - w->found->blocks);
+	else if (!err)
 		err = add_block(w->found, rows, &block);
 	(void)pthread_mutex_unlock(&w->lock);
 	for (size_t k = 0; !err && k < n; k += FEW_AT_ONCE)
@@ -188,6 +235,23 @@ static bool may_be_copy(const struct flow_block *b, size_t i)
 	       !addr_is_loopback(b->addrs[FLOW_COL_U32(b, dst_addr)[i]]);
 }
 
+/* Takes the bits of the selected rows. */
+static size_t find_contested(const struct work *w, const struct scan_rows *rows, uint32_t *asked)
+{
+	struct block *b = find_block(w->found, rows);
+	size_t n = 0;
+
+	for (size_t k = 0; b && k < rows->n_selected; k++) {
+		uint32_t number = scan_row_number(rows, rows->selected[k]);
+
+		if (number >= b->n || !(b->copies[number / 64] >> number % 64 & 1))
+			continue;
+		b->copies[number / 64] &= ~(UINT64_C(1) << number % 64);
+		asked[n++] = rows->selected[k];
+	}
+	return n;
+}
+
 /* asked has room for the rows. */
 static int find_asked(const struct work *w, const struct scan_rows *rows, uint32_t *asked,
 		      size_t *ret_n)
@@ -196,6 +260,10 @@ static int find_asked(const struct work *w, const struct scan_rows *rows, uint32
 	size_t n = 0;
 	int err = 0;
 
+	if (w->step == TIMES) {
+		*ret_n = find_contested(w, rows, asked);
+		return 0;
+	}
 	if (book)
 		err = address_book_claims_of(book, &rows->block, rows->selected, rows->n_selected,
 					     asked);
@@ -212,7 +280,7 @@ static int find_asked(const struct work *w, const struct scan_rows *rows, uint32
 static int read_blocks(struct shuffle_hand *hand, void *arg)
 {
 	struct work *w = arg;
-	const struct flow_columns other = columns_of(other_columns, ARRAY_SIZE(other_columns));
+	const struct flow_columns other = columns_of(w->step);
 	cleanup(scan_rows_free_p) struct scan_rows *rows = NULL;
 	cleanup(free_p) uint32_t *asked = malloc(FLOW_BLOCK_MAX_ROWS * sizeof(*asked));
 	int err = asked ? 0 : -ENOMEM;
@@ -264,17 +332,19 @@ static bool have_many_hosts(const struct shuffle_group *g)
 	return false;
 }
 
+static void set_bit(struct work *w, const struct sighting *s)
+{
+	(void)__atomic_fetch_or(&w->found->blocks[s->block].copies[s->row / 64],
+				UINT64_C(1) << s->row % 64, __ATOMIC_RELAXED);
+}
+
 static void note_copies(const struct worker *me, const struct shuffle_group *g)
 {
 	size_t n = copies_find(me->copies, me->w->q->since_ms);
 	const uint32_t *copies = copies_list(me->copies);
 
-	for (size_t k = 0; k < n; k++) {
-		const struct sighting *s = shuffle_at(g, copies[k]);
-
-		(void)__atomic_fetch_or(&me->w->found->blocks[s->block].copies[s->row / 64],
-					UINT64_C(1) << s->row % 64, __ATOMIC_RELAXED);
-	}
+	for (size_t k = 0; k < n; k++)
+		set_bit(me->w, shuffle_at(g, copies[k]));
 }
 
 static int compare(void *worker, const struct shuffle_group *g)
@@ -284,6 +354,12 @@ static int compare(void *worker, const struct shuffle_group *g)
 
 	if (!have_many_hosts(g))
 		return 0;
+	if (me->w->step == ENDS) {
+		for (size_t k = 0; k < g->n; k++)
+			set_bit(me->w, shuffle_at(g, shuffle_place(g, k)));
+		__atomic_store_n(&me->w->contested, true, __ATOMIC_RELAXED);
+		return 0;
+	}
 	for (size_t k = 0; !err && k < g->n; k++) {
 		const struct sighting *s = shuffle_at(g, shuffle_place(g, k));
 
@@ -308,9 +384,10 @@ static int compare(void *worker, const struct shuffle_group *g)
 
 static int read_sightings(const struct scan_rows *rows, struct work *w)
 {
-	struct flow_columns columns = columns_of(ends_columns, ARRAY_SIZE(ends_columns));
+	struct flow_columns columns = {{0}};
 	int err;
 
+	add_columns(&columns, first_columns, ARRAY_SIZE(first_columns));
 	if (w->q->book)
 		address_book_columns(&columns);
 	err = scan_open_beside(rows, w->q->predicate, &columns, &w->scan);
@@ -321,14 +398,7 @@ static int read_sightings(const struct scan_rows *rows, struct work *w)
 	return err;
 }
 
-static int by_key(const void *a, const void *b)
-{
-	const struct block *first = a, *second = b;
-
-	return (first->key > second->key) - (first->key < second->key);
-}
-
-static int gather(const struct scan_rows *rows, struct work *w)
+static int take_step(const struct scan_rows *rows, struct work *w)
 {
 	static const struct shuffle_visitor compare_all = {worker_open, compare, worker_close};
 	struct evidence *e = w->found;
@@ -342,6 +412,19 @@ static int gather(const struct scan_rows *rows, struct work *w)
 	if (!err && e->n_blocks > 0)
 		qsort(e->blocks, e->n_blocks, sizeof(*e->blocks), by_key);
 	return err;
+}
+
+/* Where few rows match, reading a column costs more than reading these rows twice. */
+static int gather(const struct scan_rows *rows, struct work *w)
+{
+	int err;
+
+	w->step = rows->numbers ? ENDS : ALL;
+	err = take_step(rows, w);
+	if (err || !w->contested)
+		return err;
+	w->step = TIMES;
+	return take_step(rows, w);
 }
 
 int evidence_gather(const struct scan_rows *rows, const struct evidence_question *q,
@@ -370,10 +453,8 @@ void evidence_free(struct evidence *e)
 
 struct evidence_copies evidence_copies(const struct evidence *e, const struct scan_rows *rows)
 {
-	const struct block wanted = {.key = scan_rows_key(rows)}, *found = NULL;
+	const struct block *found = find_block(e, rows);
 
-	if (e->n_blocks > 0)
-		found = bsearch(&wanted, e->blocks, e->n_blocks, sizeof(*e->blocks), by_key);
 	if (!found)
 		return (struct evidence_copies){0};
 	return (struct evidence_copies){found->copies, found->n};

@@ -3,10 +3,10 @@
  * evidence.h - which records are copies of what another host has reported, by
  * the records alone (once.h says what is a copy, and of what).
  *
- * The records that are asked about are read once; a fingerprint of each, 64
- * bits with a random seed, is sorted, and where several hosts have the same one
- * their times are compared. Two conversations taken for one: one in ten million
- * databases of a million records.
+ * A fingerprint of each record that is asked about, 64 bits with a random seed, is
+ * sorted, and where several hosts have the same one their times are compared. These are
+ * read with the rest, or, where few records match, afterwards and of these records only. Two
+ * conversations taken for one: one in ten million databases of a million records.
  *
  * Threads: works with as many as there are CPUs, eight at most; what was found
  * is only read. Memory: 42 bytes a record while it works, then a bit.
