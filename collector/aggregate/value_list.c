@@ -12,8 +12,6 @@
 	16 /* bytes, a power of two: none lies in two lines of the cache but long ones             \
 	    */
 #define MAX_CHUNK  4096
-#define MIN_MEMORY 16384
-#define MAX_MEMORY (4 << 20) /* in huge pages */
 #define DIGIT_BITS 11
 #define FEW_VALUES 4096 /* below it, moving them costs less than counting digits */
 
@@ -23,19 +21,9 @@ struct value_chunk {
 	uint32_t values[]; /* or of 64 bits, 4 bytes on */
 };
 
-struct value_memory {
-	struct value_memory *next;
-	size_t size; /* all of it */
-};
-
 void value_list_done(struct value_list *l)
 {
-	while (l->memory) {
-		struct value_memory *next = l->memory->next;
-
-		huge_free(l->memory, l->memory->size);
-		l->memory = next;
-	}
+	slabs_done(&l->chunks);
 	huge_free(l->chains, l->max_groups * sizeof(*l->chains));
 	*l = (struct value_list){.wide = l->wide};
 }
@@ -72,21 +60,6 @@ static int reserve(struct value_list *l, size_t n_groups)
 	return 0;
 }
 
-static int add_memory(struct value_list *l)
-{
-	size_t size = l->memory ? 4 * l->memory->size : MIN_MEMORY;
-	struct value_memory *m;
-
-	size = size < MAX_MEMORY ? size : MAX_MEMORY;
-	m = huge_calloc(size);
-	if (!m)
-		return -ENOMEM;
-	*m = (struct value_memory){.next = l->memory, .size = size};
-	l->memory = m;
-	l->unused = size - sizeof(*m);
-	return 0;
-}
-
 /* Twice as long as the last one of the chain. */
 static int add_chunk(struct value_list *l, struct value_chunk **chain)
 {
@@ -94,17 +67,13 @@ static int add_chunk(struct value_list *l, struct value_chunk **chain)
 	size_t width = l->wide ? sizeof(uint64_t) : sizeof(uint32_t);
 	size_t bytes = *chain ? 2 * (head + (*chain)->max * width) : MIN_CHUNK;
 	struct value_chunk *c;
-	int err = 0;
 
 	while (bytes < head + width)
 		bytes *= 2;
 	bytes = bytes < MAX_CHUNK ? bytes : MAX_CHUNK;
-	if (bytes > l->unused)
-		err = add_memory(l);
-	if (err)
-		return err;
-	c = (struct value_chunk *)((char *)l->memory + l->memory->size - l->unused);
-	l->unused -= bytes;
+	c = slabs_take(&l->chunks, bytes);
+	if (!c)
+		return -ENOMEM;
 	*c = (struct value_chunk){.before = *chain, .max = (uint16_t)((bytes - head) / width)};
 	*chain = c;
 	return 0;
@@ -157,7 +126,6 @@ int value_list_add(struct value_list *l, const uint32_t *groups, const uint32_t 
 
 int value_list_join(struct value_list *l, struct value_list *other)
 {
-	struct value_memory **end = &other->memory;
 	int err = reserve(l, other->n_groups);
 
 	if (err)
@@ -172,14 +140,7 @@ int value_list_join(struct value_list *l, struct value_list *other)
 		first->before = *to;
 		*to = other->chains[g];
 	}
-	while (*end)
-		end = &(*end)->next;
-	*end = l->memory;
-	if (other->memory) {
-		l->memory = other->memory;
-		l->unused = other->unused;
-	}
-	other->memory = NULL;
+	slabs_join(&l->chunks, &other->chunks);
 	value_list_done(other);
 	return 0;
 }

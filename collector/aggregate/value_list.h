@@ -15,13 +15,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "collector/flowstore/slabs.h"
+
 /* A zeroed list is empty, with wide as set. */
 struct value_list {
 	bool wide;		     /* 64 bits; else 32 */
 	struct value_chunk **chains; /* by group: the last chunk; NULL: none */
 	size_t n_groups, max_groups;
-	struct value_memory *memory; /* of the chunks */
-	size_t unused;		     /* bytes at the end of the first of it */
+	struct slabs chunks;
 };
 
 void value_list_done(struct value_list *l);
