@@ -7,6 +7,8 @@
 #include "collector/aggregate/aggregate_private.h"
 #include "proto/vectors.h"
 
+#define SLOTS_A_LINE 8 /* of the cache */
+
 /* --- memory ---------------------------------------------------------------------------- */
 
 void aggregate_worker_done(struct aggregate_worker *w)
@@ -358,7 +360,8 @@ static int add_batch(struct aggregate_worker *w, const struct term_plan *plan,
 	int err = 0;
 
 	for (size_t r = 0; r < x->n_runs; r++)
-		__builtin_prefetch(group_sums_of(w->sums, x->groups[r]), 1);
+		for (size_t i = 0; i < plan->n; i += SLOTS_A_LINE)
+			__builtin_prefetch(group_sums_of(w->sums, x->groups[r]) + i, 1);
 	for (size_t i = 0; !err && i < plan->n; i++)
 		if (plan->terms[i].pass == w->in->pass)
 			err = aggregate_add_term(w, i, &plan->terms[i], x);
