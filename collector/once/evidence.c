@@ -414,12 +414,24 @@ static int take_step(const struct scan_rows *rows, struct work *w)
 	return err;
 }
 
-/* Where few rows match, reading a column costs more than reading these rows twice. */
+/*
+ * Whether one row of so many matches, as far as a block can tell: then reading a column
+ * costs more than reading these rows twice.
+ */
+#define FEW_ONE_OF 32
+
+static bool few_match(const struct scan_rows *rows)
+{
+	size_t n = rows->block.n_rows;
+
+	return rows->numbers && n <= scan_row_number(rows, (uint32_t)n - 1) / FEW_ONE_OF;
+}
+
 static int gather(const struct scan_rows *rows, struct work *w)
 {
 	int err;
 
-	w->step = rows->numbers ? ENDS : ALL;
+	w->step = few_match(rows) ? ENDS : ALL;
 	err = take_step(rows, w);
 	if (err || !w->contested)
 		return err;
