@@ -77,7 +77,7 @@ class Asking:
 
     def window(self):
         """Five minutes of one host from the middle, warm: ms by weir's reports, SQL, and rows."""
-        weir, _, sql = self.stores[:3]
+        weir, whole, sql = self.stores[:3]
         first_ms, last_ms = (
             oracle.number(weir.db, f"SELECT {what} FROM flow_segment")
             for what in ("min(min_end_ms)", "max(max_end_ms)")
@@ -87,13 +87,16 @@ class Asking:
         where = f"host_id = {host_id} AND end_ms >= {since_s * 1000}" \
                 f" AND end_ms < {(since_s + WINDOW_S) * 1000}"
         question = questions.Question(
-            "window_5min_host", "", by=("src_addr",), report=(("top", "--by", "src_addr"), "bytes"),
-            whole=None, where={"weir": where, "rows": where},
+            "window_5min_host", "", by=("src_addr",), where={"weir": where, "rows": where},
+            report=(("top", "--by", "src_addr", "--show", "bytes"), "bytes"),
+            whole=(("top", "--by", "src_addr"), "bytes"),
         )
         times = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(t))
                  for t in (since_s, since_s + WINDOW_S)]
+        within = ("--until", times[1], f"host {name}")
         commands = {
-            weir: weir.report(*question.report[0], "--until", times[1], f"host {name}", since=times[0]),
+            weir: weir.report(*question.report[0], *within, since=times[0]),
+            whole: weir.report(*question.whole[0], *within, since=times[0]),
             sql: sql.command(question),
         }
         for store in self.stores:

@@ -144,6 +144,7 @@ class Bench:
             bytes_per_flow=round(made["weir"]["bytes_per_flow"], 2),
             bytes_per_flow_of={k: round(v["bytes_per_flow"], 2) for k, v in made.items()},
             window_5min_host_ms=round(window["weir"], 1),
+            window_5min_host_whole_report_ms=round(window["weir_whole"], 1),
             window_5min_host_sql_ms=round(window["weir_sql"], 1),
             nfcapd_cpu_us_per_flow=made.get("nfdump", {}).get("cpu_us_per_flow"),
         )
