@@ -155,16 +155,18 @@ static int worker_open(void *arg, void **ret)
 static int note_flow(void *worker, const struct two_ended_flow *flow)
 {
 	struct fixture *f = worker;
+	bool room;
 
 	(void)pthread_mutex_lock(&f->lock);
 	if (f->n_found == f->max_found) {
 		f->max_found = 2 * f->max_found + 64;
 		f->found = realloc(f->found, f->max_found * sizeof(*f->found));
 	}
-	if (f->found)
+	room = f->found != NULL;
+	if (room)
 		f->found[f->n_found++] = *flow;
 	(void)pthread_mutex_unlock(&f->lock);
-	return f->found ? 0 : -ENOMEM;
+	return room ? 0 : -ENOMEM;
 }
 
 static void worker_close(void *worker)
