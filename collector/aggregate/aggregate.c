@@ -70,31 +70,13 @@ void aggregate_free(struct aggregate *a)
 
 /* --- flow ids ---------------------------------------------------------------------------- */
 
-/* Whether a selected row may not be all of its flow, as aggregate_block.c has it. */
-static bool has_parts_of_flows(const struct aggregate *a, const struct scan_rows *rows)
-{
-	const struct flow_block *b = &rows->block;
-
-	for (size_t k = 0; k < rows->n_selected; k++) {
-		uint32_t i = rows->selected[k];
-
-		if (FLOW_COL_U64(b, packets)[i] != FLOW_COL_U64(b, total_packets)[i] ||
-		    FLOW_COL_U64(b, rev_packets)[i] != FLOW_COL_U64(b, rev_total_packets)[i] ||
-		    FLOW_COL_U32(b, end_reason)[i] == FLOW_END_ACTIVE)
-			return true;
-		if (a->spec->also && FLOW_COL_U32(b, src_addr)[i] == FLOW_COL_U32(b, dst_addr)[i])
-			return true;
-	}
-	return false;
-}
-
 /* Returns 1, 0 if the block is damaged, or an error. */
 static int fetch_ids(const struct aggregate_worker *w, struct scan_rows *rows)
 {
 	struct flow_columns ids = {{0}};
 
 	if (!flow_columns_has(&w->a->columns, FLOW_COLUMN_ID_OF_FEW) ||
-	    !has_parts_of_flows(w->a, rows))
+	    !aggregate_has_parts(w->a, rows))
 		return 1;
 	flow_columns_add(&ids, FLOW_COLUMN_ID_OF_FEW);
 	return scan_fetch(w->scan, rows, &ids);

@@ -121,37 +121,57 @@ struct flow_counts {
 	const uint64_t *packets, *total, *rev, *rev_total;
 };
 
-VECTORS static void mark_whole(const struct flow_counts *c, const uint32_t *end, size_t n,
-			       uint8_t *ret)
+static struct flow_counts counts_of(const struct flow_block *b)
 {
-	const uint64_t *packets = c->packets, *total = c->total, *rev = c->rev;
-	const uint64_t *rev_total = c->rev_total;
-
-	for (size_t i = 0; i < n; i++) {
-		uint64_t before = (packets[i] ^ total[i]) | (rev[i] ^ rev_total[i]);
-
-		ret[i] = (before == 0) & (end[i] != FLOW_END_ACTIVE);
-	}
-}
-
-/*
- * The first and at once the last record of a flow: no other of it can be. Where a
- * record counts twice, it may come to one group twice, if its ends are one.
- */
-static void mark_single(const struct aggregate_worker *w, const struct flow_block *b)
-{
-	const struct flow_counts c = {
+	return (struct flow_counts){
 		FLOW_COL_U64(b, packets),
 		FLOW_COL_U64(b, total_packets),
 		FLOW_COL_U64(b, rev_packets),
 		FLOW_COL_U64(b, rev_total_packets),
 	};
+}
 
-	mark_whole(&c, FLOW_COL_U32(b, end_reason), b->n_rows, w->single);
+/* The first and at once the last record of a flow: no other of it can be. */
+static inline bool is_whole(struct flow_counts c, const uint32_t *end, size_t i)
+{
+	uint64_t before = (c.packets[i] ^ c.total[i]) | (c.rev[i] ^ c.rev_total[i]);
+
+	return (before == 0) & (end[i] != FLOW_END_ACTIVE);
+}
+
+VECTORS static void mark_whole(struct flow_counts c, const uint32_t *end, size_t n, uint8_t *ret)
+{
+	for (size_t i = 0; i < n; i++)
+		ret[i] = is_whole(c, end, i);
+}
+
+/* Where a record counts twice, it may come to one group twice, if its ends are one. */
+static bool has_two_ends(const struct flow_block *b, size_t i)
+{
+	return FLOW_COL_U32(b, src_addr)[i] != FLOW_COL_U32(b, dst_addr)[i];
+}
+
+static void mark_single(const struct aggregate_worker *w, const struct flow_block *b)
+{
+	mark_whole(counts_of(b), FLOW_COL_U32(b, end_reason), b->n_rows, w->single);
 	if (w->a->spec->also)
 		for (size_t i = 0; i < b->n_rows; i++)
-			w->single[i] &=
-				FLOW_COL_U32(b, src_addr)[i] != FLOW_COL_U32(b, dst_addr)[i];
+			w->single[i] &= has_two_ends(b, i);
+}
+
+bool aggregate_has_parts(const struct aggregate *a, const struct scan_rows *rows)
+{
+	const struct flow_block *b = &rows->block;
+	const struct flow_counts c = counts_of(b);
+
+	for (size_t k = 0; k < rows->n_selected; k++) {
+		uint32_t i = rows->selected[k];
+
+		if (!is_whole(c, FLOW_COL_U32(b, end_reason), i) ||
+		    (a->spec->also && !has_two_ends(b, i)))
+			return true;
+	}
+	return false;
 }
 
 static int prepare_terms(struct aggregate_worker *w, const struct term_plan *plan,

@@ -30,7 +30,6 @@ struct aggregate_worker {
 	const struct aggregate_input *in;
 	struct scan *scan;
 	struct group_sums *sums, own_sums;
-	bool once_more; /* the second way of spec */
 	struct group_key_memory keys;
 	size_t max_rows;
 	uint32_t *rows;	  /* those of the block that a way of spec takes */
@@ -60,6 +59,8 @@ struct aggregate_batch {
 };
 
 void aggregate_worker_done(struct aggregate_worker *w);
+/* Whether a selected row may not be all of its flow: then ids tell which ones are one. */
+bool aggregate_has_parts(const struct aggregate *a, const struct scan_rows *rows);
 /* Adds the selected rows of a block, in each way of spec. */
 int aggregate_add_block(struct aggregate_worker *w, const struct scan_rows *rows);
 /* Term i of the plan, of the rows of a batch. */

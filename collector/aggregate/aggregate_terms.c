@@ -160,6 +160,13 @@ struct pairs {
 	struct distinct_pair pairs[GROUP_BATCH + 1];
 };
 
+/* Only what is looked at is set: all of it would take longer than a small batch. */
+static void pairs_begin(struct pairs *p)
+{
+	p->n = 0;
+	p->pairs[GROUP_BATCH] = (struct distinct_pair){0, 0}; /* before the first */
+}
+
 static void put_pair(struct pairs *to, struct distinct_pair p, bool counts)
 {
 	const struct distinct_pair *last = &to->pairs[to->n ? to->n - 1 : GROUP_BATCH];
@@ -175,8 +182,7 @@ static int add_distinct(struct group_sums *s, size_t set, const struct aggregate
 	struct pairs p;
 	size_t from, to;
 
-	p.n = 0;
-	p.pairs[GROUP_BATCH] = (struct distinct_pair){0, 0};
+	pairs_begin(&p);
 	for (size_t r = 0; r < x->n_runs; r++) {
 		rows_of(x, r, &from, &to);
 		for (size_t i = from; i < to; i++)
@@ -218,8 +224,7 @@ static int add_flows(struct group_sums *s, size_t slot, struct aggregate_batch *
 	struct pairs p;
 
 	add_small(s, slot, x);
-	p.n = 0;
-	p.pairs[GROUP_BATCH] = (struct distinct_pair){0, 0};
+	pairs_begin(&p);
 	flow_block_ids(x->b, rows, n, ids);
 	for (size_t i = 0; i < n; i++)
 		put_pair(&p,
