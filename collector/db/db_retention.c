@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "collector/serve/control.h"
+#include "collector/serve/retention.h"
 #include "collector/sqlite/one_shot.h"
 #include "collector/sqlite/query.h"
 #include "collector/store/db.h"
@@ -29,8 +30,7 @@ struct retention_settings {
 	"item AS (SELECT id, 0 AS fresh, n_rows, n_bytes, min_end_ms, max_end_ms FROM "            \
 	"flow_segment"                                                                             \
 	" UNION ALL SELECT id, 1, n_rows, length(data), min_end_ms, max_end_ms FROM flow_fresh),"  \
-	"used AS (SELECT (p.page_count - f.freelist_count) * s.page_size AS bytes"                 \
-	"  FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s),"                \
+	"used AS (" RETENTION_USED_SQL "),"                                                        \
 	"turn AS (SELECT *, max_end_ms < ?1 AS aged, sum(n_bytes) OVER"                            \
 	"  (ORDER BY max_end_ms, fresh, id ROWS UNBOUNDED PRECEDING) - n_bytes AS before FROM "    \
 	"item),"                                                                                   \

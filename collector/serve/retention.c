@@ -30,11 +30,7 @@ static int read_bytes(sqlite3 *db, const char *sql, uint64_t *ret)
 static int is_too_large(struct deletion *d, bool *ret)
 {
 	uint64_t used = 0;
-	int err = read_bytes(d->db,
-			     "SELECT (p.page_count - f.freelist_count) * s.page_size"
-			     " FROM pragma_page_count p, pragma_freelist_count f,"
-			     " pragma_page_size s",
-			     &used);
+	int err = read_bytes(d->db, RETENTION_USED_SQL, &used);
 
 	*ret = used > d->limits->max_bytes;
 	return err;
@@ -90,7 +86,7 @@ int retention_apply(const struct retention *limits, sqlite3 *db, struct flow_wri
 					   limits->hours_before_ms, max_rows - d.rows,
 					   &aged_rollups);
 	d.rows += aged_rollups;
-	if (!err && limits->max_bytes)
+	if (!err && limits->max_bytes && d.rows < max_rows)
 		err = shrink(&d);
 	*ret_rows = d.rows;
 	return err;

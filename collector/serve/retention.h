@@ -23,6 +23,11 @@
 struct flow_writer;
 struct rollup_writer;
 
+/* SQL: one row, which is the bytes of the database without the holes in it. */
+#define RETENTION_USED_SQL                                                                         \
+	"SELECT (p.page_count - f.freelist_count) * s.page_size AS bytes"                          \
+	" FROM pragma_page_count p, pragma_freelist_count f, pragma_page_size s"
+
 struct retention {
 	int64_t flows_before_ms; /* what ended before it goes */
 	/* Rollups of what began before it go. 0: none for their age. */
