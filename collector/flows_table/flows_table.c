@@ -387,7 +387,6 @@ static int column(sqlite3_vtab_cursor *cursor, sqlite3_context *ctx, int number)
 static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *ret)
 {
 	const struct flows_cursor *c = (struct flows_cursor *)cursor;
-
 	uint32_t row = c->order[c->at];
 
 	*ret = c->timeline ? timeline_row_key(c->timeline, row)

@@ -322,7 +322,10 @@ static int read_few(struct gather *g)
 		err = make_all_ranks(g);
 	if (!err)
 		err = make_masks(g, 0);
-	return err ? err : sort_rows(g, g->pile.sorted, g->pile.block.n_rows, 0);
+	if (!err)
+		err = sort_rows(g, g->pile.sorted, g->pile.block.n_rows, 0);
+	g->few = !err;
+	return err;
 }
 
 static int read_keys(struct gather *g)
@@ -378,7 +381,6 @@ int gather_open_few(sqlite3 *db, const struct predicate *predicate,
 		err = read_few(g);
 	if (err)
 		return err;
-	g->few = true;
 	*ret = take_ptr(g);
 	return 0;
 }
@@ -390,11 +392,10 @@ int gather_open(sqlite3 *db, const struct predicate *predicate, const struct flo
 	cleanup(gather_close_p) struct gather *g = NULL;
 	int err = gather_new(db, predicate, columns, keys, n_keys, hosts, max_bytes, &g);
 
-	if (!err)
-		err = read_few(g);
-	if (g)
-		g->few = !err;
-	if (g && err == -E2BIG)
+	if (err)
+		return err;
+	err = read_few(g);
+	if (err == -E2BIG)
 		err = read_keys(g);
 	if (err)
 		return err;
